@@ -1,0 +1,385 @@
+"""What a client asks any node, and what it hears back: the one way in (``design.md``, D12).
+
+A ``Request`` travels as one record per frame item. A request that changes something carries the
+client's session and sequence, so any node may be asked again and it still happens at most once.
+Payload fields hold bytes of ``flowactor.codec.payloads``; the ``...Json`` forms are for callers
+that do not have the Python types (the CLI, other languages): the node converts and checks them.
+"""
+
+from attrs import frozen
+
+from flowactor.codec.records import record
+from flowactor.identity import NodeId, RunId, SessionId
+from flowactor.machine.events import Failure
+from flowactor.machine.operations import (
+    CancelRun,
+    CompareAndSet,
+    OpenSession,
+    ResumeRun,
+    SignalRun,
+    StartRun,
+    TerminateRun,
+    WriteVariable,
+)
+from flowactor.machine.replies import Done, Rejected, RunStatus, Started, Written
+
+__all__ = [
+    "Answer",
+    "Body",
+    "ClusterView",
+    "DescribeCluster",
+    "DescribeRun",
+    "Ended",
+    "EventPage",
+    "EventView",
+    "FollowEvents",
+    "GetHistory",
+    "GetResult",
+    "GroupView",
+    "ListRuns",
+    "Mutation",
+    "NodeView",
+    "Query",
+    "QueryJson",
+    "ReadRunVariable",
+    "ReadVariable",
+    "Request",
+    "Response",
+    "RunPage",
+    "RunView",
+    "SignalJson",
+    "StartJson",
+    "StepView",
+    "Value",
+    "VariableView",
+    "WatchVariable",
+]
+
+
+@record(200)
+@frozen
+class StartJson:
+    """Start with arguments as a JSON text: an array of the arguments, or one value for one argument."""
+
+    workflow_id: str
+    run_id: RunId
+    workflow_type: str
+    version: int
+    arguments_json: str
+    timeout_ns: int = 0
+
+
+@record(201)
+@frozen
+class SignalJson:
+    workflow_id: str
+    run_id: str
+    name: str
+    arguments_json: str
+
+
+@record(202)
+@frozen
+class Query:
+    workflow_id: str
+    run_id: str
+    name: str
+    arguments: bytes
+
+
+@record(203)
+@frozen
+class QueryJson:
+    workflow_id: str
+    run_id: str
+    name: str
+    arguments_json: str
+
+
+@record(204)
+@frozen
+class GetResult:
+    """Answered with ``Ended`` once the run is closed, or with an open ``Ended`` after ``wait_ms``."""
+
+    workflow_id: str
+    run_id: str
+    wait_ms: int
+
+
+@record(205)
+@frozen
+class DescribeRun:
+    workflow_id: str
+    run_id: str
+
+
+@record(206)
+@frozen
+class ListRuns:
+    """Newest first. ``status`` and ``workflow_type`` empty mean any; ``offset`` and ``limit`` page."""
+
+    status: str
+    workflow_type: str
+    offset: int
+    limit: int
+
+
+@record(207)
+@frozen
+class GetHistory:
+    """Events of one run with a number above ``after``; ``newest`` asks for the last ``limit`` instead."""
+
+    workflow_id: str
+    run_id: str
+    after: int
+    limit: int
+    newest: bool = False
+
+
+@record(208)
+@frozen
+class FollowEvents:
+    """Events of all runs after (log index, ordinal), in order, at most ``limit``; if there are none
+    yet, wait up to ``wait_ms``. Start with (0, 0); ``after_index`` -1 means from now on.
+    """
+
+    after_index: int
+    after_ordinal: int
+    limit: int
+    wait_ms: int
+
+
+@record(209)
+@frozen
+class ReadVariable:
+    """A stand-alone variable, linearizable."""
+
+    name: str
+
+
+@record(210)
+@frozen
+class WatchVariable:
+    """Answered when the variable's version differs from ``version``, or after ``wait_ms``."""
+
+    name: str
+    version: int
+    wait_ms: int
+
+
+@record(211)
+@frozen
+class ReadRunVariable:
+    workflow_id: str
+    run_id: str
+    name: str
+
+
+@record(212)
+@frozen
+class DescribeCluster:
+    pass
+
+
+Mutation = (
+    OpenSession
+    | StartRun
+    | StartJson
+    | SignalRun
+    | SignalJson
+    | CancelRun
+    | TerminateRun
+    | ResumeRun
+    | WriteVariable
+    | CompareAndSet
+)
+Read = (
+    Query
+    | QueryJson
+    | GetResult
+    | DescribeRun
+    | ListRuns
+    | GetHistory
+    | FollowEvents
+    | ReadVariable
+    | WatchVariable
+    | ReadRunVariable
+    | DescribeCluster
+)
+Body = Mutation | Read
+
+
+@record(220)
+@frozen
+class Request:
+    """``number`` pairs the response on one connection. ``timeout_ms`` is how long the client will wait.
+
+    ``session``, ``sequence`` and ``acknowledged`` are used by mutations only. ``hops`` counts nodes
+    that passed the request on.
+    """
+
+    number: int
+    timeout_ms: int
+    session: SessionId
+    sequence: int
+    acknowledged: int
+    body: Body
+    hops: int = 0
+
+
+@record(230)
+@frozen
+class Value:
+    """A payload."""
+
+    payload: bytes
+
+
+@record(231)
+@frozen
+class Ended:
+    """How a run stands; ``result`` and ``failure`` by status."""
+
+    run_id: RunId
+    status: RunStatus
+    result: bytes = b""
+    failure: Failure | None = None
+    reason: str = ""
+
+
+@record(232)
+@frozen
+class StepView:
+    """A pending step. ``state`` is ``running`` or ``backing off``; ``due_ns`` when a retry is due."""
+
+    key: str
+    name: str
+    attempt: int
+    state: str
+    due_ns: int
+    last_failure: Failure | None = None
+
+
+@record(233)
+@frozen
+class RunView:
+    """``reason`` tells why a run is parked, cancelled or terminated; times are epoch nanoseconds (0: not yet)."""
+
+    workflow_id: str
+    run_id: RunId
+    workflow_type: str
+    version: int
+    status: RunStatus
+    owner: NodeId
+    epoch: int
+    position: int
+    started_ns: int
+    closed_ns: int
+    reason: str
+    variables: tuple[tuple[str, bytes], ...] = ()
+    steps: tuple[StepView, ...] = ()
+    timers: tuple[tuple[str, int], ...] = ()
+    inbox: int = 0
+    diverged: str = ""
+
+
+@record(234)
+@frozen
+class RunPage:
+    runs: tuple[RunView, ...]
+    total: int
+
+
+@record(235)
+@frozen
+class EventView:
+    """One line of a history: ``kind`` is a word (``started``, ``step_scheduled``, ``step_completed``,
+    ``variable_set``, ``owner_changed``, ``completed`` ...), ``detail`` a short text, ``payload`` its value.
+    """
+
+    index: int
+    ordinal: int
+    stamp_ns: int
+    workflow_id: str
+    run_id: RunId
+    kind: str
+    detail: str
+    node: NodeId
+    payload: bytes = b""
+
+
+@record(236)
+@frozen
+class EventPage:
+    events: tuple[EventView, ...]
+    next_index: int
+    next_ordinal: int
+
+
+@record(237)
+@frozen
+class VariableView:
+    """``value`` None: it does not exist (version 0)."""
+
+    name: str
+    value: bytes | None
+    version: int
+
+
+@record(238)
+@frozen
+class NodeView:
+    """``reachable`` as seen by the answering node; ``workflows`` as "Type v1" texts."""
+
+    node: NodeId
+    address: str
+    reachable: bool
+    workflows: tuple[str, ...]
+    runs_owned: int
+
+
+@record(239)
+@frozen
+class GroupView:
+    group: int
+    role: str
+    term: int
+    leader: NodeId
+    last_index: int
+    commit_index: int
+    applied_index: int
+    voters: tuple[NodeId, ...]
+    lags: tuple[tuple[NodeId, int], ...]
+
+
+@record(240)
+@frozen
+class ClusterView:
+    cluster: str
+    node: NodeId
+    version: str
+    nodes: tuple[NodeView, ...]
+    groups: tuple[GroupView, ...]
+    runs_open: int
+
+
+Answer = (
+    Done
+    | Started
+    | Written
+    | Rejected
+    | Value
+    | Ended
+    | RunView
+    | RunPage
+    | EventPage
+    | VariableView
+    | ClusterView
+)
+
+
+@record(221)
+@frozen
+class Response:
+    number: int
+    answer: Answer

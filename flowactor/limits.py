@@ -1,0 +1,77 @@
+"""Every limit of the engine, with its unit in the name and its reason. Relations are asserted below."""
+
+from typing import Final
+
+NANOSECONDS: Final = 1_000_000_000
+"""One second, in the unit of every stamp and duration that enters replicated state."""
+
+# -- time ---------------------------------------------------------------------------------------
+TICK_SECONDS: Final = 0.05
+"""Raft's unit of time. Every group ticks once per this; finer buys nothing above heartbeat jitter."""
+HEARTBEAT_TICKS: Final = 2
+"""100 ms: cheap (20 small frames a second for three nodes), yet several fit into an election time-out."""
+ELECTION_TICKS_MIN: Final = 10
+"""500 ms: five lost heartbeats, longer than a busy machine stalls a Python process."""
+ELECTION_TICKS_MAX: Final = 20
+OWNER_LEASE_SECONDS: Final = 1.5
+"""How long the leader waits for a silent node before its runs get another owner."""
+RESEND_SECONDS: Final = 1.0
+"""After this a proposal without outcome is proposed again; sessions and positions make it harmless."""
+REQUEST_TIMEOUT_SECONDS: Final = 30.0
+"""Default deadline of a client's request; long enough for an election under load."""
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+RECONNECT_SECONDS_MIN: Final = 0.05
+RECONNECT_SECONDS_MAX: Final = 2.0
+STATE_FLUSH_SECONDS: Final = 0.05
+"""Applied state is written behind the log by at most this; the log keeps what is not yet in it."""
+SESSION_EXPIRY_SECONDS: Final = 3600.0
+"""Measured in log time. Longer than any client retries one request."""
+
+# -- sizes --------------------------------------------------------------------------------------
+FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
+"""One WebSocket message. Bounds what a hostile or broken peer can make a node hold."""
+FRAME_BYTES_TARGET: Final = 512 * 1024
+"""A link stops packing more messages into a frame here, so that heartbeats are never far behind."""
+PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
+"""One input, result, signal or variable value."""
+BATCH_BYTES_MAX: Final = 1024 * 1024
+"""One log entry stops taking more operations here (a single larger operation still fits)."""
+BATCH_OPERATIONS_MAX: Final = 1024
+APPEND_BYTES_MAX: Final = 1024 * 1024
+"""Entries in one append message (a single larger entry still travels)."""
+INFLIGHT_APPENDS_MAX: Final = 64
+INFLIGHT_BYTES_MAX: Final = 8 * 1024 * 1024
+"""What a leader sends one follower before it must hear back."""
+UNCOMMITTED_BYTES_MAX: Final = 64 * 1024 * 1024
+"""A leader refuses proposals beyond this uncommitted tail: without a quorum memory must not grow."""
+LOG_CACHE_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Applied entries a group keeps in memory for followers that lag; older ones are read from disk."""
+ACTIVATION_COMMANDS_MAX: Final = 1000
+ACTIVATION_BYTES_MAX: Final = 512 * 1024
+"""An activation that asked for this much is recorded before the code goes on."""
+
+# -- counts -------------------------------------------------------------------------------------
+MAILBOX_MESSAGES_MAX: Final = 100_000
+"""A group's mailbox; senders beyond it get ``Overloaded``."""
+LINK_QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Waiting for one peer; beyond it the oldest messages are dropped, which Raft repairs."""
+LINK_CONNECTIONS_MAX: Final = 1000
+"""Inbound connections of one node."""
+SESSION_REPLIES_MAX: Final = 4096
+"""Requests of one session that may be under way at once, so that each can be answered again."""
+INBOX_ITEMS_MAX: Final = 10_000
+"""Signals waiting for one run."""
+STEPS_RUNNING_MAX: Final = 1000
+"""Step bodies at once on one node."""
+
+PROTOCOL_VERSION: Final = 1
+STORAGE_VERSION: Final = 1
+SCHEMA_VERSION: Final = 1
+"""Of operations and state rows: see ``design.md``, D15."""
+
+assert HEARTBEAT_TICKS * 3 <= ELECTION_TICKS_MIN, "lost heartbeats must not start elections"
+assert ELECTION_TICKS_MIN < ELECTION_TICKS_MAX
+assert ELECTION_TICKS_MAX * TICK_SECONDS <= OWNER_LEASE_SECONDS, "a leader exists before a lease ends"
+assert PAYLOAD_BYTES_MAX * 2 <= FRAME_BYTES_MAX, "a message with a payload fits a frame"
+assert APPEND_BYTES_MAX <= INFLIGHT_BYTES_MAX <= UNCOMMITTED_BYTES_MAX
+assert ACTIVATION_BYTES_MAX + PAYLOAD_BYTES_MAX <= FRAME_BYTES_MAX

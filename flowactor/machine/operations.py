@@ -1,0 +1,240 @@
+"""What a log entry asks of the execution machine.
+
+A log entry is one *batch*: the leader's stamp and the operations it gathered. Every operation is
+encoded once, by whoever asks; the leader joins the same bytes into a batch, and the same bytes go
+to every log (``encode_batch``).
+
+Operations of clients travel inside ``ClientOperation`` and are applied at most once by session and
+sequence. The engine's own operations need no session: each carries what it was decided on (epoch
+and position, attempt, leader's term) and is refused at apply when that is stale.
+"""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from flowactor.codec import records
+from flowactor.codec.records import record
+from flowactor.errors import MalformedDataError
+from flowactor.identity import NodeId, RunId, SessionId, StepKey
+from flowactor.limits import SCHEMA_VERSION
+from flowactor.machine.commands import Command
+from flowactor.machine.events import Failure, StepCompleted
+
+__all__ = [
+    "Advance",
+    "AnnounceNode",
+    "Batch",
+    "CancelRun",
+    "ClientBody",
+    "ClientOperation",
+    "CompareAndSet",
+    "Consumed",
+    "FailAttempt",
+    "InboxRef",
+    "OpenSession",
+    "Operation",
+    "ParkRun",
+    "ReassignRuns",
+    "ResumeRun",
+    "SignalRun",
+    "StartRun",
+    "TerminateRun",
+    "WriteVariable",
+    "decode_batch",
+    "encode_batch",
+]
+
+
+@record(40)
+@frozen
+class OpenSession:
+    """Begin a client session; idempotent. The first operation of a client."""
+
+    session: SessionId
+
+
+@record(41)
+@frozen
+class StartRun:
+    """Start a run. ``version`` 0 is the highest one registered anywhere. ``origin`` is the node that
+    took the request: the owner, if it can run the type. A time-out of 0 is none.
+    """
+
+    workflow_id: str
+    run_id: RunId
+    workflow_type: str
+    version: int
+    arguments: bytes
+    origin: NodeId
+    timeout_ns: int = 0
+
+
+@record(42)
+@frozen
+class SignalRun:
+    """``run_id`` empty means the current run of the workflow id (here and below)."""
+
+    workflow_id: str
+    run_id: str
+    name: str
+    arguments: bytes
+
+
+@record(43)
+@frozen
+class CancelRun:
+    workflow_id: str
+    run_id: str
+    reason: str
+
+
+@record(44)
+@frozen
+class TerminateRun:
+    workflow_id: str
+    run_id: str
+    reason: str
+
+
+@record(45)
+@frozen
+class ResumeRun:
+    """An operator's word that a parked run may go on (its code was mended)."""
+
+    workflow_id: str
+    run_id: str
+
+
+@record(46)
+@frozen
+class WriteVariable:
+    """Set a stand-alone replicated variable; ``value`` None deletes it."""
+
+    name: str
+    value: bytes | None
+
+
+@record(47)
+@frozen
+class CompareAndSet:
+    """Set a stand-alone variable if its version is still ``expected`` (0: it does not exist)."""
+
+    name: str
+    expected: int
+    value: bytes
+
+
+ClientBody = StartRun | SignalRun | CancelRun | TerminateRun | ResumeRun | WriteVariable | CompareAndSet
+
+
+@record(50)
+@frozen
+class ClientOperation:
+    """``acknowledged`` promises that the client has the replies of all sequences below it."""
+
+    session: SessionId
+    sequence: int
+    acknowledged: int
+    body: ClientBody
+
+
+@record(51)
+@frozen
+class InboxRef:
+    """Consumes the inbox item of this number; the item itself is in the history already."""
+
+    number: int
+
+
+Consumed = InboxRef | StepCompleted
+
+
+@record(52)
+@frozen
+class Advance:
+    """One activation of one run, proposed by its owner (``design.md``, D7).
+
+    Valid only at exactly this epoch and position. ``now_ns`` is what ``fa.now()`` said.
+    """
+
+    run_id: RunId
+    epoch: int
+    position: int
+    now_ns: int
+    consumed: tuple[Consumed, ...]
+    commands: tuple[Command, ...]
+
+
+@record(53)
+@frozen
+class FailAttempt:
+    """One attempt of a step failed; the machine decides between a retry and the end."""
+
+    run_id: RunId
+    epoch: int
+    step: StepKey
+    attempt: int
+    failure: Failure
+
+
+@record(54)
+@frozen
+class ParkRun:
+    """The owner cannot go on with this run's code (determinism, missing code); people are needed."""
+
+    run_id: RunId
+    epoch: int
+    reason: str
+
+
+@record(55)
+@frozen
+class AnnounceNode:
+    """What a node has registered: (workflow type, version) pairs, sorted. Replaces what it said before."""
+
+    node: NodeId
+    incarnation: str
+    workflows: tuple[tuple[str, int], ...]
+
+
+@record(56)
+@frozen
+class ReassignRuns:
+    """The leader of ``term`` has not heard from ``node`` for a lease: its runs need other owners."""
+
+    node: NodeId
+    term: int
+
+
+Operation = (
+    OpenSession | ClientOperation | Advance | FailAttempt | ParkRun | AnnounceNode | ReassignRuns
+)
+
+
+@frozen
+class Batch:
+    """A decoded log entry. ``stamp_ns`` is the leader's wall clock when it gathered the batch."""
+
+    stamp_ns: int
+    operations: tuple[Operation, ...]
+
+
+def encode_batch(stamp_ns: int, operations: Sequence[bytes]) -> bytes:
+    """A log entry of operations that are encoded already; an empty one only carries time forward."""
+    head = records.encode_plain((SCHEMA_VERSION, stamp_ns))
+    # An array of three: turn the head's "array of two" into "array of three" and append the last.
+    return b"\x83" + head[1:] + records.join(operations)
+
+
+def decode_batch(data: bytes) -> Batch:
+    """The batch in a log entry.
+
+    Raises:
+        MalformedDataError: the entry is no batch, or of a schema this version does not know; the
+            group must stop rather than skip it (``design.md``, D15).
+    """
+    plain = records.decode_plain(data)
+    if not isinstance(plain, tuple) or len(plain) != 3 or plain[0] != SCHEMA_VERSION:
+        raise MalformedDataError(f"not a batch of schema {SCHEMA_VERSION}: {plain!r:.80}")
+    return Batch(plain[1], tuple(map(records.from_plain, plain[2])))

@@ -1,0 +1,65 @@
+"""What the machine answers to an operation, and how a run stands. All records: they travel."""
+
+import enum
+
+from attrs import frozen
+
+from flowactor.codec.records import record
+from flowactor.identity import RunId
+
+__all__ = ["Done", "Rejected", "Reply", "RunStatus", "Started", "Written"]
+
+
+class RunStatus(enum.Enum):
+    """``RUNNING`` and ``PARKED`` are open; every other status is terminal and absorbing."""
+
+    RUNNING = "running"
+    PARKED = "parked"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+    TIMED_OUT = "timed_out"
+
+    @property
+    def is_open(self) -> bool:
+        return self in (RunStatus.RUNNING, RunStatus.PARKED)
+
+
+@record(60)
+@frozen
+class Done:
+    """Applied; there is nothing more to say. ``changed`` is False if it made no difference."""
+
+    changed: bool = True
+
+
+@record(61)
+@frozen
+class Started:
+    """``created`` is False if the run existed already with the same type and input."""
+
+    workflow_id: str
+    run_id: RunId
+    version: int
+    created: bool
+
+
+@record(62)
+@frozen
+class Written:
+    """The variable's new version, counted from 1."""
+
+    version: int
+
+
+@record(63)
+@frozen
+class Rejected:
+    """``code`` is the name of a class in ``flowactor.errors``."""
+
+    code: str
+    message: str
+
+
+Reply = Done | Started | Written | Rejected

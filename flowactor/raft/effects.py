@@ -1,0 +1,95 @@
+"""What the Raft core asks its driver to do. The order of duties is in this package's docstring."""
+
+import enum
+
+from attrs import Factory, define, frozen
+
+from flowactor.identity import NodeId
+from flowactor.raft.messages import Entry, HardState, Message
+
+__all__ = ["Effects", "LoadEntries", "PeerStatus", "RefusalReason", "Role", "Status", "Write"]
+
+
+class Role(enum.Enum):
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+    LEARNER = "learner"
+
+
+class RefusalReason(enum.Enum):
+    NOT_LEADER = "not leader"
+    LOST_LEADERSHIP = "lost leadership"
+    OVERLOADED = "uncommitted tail is full"
+
+
+@frozen
+class Write:
+    """One atomic durable write: first cut the log from ``truncate_from`` on (0: do not), then append
+    ``entries``, then set the hard state if given. Report its number with ``WritePersisted``.
+    """
+
+    number: int
+    hard_state: HardState | None
+    truncate_from: int
+    entries: tuple[Entry, ...]
+
+
+@frozen
+class LoadEntries:
+    """``peer`` needs entries from ``first`` to at most ``last`` that are no longer in memory."""
+
+    peer: NodeId
+    first: int
+    last: int
+    bytes_max: int
+
+
+@define
+class Effects:
+    """The one door out. Tokens are the caller's own.
+
+    Attributes:
+        messages: send at once, in order per peer; what must wait for the disk is not here yet.
+        write: make durable, then step ``WritePersisted``.
+        committed: apply in order; each entry appears exactly once per process.
+        accepted: (token, term, first index, last index) of proposals appended to the local log.
+        refused: (token, why) of proposals and reads; the hint is ``Status.leader``.
+        reads: (token, index): serve once applied up to index.
+        loads: read these back from the log.
+        status_changed: term, role or leader differ from before: look at ``Raft.status()``.
+    """
+
+    messages: list[tuple[NodeId, Message]] = Factory(list)
+    write: Write | None = None
+    committed: list[Entry] = Factory(list)
+    accepted: list[tuple[int, int, int, int]] = Factory(list)
+    refused: list[tuple[int, RefusalReason]] = Factory(list)
+    reads: list[tuple[int, int]] = Factory(list)
+    loads: list[LoadEntries] = Factory(list)
+    status_changed: bool = False
+
+
+@frozen
+class PeerStatus:
+    """A leader's knowledge of one peer; ``ticks_silent`` since anything was heard from it."""
+
+    match_index: int
+    next_index: int
+    ticks_silent: int
+
+
+@frozen
+class Status:
+    """Where a core stands. ``leader`` is 0 if unknown; ``leader_ticks_silent`` counts a follower's
+    ticks since it last heard from ``previous_leader`` or ``leader``.
+    """
+
+    role: Role
+    term: int
+    leader: NodeId
+    previous_leader: NodeId
+    leader_ticks_silent: int
+    last_index: int
+    commit_index: int
+    peers: tuple[tuple[NodeId, PeerStatus], ...]
