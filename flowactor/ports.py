@@ -7,7 +7,7 @@ Nothing below takes time, entropy, files or sockets from the air; a composition 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Clock", "Connection", "Disk", "Entropy", "RowReader", "Table", "Transport", "Worker"]
+__all__ = ["Clock", "Connection", "Disk", "Entropy", "RowReader", "RowWrite", "Table", "Transport", "Worker"]
 
 import attrs
 
@@ -116,6 +116,17 @@ class Table:
     key: tuple[tuple[str, str], ...]
     columns: tuple[tuple[str, str], ...]
     indexes: tuple[tuple[str, ...], ...] = ()
+
+
+@attrs.frozen
+class RowWrite:
+    """One changed row of replicated state: ``values`` (the value columns) replace what the row
+    held; ``None`` deletes it.
+    """
+
+    table: str
+    key: tuple[Any, ...]
+    values: tuple[Any, ...] | None
 
 
 class RowReader(Protocol):
