@@ -1,0 +1,176 @@
+"""What happens inside a node, as typed facts for logs, metrics and the simulator's timeline.
+
+Nothing here is replicated state and nothing decides by it. An observer is called synchronously and
+must not wait; it sees events of one node in the order they happened there.
+"""
+
+from collections.abc import Callable
+
+import attrs
+from attrs import frozen
+
+from flowactor.identity import GroupId, NodeId, RunId
+
+__all__ = [
+    "ActorFailed",
+    "ConnectionRefused",
+    "LeaderChanged",
+    "LinkDown",
+    "LinkUp",
+    "NodeStarted",
+    "NodeStopped",
+    "ObservedEvent",
+    "Observer",
+    "OwnerChanged",
+    "Recovered",
+    "RunDiverged",
+    "RunEnded",
+    "RunParked",
+    "StepFinished",
+    "StepStarted",
+    "StorageFailed",
+    "describe",
+    "ignore",
+]
+
+
+@frozen
+class NodeStarted:
+    node: NodeId
+    cluster: str
+    address: str
+
+
+@frozen
+class NodeStopped:
+    node: NodeId
+
+
+@frozen
+class Recovered:
+    """A group came back from disk: applied state, and log entries above it to apply again."""
+
+    group: GroupId
+    applied: int
+    last_index: int
+    open_runs: int
+
+
+@frozen
+class LeaderChanged:
+    """``leader`` 0 means unknown for now."""
+
+    group: GroupId
+    term: int
+    leader: NodeId
+
+
+@frozen
+class LinkUp:
+    peer: NodeId
+    address: str
+
+
+@frozen
+class LinkDown:
+    peer: NodeId
+    reason: str
+
+
+@frozen
+class ConnectionRefused:
+    remote: str
+    reason: str
+
+
+@frozen
+class OwnerChanged:
+    run_id: RunId
+    workflow_id: str
+    owner: NodeId
+    epoch: int
+
+
+@frozen
+class RunDiverged:
+    """This node's code disagrees with what is committed; both sides are in ``mismatch``."""
+
+    run_id: RunId
+    workflow_id: str
+    mismatch: str
+
+
+@frozen
+class RunParked:
+    run_id: RunId
+    workflow_id: str
+    reason: str
+
+
+@frozen
+class RunEnded:
+    run_id: RunId
+    workflow_id: str
+    status: str
+
+
+@frozen
+class StepStarted:
+    run_id: RunId
+    step: str
+    attempt: int
+
+
+@frozen
+class StepFinished:
+    """``outcome`` is ``completed``, ``failed``, ``timed out`` or ``cancelled``."""
+
+    run_id: RunId
+    step: str
+    attempt: int
+    outcome: str
+
+
+@frozen
+class ActorFailed:
+    """An actor crashed and is restarted by its supervisor."""
+
+    actor: str
+    error: str
+
+
+@frozen
+class StorageFailed:
+    error: str
+
+
+ObservedEvent = (
+    NodeStarted
+    | NodeStopped
+    | Recovered
+    | LeaderChanged
+    | LinkUp
+    | LinkDown
+    | ConnectionRefused
+    | OwnerChanged
+    | RunDiverged
+    | RunParked
+    | RunEnded
+    | StepStarted
+    | StepFinished
+    | ActorFailed
+    | StorageFailed
+)
+Observer = Callable[[ObservedEvent], None]
+
+
+def ignore(_: ObservedEvent) -> None:
+    """The observer of those who do not look."""
+
+
+def describe(event: ObservedEvent) -> str:
+    """One line for a log: ``leader changed: group=1 term=2 leader=3``."""
+    name = type(event).__name__
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+    fields = (f"{field.name}={getattr(event, field.name)}" for field in attrs.fields(type(event)))
+    return f"{words}: {' '.join(fields)}"
