@@ -1,0 +1,67 @@
+"""What nodes say to each other over a link: one record per message, many to a frame."""
+
+from attrs import frozen
+
+from flowactor.cluster.requests import Request, Response
+from flowactor.codec.records import record
+from flowactor.identity import GroupId
+from flowactor.raft import messages as raft
+
+__all__ = ["Envelope", "Forward", "RaftEnvelope", "ReadAnswer", "ReadAsk", "Relay", "Relayed"]
+
+
+@record(310)
+@frozen
+class RaftEnvelope:
+    """Consensus traffic of one group."""
+
+    group: GroupId
+    message: raft.Message
+
+
+@record(311)
+@frozen
+class Forward:
+    """Encoded operations for the group's leader to propose.
+
+    There is no answer: whoever asked sees them applied, or asks again (``docs/decisions/0003``).
+    """
+
+    group: GroupId
+    operations: tuple[bytes, ...]
+
+
+@record(312)
+@frozen
+class ReadAsk:
+    """Ask the group's leader for an index to read at; ``token`` is the asker's own."""
+
+    group: GroupId
+    token: int
+
+
+@record(313)
+@frozen
+class ReadAnswer:
+    """``index`` -1: the asked node does not lead, ask another."""
+
+    group: GroupId
+    token: int
+    index: int
+
+
+@record(314)
+@frozen
+class Relay:
+    """A client's request that this node cannot answer itself, passed to one that can."""
+
+    request: Request
+
+
+@record(315)
+@frozen
+class Relayed:
+    response: Response
+
+
+Envelope = RaftEnvelope | Forward | ReadAsk | ReadAnswer | Relay | Relayed

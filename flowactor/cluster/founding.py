@@ -1,0 +1,100 @@
+"""Who this node is, and who the members of its cluster are: decided once, kept in the data directory.
+
+For now the members of a cluster are fixed when it is founded. Node ids follow from the sorted list
+of addresses and the cluster id from the same list, so that nodes given equal lists agree without
+talking; a node told to join asks a seed instead.
+"""
+
+import hashlib
+import ipaddress
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import frozen
+
+from flowactor.errors import ConfigurationError, StorageRefused
+from flowactor.identity import ClusterId, NodeId
+
+__all__ = ["Membership", "found", "is_loopback", "parse_address", "read_membership", "write_membership"]
+
+_SEPARATOR: Final = ","
+
+
+@frozen
+class Membership:
+    """A node's place in its cluster. ``addresses`` maps every member to ``HOST:PORT``, this one too."""
+
+    cluster: ClusterId
+    node: NodeId
+    addresses: Mapping[NodeId, str]
+
+    @property
+    def voters(self) -> tuple[NodeId, ...]:
+        return tuple(sorted(self.addresses))
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """(host, port) of ``HOST:PORT``; IPv6 hosts stand in brackets.
+
+    Raises:
+        ConfigurationError: not of that form, or no valid port.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigurationError(f"{text!r} is no address: write HOST:PORT, such as 127.0.0.1:7400")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach ``HOST:PORT``."""
+    host, _ = parse_address(address)
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def found(own_address: str, peers: tuple[str, ...]) -> Membership:
+    """The membership of a new cluster of ``peers`` (empty: of this node alone).
+
+    Raises:
+        ConfigurationError: this node's address is not among them, or one is named twice.
+    """
+    members = sorted(peers or (own_address,))
+    for address in members:
+        parse_address(address)
+    if len(set(members)) != len(members):
+        raise ConfigurationError(f"an address is named twice in the peers {', '.join(members)}")
+    if own_address not in members:
+        raise ConfigurationError(
+            f"this node's address {own_address} is not among the peers {', '.join(members)}: give every "
+            "node the same list, with its own --listen (or --advertise) address in it"
+        )
+    digest = hashlib.blake2b(_SEPARATOR.join(members).encode(), digest_size=8).hexdigest()
+    addresses = {NodeId(number): address for number, address in enumerate(members, start=1)}
+    own = next(node for node, address in addresses.items() if address == own_address)
+    return Membership(ClusterId(digest), own, addresses)
+
+
+def write_membership(membership: Membership) -> dict[str, str]:
+    """The texts that the data directory keeps."""
+    members = _SEPARATOR.join(membership.addresses[node] for node in membership.voters)
+    return {"cluster": membership.cluster, "node": str(membership.node), "members": members}
+
+
+def read_membership(kept: Mapping[str, str], where: str) -> Membership | None:
+    """What ``write_membership`` wrote, or None if the directory ``where`` is new.
+
+    Raises:
+        StorageRefused: the texts are not ours.
+    """
+    if "cluster" not in kept:
+        return None
+    try:
+        members = kept["members"].split(_SEPARATOR)
+        addresses = {NodeId(number): address for number, address in enumerate(members, start=1)}
+        return Membership(ClusterId(kept["cluster"]), NodeId(int(kept["node"])), addresses)
+    except (KeyError, ValueError) as error:
+        raise StorageRefused(f"{where} holds an identity that cannot be read: {error}") from error

@@ -1,0 +1,429 @@
+"""The group actor: one Raft group on this node, and the machine its log drives.
+
+Everything that concerns the group passes through its mailbox and is handled in one place,
+``_process``: the batch becomes Raft events, one step of the core, and the consequences of that step.
+What can be seen from outside (the machine, the applied index) changes only there, between two
+checkpoints, so anybody on the event loop sees a consistent whole.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, assert_never
+
+import trio
+from attrs import Factory, define, frozen
+
+from flowactor.actors import Mailbox, Overflow, Promise, wait_until
+from flowactor.cluster.envelopes import Forward, RaftEnvelope, ReadAnswer, ReadAsk
+from flowactor.cluster.proposals import Proposals
+from flowactor.cluster.reads import Reads, RemoteRead
+from flowactor.cluster.ready import Log, Ready
+from flowactor.codec.records import encode
+from flowactor.errors import Overloaded, Unavailable
+from flowactor.identity import GroupId, NodeId
+from flowactor.limits import (
+    BATCH_BYTES_MAX,
+    BATCH_OPERATIONS_MAX,
+    MAILBOX_MESSAGES_MAX,
+    NANOSECONDS,
+    RESEND_SECONDS,
+    TICK_SECONDS,
+)
+from flowactor.machine import Machine, Notice
+from flowactor.machine.operations import ClientOperation, OpenSession, decode_batch, encode_batch
+from flowactor.machine.replies import Reply
+from flowactor.observability.events import LeaderChanged, Observer
+from flowactor.ports import Clock
+from flowactor.raft import (
+    Effects,
+    Entry,
+    EntryKind,
+    Event,
+    Propose,
+    Raft,
+    ReadIndex,
+    Receive,
+    RefusalReason,
+    Role,
+    ShareCommit,
+    Status,
+    Tick,
+)
+from flowactor.storage import StateStore
+
+__all__ = ["GroupActor", "GroupEnvelope"]
+
+GroupEnvelope = RaftEnvelope | Forward | ReadAsk | ReadAnswer
+
+_PROPOSAL_TOKEN: Final = 0
+"""Every step proposes at most once; reads count their tokens from 1."""
+
+
+@frozen
+class _Proposal:
+    """An encoded operation of this node."""
+
+    operation: bytes
+
+
+@frozen
+class _FromPeer:
+    sender: NodeId
+    envelope: GroupEnvelope
+
+
+@frozen
+class _Barrier:
+    promise: Promise[None]
+
+
+@frozen
+class _Completion:
+    """Something the driver's work brought, or the passing of a tick."""
+
+    event: Event
+
+
+@frozen
+class _TimeDue:
+    """A timer of the machine may be due."""
+
+
+_Message = _Proposal | _FromPeer | _Barrier | _Completion | _TimeDue
+
+
+@define
+class _Gathered:
+    """What one drained batch asks for, sorted by what it becomes."""
+
+    events: list[Event] = Factory(list)
+    operations: list[bytes] = Factory(list)
+    forwarded: list[bytes] = Factory(list)
+    senders: dict[NodeId, None] = Factory(dict)
+    ticked: bool = False
+    time_due: bool = False
+
+
+class GroupActor:
+    """One group on one node.
+
+    Args:
+        group: its id.
+        core: restored from the log; ``machine`` and ``state``: restored from the state file.
+        log: the durable log of all groups.
+        send: queues an encoded envelope for a peer; never blocks.
+        clock: of this node; stamps batches while it leads.
+        on_notices: told what applying changed, in order; must not wait.
+        on_tick: called on every tick, after it was handled; must not wait.
+        on_leader: called when another leader, or none, is known; must not wait.
+        observer: told of changes of leadership.
+    """
+
+    def __init__(
+        self,
+        group: GroupId,
+        *,
+        core: Raft,
+        machine: Machine,
+        state: StateStore,
+        log: Log,
+        send: Callable[[NodeId, bytes], None],
+        clock: Clock,
+        on_notices: Callable[[Sequence[Notice]], None],
+        on_tick: Callable[[], None],
+        on_leader: Callable[[], None],
+        observer: Observer,
+    ) -> None:
+        self.group: Final = group
+        self.name: Final = f"group {group}"
+        self.mailbox: Final[Mailbox[_Message]] = Mailbox(
+            self.name, MAILBOX_MESSAGES_MAX, Overflow.REFUSE
+        )
+        self.machine: Final = machine
+        self.state: Final = state
+        self.applied = state.applied_index
+        self.status: Status = core.status()
+        self._ready: Final = Ready(group, core, log, send, self._later)
+        self._send: Final = send
+        self._clock: Final = clock
+        self._on_notices: Final = on_notices
+        self._on_tick: Final = on_tick
+        self._on_leader: Final = on_leader
+        self._observer: Final = observer
+        self._proposals: Final = Proposals()
+        self._reads: Final = Reads()
+        self._waiting_peers: Final[dict[int, tuple[NodeId, ...]]] = {}  # by index of their entry
+        self._stamp_ns = 0
+        self._alarm = trio.CancelScope()
+        self._next_tick = 0.0
+
+    # -- doors ------------------------------------------------------------------------------------
+
+    @property
+    def is_leader(self) -> bool:
+        return self.status.role is Role.LEADER
+
+    @property
+    def leader(self) -> NodeId:
+        """The present leader, 0 if unknown."""
+        return self.status.leader
+
+    async def submit(
+        self, operation: ClientOperation | OpenSession, timeout_seconds: float
+    ) -> Reply:
+        """Propose a client's operation and wait until this node has applied it.
+
+        Asking again with the same session and sequence joins the same outcome.
+
+        Raises:
+            DeadlineExceeded: no outcome in time; it may still happen.
+            Overloaded: refused by a limit; nothing happened.
+        """
+        sequence = operation.sequence if isinstance(operation, ClientOperation) else 0
+        key = (operation.session, sequence)
+        waiting = self._proposals.join(key)
+        if waiting is None:
+            encoded = encode(operation)
+            self.mailbox.put_nowait(_Proposal(encoded))
+            waiting = self._proposals.add(key, encoded, self._clock.monotonic_ns())
+        try:
+            return await wait_until(waiting.promise, timeout_seconds, f"outcome of a request to {self.name}")
+        finally:
+            self._proposals.leave(key, waiting)
+
+    def propose(self, operation: bytes) -> None:
+        """Propose an operation of the engine's own. Whoever asks looks at the machine for the
+        outcome, and proposes again if there is none.
+
+        Raises:
+            Overloaded: the mailbox is full.
+        """
+        self.mailbox.put_nowait(_Proposal(operation))
+
+    async def barrier(self, timeout_seconds: float) -> None:
+        """Return once this node's state is at least as new as everything acknowledged anywhere
+        before this call: what is read then is linearizable.
+
+        Raises:
+            Unavailable: no leader with a quorum confirmed it in time; nothing happened.
+        """
+        promise: Promise[None] = Promise()
+        self.mailbox.put_nowait(_Barrier(promise))
+        with trio.move_on_after(timeout_seconds):
+            return await promise.wait()
+        # Settled, it is not asked for again.
+        promise.set(None)
+        raise Unavailable(f"{self.name}: no quorum confirmed a read within {timeout_seconds:g} s")
+
+    def receive(self, sender: NodeId, envelope: GroupEnvelope) -> None:
+        """A peer's envelope arrived. A full mailbox drops it, which Raft repairs."""
+        try:
+            self.mailbox.put_nowait(_FromPeer(sender, envelope))
+        except Overloaded:
+            return
+
+    # -- tasks ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Handle the mailbox for ever; first what was committed before a restart."""
+        self._act(self._ready.step(()), _Gathered())
+        while True:
+            self._process(await self.mailbox.drain())
+
+    async def pulse(self) -> None:
+        """Tick for ever, and wake in between when a timer of the machine falls due."""
+        self._next_tick = trio.current_time() + TICK_SECONDS
+        while True:
+            with trio.CancelScope(deadline=self._next_tick) as self._alarm:
+                self._set_alarm()
+                await trio.sleep_forever()
+            now = trio.current_time()
+            if now >= self._next_tick:
+                # A stalled process owes no past ticks: all at once they would start elections.
+                self._next_tick = max(self._next_tick, now - TICK_SECONDS) + TICK_SECONDS
+                self._later(Tick())
+                self.flush()
+            if self._due_now():
+                self.mailbox.put_nowait(_TimeDue())
+                self._stamp_ns = max(self._stamp_ns, self._clock.now_ns())
+
+    def flush(self) -> None:
+        """Bring the state file up to what is applied, in the background."""
+        if self.state.applied_index < self.applied:
+            self.hand_over_rows()
+            self.state.flush()
+
+    def hand_over_rows(self) -> None:
+        """Make the rows of the state store as new as the machine; they need not reach the disk."""
+        self.state.write(self.machine.take_writes(), self.applied)
+
+    # -- one batch --------------------------------------------------------------------------------
+
+    def _later(self, event: Event) -> None:
+        self.mailbox.put_nowait(_Completion(event))
+
+    def _process(self, messages: list[_Message]) -> None:
+        gathered = _Gathered()
+        for message in messages:
+            match message:
+                case _Proposal(operation=operation):
+                    gathered.operations.append(operation)
+                case _FromPeer(sender=sender, envelope=envelope):
+                    self._gather(gathered, sender, envelope)
+                case _Completion(event=event):
+                    gathered.events.append(event)
+                    gathered.ticked |= type(event) is Tick
+                case _Barrier(promise=promise):
+                    self._reads.add_local(promise)
+                case _TimeDue():
+                    gathered.time_due = True
+                case _:
+                    assert_never(message)
+        if gathered.ticked:
+            self._repair(gathered, RESEND_SECONDS)
+        self._ask_for_reads(gathered)
+        self._direct(gathered)
+        self._act(self._ready.step(gathered.events), gathered)
+        if gathered.ticked:
+            self._on_tick()
+
+    def _gather(self, gathered: _Gathered, sender: NodeId, envelope: GroupEnvelope) -> None:
+        match envelope:
+            case RaftEnvelope(message=message):
+                gathered.events.append(Receive(sender, message))
+            case Forward(operations=operations):
+                gathered.forwarded.extend(operations)
+                gathered.senders[sender] = None
+            case ReadAsk(token=token):
+                self._reads.add_remote(sender, token)
+            case ReadAnswer(token=token, index=index):
+                if index < 0:
+                    self._reads.refuse(token)
+                else:
+                    self._answer_reads(self._reads.answer(token, index, self.applied), index)
+            case _:
+                assert_never(envelope)
+
+    def _repair(self, gathered: _Gathered, older_than_seconds: float) -> None:
+        """Ask again for what has had no answer for long: a message was lost, or a leader."""
+        now, age = self._clock.monotonic_ns(), int(older_than_seconds * NANOSECONDS)
+        gathered.operations.extend(self._proposals.stale(now, age))
+        self._answer_reads(self._reads.refuse_older(now - age), -1)
+
+    def _ask_for_reads(self, gathered: _Gathered) -> None:
+        if not self.is_leader:
+            self._answer_reads(self._reads.take_remote(), -1)
+        if self._reads.has_new and self.leader:
+            token = self._reads.take(self._clock.monotonic_ns())
+            if self.is_leader:
+                gathered.events.append(ReadIndex(token))
+            else:
+                self._send(self.leader, encode(ReadAsk(self.group, token)))
+
+    def _direct(self, gathered: _Gathered) -> None:
+        """Turn operations into a proposal if this node leads, else send its own to who does.
+
+        Without a known leader they are dropped here: whoever asked proposes them again when one is
+        known. What others forwarded to a node that does not lead is theirs to send elsewhere.
+        """
+        if self.is_leader:
+            operations = gathered.operations + gathered.forwarded
+            if operations or gathered.time_due:
+                payloads = tuple(map(self._batch, _chunks(operations))) or (self._batch(()),)
+                gathered.events.append(Propose(_PROPOSAL_TOKEN, payloads))
+        elif self.leader:
+            for chunk in _chunks(gathered.operations):
+                self._send(self.leader, encode(Forward(self.group, tuple(chunk))))
+
+    def _batch(self, operations: Sequence[bytes]) -> bytes:
+        self._stamp_ns = max(self._stamp_ns, self._clock.now_ns(), self.machine.clock_ns)
+        return encode_batch(self._stamp_ns, operations)
+
+    # -- consequences -----------------------------------------------------------------------------
+
+    def _act(self, effects: Effects, gathered: _Gathered) -> None:
+        for _, _, _, last in effects.accepted:
+            if gathered.senders:
+                self._waiting_peers[last] = tuple(gathered.senders)
+        for token, reason in effects.refused:
+            self._refused(token, reason, gathered)
+        for token, index in effects.reads:
+            self._answer_reads(self._reads.answer(token, index, self.applied), index)
+        if effects.committed:
+            self._apply(effects.committed)
+        if effects.status_changed:
+            self._status_changed()
+
+    def _refused(self, token: int, reason: RefusalReason, gathered: _Gathered) -> None:
+        if token != _PROPOSAL_TOKEN:
+            self._answer_reads(self._reads.refuse(token), -1)
+        elif reason is RefusalReason.OVERLOADED:
+            self._proposals.overloaded(frozenset(gathered.operations))
+            self._stamp_ns = 0  # the stamp never made it into the log: timers must ask again
+
+    def _answer_reads(self, remote: list[RemoteRead], index: int) -> None:
+        for peer, token in remote:
+            self._send(peer, encode(ReadAnswer(self.group, token, index)))
+
+    def _apply(self, entries: list[Entry]) -> None:
+        share: dict[NodeId, None] = {}
+        for entry in entries:
+            assert entry.index == self.applied + 1, "entries are applied in order, each once"
+            if entry.kind is EntryKind.PAYLOAD:
+                outcome = self.machine.apply(entry.index, entry.term, decode_batch(entry.data))
+                self._proposals.settle(outcome.replies)
+                self.applied = entry.index
+                if outcome.notices:
+                    self._on_notices(outcome.notices)
+            self.applied = entry.index
+            if self._waiting_peers:
+                share.update(dict.fromkeys(self._waiting_peers.pop(entry.index, ())))
+        self._reads.applied(self.applied)
+        if share:
+            self._ready.step((ShareCommit(tuple(share)),))
+        self._set_alarm()
+
+    def _status_changed(self) -> None:
+        before, self.status = self.status, self._ready.core.status()
+        if (before.term, before.leader) == (self.status.term, self.status.leader):
+            return
+        self._observer(LeaderChanged(self.group, self.status.term, self.status.leader))
+        self._stamp_ns = 0
+        self._waiting_peers.clear()
+        if self.status.leader:
+            again = _Gathered()
+            self._repair(again, 0)
+            for operation in again.operations:
+                self.mailbox.put_nowait(_Proposal(operation))
+        self._on_leader()
+
+    def _set_alarm(self) -> None:
+        """Wake the pulse for the next timer, if that is before the next tick."""
+        due_ns = self.machine.next_due_ns
+        if due_ns is None or not self.is_leader or due_ns <= self._stamp_ns:
+            self._alarm.deadline = self._next_tick
+        else:
+            wait_seconds = max(0, due_ns - self._clock.now_ns()) / NANOSECONDS
+            self._alarm.deadline = min(self._next_tick, trio.current_time() + wait_seconds)
+
+    def _due_now(self) -> bool:
+        """A timer is due, and no batch with a stamp that late is under way yet."""
+        due_ns = self.machine.next_due_ns
+        return (
+            due_ns is not None
+            and self.is_leader
+            and self._stamp_ns < due_ns <= self._clock.now_ns()
+        )
+
+
+def _chunks(operations: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Split into runs that respect the limits of a batch; a single larger operation stays whole."""
+    chunk: list[bytes] = []
+    size = 0
+    for operation in operations:
+        if chunk and (size + len(operation) > BATCH_BYTES_MAX or len(chunk) >= BATCH_OPERATIONS_MAX):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(operation)
+        size += len(operation)
+    if chunk:
+        yield chunk

@@ -1,0 +1,82 @@
+"""The driver's duties: one Raft core, its disk and its links. Nothing else touches a core.
+
+The numbered prose in ``flowactor/raft/__init__.py`` says what must happen in which order and why.
+Here it is done: messages leave at once, the write goes to the log's own thread, and its completion
+comes back through the group's mailbox as ``WritePersisted``. Replies that depend on a write are
+held inside the core until then, so no order of these two can acknowledge what is not durable.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from flowactor.cluster.envelopes import RaftEnvelope
+from flowactor.codec.records import encode
+from flowactor.errors import StorageError
+from flowactor.identity import GroupId, NodeId
+from flowactor.raft import EntriesLoaded, Effects, Entry, Event, LoadEntries, Raft, Write, WritePersisted
+
+__all__ = ["Log", "Ready"]
+
+
+class Log(Protocol):
+    """The durable log of all groups, as far as a driver needs it."""
+
+    def submit(self, group: GroupId, write: Write, done: Callable[[], None]) -> None:
+        """Make ``write`` durable, then call ``done`` on the event loop; in order per group."""
+
+    def load(
+        self,
+        group: GroupId,
+        request: LoadEntries,
+        done: Callable[[tuple[int, tuple[Entry, ...]] | StorageError], None],
+    ) -> None:
+        """Read entries back, then call ``done`` with (previous term, entries) on the event loop."""
+
+
+class Ready:
+    """Steps one core and carries out what it asks for.
+
+    Args:
+        group: whose messages and writes these are.
+        core: the consensus of the group on this node.
+        log: where writes go and old entries come from.
+        send: queues encoded envelopes for a peer; never blocks, may drop.
+        later: takes events that completions bring, to be stepped with the group's next batch.
+    """
+
+    def __init__(
+        self,
+        group: GroupId,
+        core: Raft,
+        log: Log,
+        send: Callable[[NodeId, bytes], None],
+        later: Callable[[Event], None],
+    ) -> None:
+        self.core = core
+        self._group = group
+        self._log = log
+        self._send = send
+        self._later = later
+
+    def step(self, events: Iterable[Event]) -> Effects:
+        """Step the core; messages, write and loads of the outcome are under way on return.
+
+        What is left in the effects (committed entries, reads, refusals) is the caller's to act on.
+        """
+        effects = self.core.step(events)
+        for peer, message in effects.messages:
+            self._send(peer, encode(RaftEnvelope(self._group, message)))
+        if effects.write is not None:
+            number = effects.write.number
+            self._log.submit(self._group, effects.write, lambda: self._later(WritePersisted(number)))
+        for request in effects.loads:
+            self._load(request)
+        return effects
+
+    def _load(self, request: LoadEntries) -> None:
+        def done(outcome: tuple[int, tuple[Entry, ...]] | StorageError) -> None:
+            # A failed read is reported by the log itself; the follower is simply asked again later.
+            previous, entries = (0, ()) if isinstance(outcome, StorageError) else outcome
+            self._later(EntriesLoaded(request.peer, previous, entries))
+
+        self._log.load(self._group, request, done)
