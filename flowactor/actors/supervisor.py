@@ -226,9 +226,10 @@ class Supervisor:
             return await self._nursery_manager.__aexit__(kind, error, traceback)
         except BaseExceptionGroup as group:
             verdict = self._verdict
-            if verdict is None or group.split(lambda part: part is verdict)[1] is not None:
+            if verdict is None or not _leaves(group) <= _leaves(verdict):
                 raise
-            # The verdict alone says everything; the group is only how it travelled.
+            # The verdict alone says everything; the group is only how it travelled. (Leaves are
+            # compared because Trio rebuilds groups when it takes cancellations out of them.)
             raise verdict from verdict.__cause__
         finally:
             self._orders.close()
@@ -398,3 +399,10 @@ def _is_broken_invariant(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return any(_is_broken_invariant(part) for part in error.exceptions)
     return isinstance(error, AssertionError)
+
+
+def _leaves(error: BaseException) -> frozenset[int]:
+    """The identities of the exceptions in a group, or of the only one."""
+    if isinstance(error, BaseExceptionGroup):
+        return frozenset().union(*map(_leaves, error.exceptions))
+    return frozenset((id(error),))

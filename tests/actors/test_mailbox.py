@@ -31,7 +31,7 @@ async def test_a_parked_reader_gets_all_that_was_put_in_one_go() -> None:
 
 
 async def test_a_full_mailbox_refuses_and_counts() -> None:
-    """Under REFUSE one message too many raises ``Overloaded``, is counted and leaves the rest alone."""
+    """Under REFUSE one message too many raises ``Overloaded``, is counted and harms no other."""
     mailbox: Mailbox[int] = Mailbox("box", 2, Overflow.REFUSE)
     mailbox.put_nowait(1)
     mailbox.put_nowait(2)
@@ -118,7 +118,7 @@ async def test_every_path_is_a_checkpoint() -> None:
 
 
 async def test_close_lets_the_rest_be_read_first() -> None:
-    """After ``close`` the reader gets what was queued, then ``MailboxClosed``; writers get it at once."""
+    """After ``close`` the reader gets what was queued, writers an error at once."""
     mailbox: Mailbox[int] = Mailbox("box", 10, Overflow.REFUSE)
     mailbox.put_nowait(1)
     mailbox.close()
