@@ -10,6 +10,7 @@
     |   |-- AlreadyExists          the id is taken by a run with another input
     |   |-- NotFound               no such run, variable, query, signal
     |   |-- AlreadyClosed          the run has ended: it takes no signal any more
+    |   |-- VersionMismatch        compare-and-set: the variable has changed since it was read
     |   |-- ConfigurationError     a setting, an address, a data directory that cannot work
     |   `-- WorkflowMisuse         flowactor's API is used where, or how, it may not be
     |       |-- ForeignAwait       a workflow awaited something the interpreter cannot make durable
@@ -69,6 +70,7 @@ __all__ = [
     "Unavailable",
     "UnencodableValue",
     "UnknownWorkflowType",
+    "VersionMismatch",
     "WorkflowCancelled",
     "WorkflowFailed",
     "WorkflowMisuse",
@@ -117,6 +119,10 @@ class NotFound(CallerError):
 
 class AlreadyClosed(CallerError):
     """The run has ended and takes no more requests."""
+
+
+class VersionMismatch(CallerError):
+    """A compare-and-set named another version than the variable has: read it again, then decide."""
 
 
 class ConfigurationError(CallerError):
