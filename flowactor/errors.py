@@ -35,6 +35,8 @@
     |-- StepError                  how a step ended, raised inside the workflow where it was awaited
     |   |-- StepFailed             an error type this process does not know
     |   `-- StepTimedOut           ``kind`` names which of the time-outs struck
+    |-- NonRetryableError          for users to raise or subclass in a step: no further attempt is made
+    |-- TooSlowError               a block of workflow code outlived its ``fail_after``
     `-- DeterminismViolation       the code asks for something else than the run's history recorded
 
 A broken invariant of flowactor itself is an ``AssertionError`` and stops what it broke.
@@ -53,6 +55,7 @@ __all__ = [
     "ForeignAwait",
     "InvalidInput",
     "MalformedDataError",
+    "NonRetryableError",
     "NotFound",
     "Overloaded",
     "ReadOnlyViolation",
@@ -67,6 +70,7 @@ __all__ = [
     "StorageFull",
     "StoragePoisoned",
     "StorageRefused",
+    "TooSlowError",
     "Unavailable",
     "UnencodableValue",
     "UnknownWorkflowType",
@@ -250,6 +254,14 @@ class StepTimedOut(StepError):
     def __init__(self, message: str, kind: str = "start_to_close") -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class NonRetryableError(FlowactorError):
+    """For users: raised in a step, this (or a subclass) ends it at once, whatever its retry policy."""
+
+
+class TooSlowError(FlowactorError):
+    """The block under ``fail_after`` or ``fail_at`` did not end in time and was cancelled."""
 
 
 class DeterminismViolation(FlowactorError):
