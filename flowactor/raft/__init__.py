@@ -1,0 +1,109 @@
+"""Raft: one consensus group's member, as a pure state machine (paper: Ongaro and Ousterhout 2014;
+thesis: Ongaro 2014).
+
+``Raft.step(events) -> Effects`` is the only door. No clock, disk, network or entropy is here; log
+entries are opaque bytes.
+
+The roles::
+
+                heard nothing         a quorum would       a quorum's votes
+                for a time-out        vote for it          are in
+    +----------+  -------->  +--------------+  -------->  +-----------+  -------->  +--------+
+    | Follower |             | PreCandidate |  time-out   | Candidate |             | Leader |
+    +----------+             +--------------+  <--------  +-----------+             +--------+
+      ^  ^  ^                       |                           |                        |
+      |  |  +-----------------------+                           |                        |
+      |  +--------- a leader, a later term, a quorum of noes ---+                        |
+      +--- a later term, no quorum heard for a time-out, a write that does not finish ---+
+
+The driver's duties, in order, for the ``Effects`` of each step:
+
+1.  Hand ``write`` to the disk. Writes are made durable in the order of their numbers; several may
+    be under way, and several may share one sync. When one is durable, step ``WritePersisted`` with
+    its number (the highest of several is enough). A failed write is never reported: stop the group.
+2.  Send ``messages``, in order for each peer. This may overlap with 1: what must not leave before
+    the disk has it (votes, vote requests, acknowledgements) is not in the list, but comes with the
+    step of its ``WritePersisted``. A leader's appends are in it, so that its own disk and its
+    followers' work at the same time (thesis 10.2.1); it counts itself only when its write is done.
+    Messages may be lost, delayed, doubled and reordered.
+3.  Apply ``committed``, in order. This may overlap with 1 and 2 and may lag behind: every entry
+    here is committed and durable on this node, so the applied state never runs ahead of the local
+    log, and a restart finds everything above the applied index in it.
+4.  Answer the callers: ``accepted`` gives each proposal its place, ``refused`` says why not. That
+    an accepted proposal is committed is seen when an entry of its (term, index) is applied; that it
+    is lost, when another term's entry is applied there.
+5.  Serve ``reads`` once everything up to their index is applied.
+6.  For each of ``loads`` read entries from the log, and step ``EntriesLoaded`` exactly once; with
+    no entries, if the log no longer has the first one. This may take as long as it takes.
+7.  If ``status_changed``, look at ``status()``.
+
+And without being asked:
+
+8.  Step ``Tick`` once per ``limits.TICK_SECONDS``. Who overslept steps one tick, not all that were
+    missed: silence is measured in ticks during which a message could have been handled.
+9.  Drain the mailbox before stepping: a step's cost is nearly the same for one event and for many,
+    and answers, rounds and writes are merged within a step. Hand in messages before the ticks.
+10. Keep the log down to the applied index that the state machine has durably; after a restart, hand
+    in at least everything above it as ``Restored``.
+"""
+
+from flowactor.raft.config import RaftConfig, Restored
+from flowactor.raft.core import Raft
+from flowactor.raft.effects import (
+    Effects,
+    LoadEntries,
+    PeerStatus,
+    RefusalReason,
+    Role,
+    Status,
+    Write,
+)
+from flowactor.raft.events import (
+    EntriesLoaded,
+    Event,
+    Propose,
+    ReadIndex,
+    Receive,
+    ShareCommit,
+    Tick,
+    WritePersisted,
+)
+from flowactor.raft.messages import (
+    Append,
+    AppendReply,
+    Entry,
+    EntryKind,
+    HardState,
+    Message,
+    Vote,
+    VoteReply,
+)
+
+__all__ = [
+    "Append",
+    "AppendReply",
+    "Effects",
+    "EntriesLoaded",
+    "Entry",
+    "EntryKind",
+    "Event",
+    "HardState",
+    "LoadEntries",
+    "Message",
+    "PeerStatus",
+    "Propose",
+    "Raft",
+    "RaftConfig",
+    "ReadIndex",
+    "Receive",
+    "RefusalReason",
+    "Restored",
+    "Role",
+    "ShareCommit",
+    "Status",
+    "Tick",
+    "Vote",
+    "VoteReply",
+    "Write",
+    "WritePersisted",
+]

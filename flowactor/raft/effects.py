@@ -25,8 +25,9 @@ class RefusalReason(enum.Enum):
 
 @frozen
 class Write:
-    """One atomic durable write: first cut the log from ``truncate_from`` on (0: do not), then append
-    ``entries``, then set the hard state if given. Report its number with ``WritePersisted``.
+    """One atomic durable write: first cut the log from ``truncate_from`` on (0: do not), then
+    append ``entries``, then set the hard state if given. Report its number with
+    ``WritePersisted``.
     """
 
     number: int

@@ -5,7 +5,16 @@ from attrs import frozen
 from flowactor.identity import NodeId
 from flowactor.raft.messages import Entry, Message
 
-__all__ = ["EntriesLoaded", "Event", "Propose", "ReadIndex", "Receive", "ShareCommit", "Tick", "WritePersisted"]
+__all__ = [
+    "EntriesLoaded",
+    "Event",
+    "Propose",
+    "ReadIndex",
+    "Receive",
+    "ShareCommit",
+    "Tick",
+    "WritePersisted",
+]
 
 
 @frozen
@@ -25,7 +34,7 @@ class Receive:
 class Propose:
     """Append these payloads, one entry each, if this node leads.
 
-    ``token`` comes back in ``Effects.accepted`` with the (term, first index), or in ``Effects.refused``.
+    ``token`` comes back in ``Effects.accepted`` with its place, or in ``Effects.refused``.
     """
 
     token: int
@@ -34,7 +43,7 @@ class Propose:
 
 @frozen
 class ReadIndex:
-    """Ask for an index at which a linearizable read may be served; answered in ``Effects.reads``."""
+    """Ask for an index at which a linearizable read may be served; see ``Effects.reads``."""
 
     token: int
 
@@ -48,7 +57,10 @@ class WritePersisted:
 
 @frozen
 class EntriesLoaded:
-    """The answer to ``LoadEntries``: entries read back from the log, and the term just before them."""
+    """The answer to ``LoadEntries``: entries from the log, and the term just before them.
+
+    No entries: the log no longer has the first one.
+    """
 
     peer: NodeId
     previous_term: int
@@ -57,7 +69,7 @@ class EntriesLoaded:
 
 @frozen
 class ShareCommit:
-    """Tell these followers the commit index now, not at the next heartbeat: somebody there waits."""
+    """Tell these followers the commit index now: somebody there waits."""
 
     peers: tuple[NodeId, ...]
 

@@ -1,4 +1,4 @@
-"""What Raft nodes say to each other, and the facts they keep. Everything here is a record: it encodes."""
+"""What Raft nodes say to each other, and the facts they keep."""
 
 import enum
 
@@ -54,8 +54,8 @@ class HardState:
 @record(101)
 @frozen
 class Vote:
-    """RequestVote (paper, figure 2); ``pre`` marks a pre-vote (thesis 9.6), where ``term`` is the one
-    the sender would campaign in.
+    """RequestVote (paper, figure 2); ``pre`` marks a pre-vote (thesis 9.6), where ``term`` is the
+    one the sender would campaign in.
     """
 
     term: int

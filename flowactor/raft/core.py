@@ -1,0 +1,185 @@
+"""The one door of the Raft core."""
+
+from collections.abc import Iterable
+from random import Random
+from typing import assert_never
+
+from flowactor.identity import NodeId
+from flowactor.raft import election, follower, replication
+from flowactor.raft.config import RaftConfig, Restored
+from flowactor.raft.durability import Durability
+from flowactor.raft.effects import Effects, PeerStatus, Role, Status
+from flowactor.raft.events import (
+    EntriesLoaded,
+    Event,
+    Propose,
+    ReadIndex,
+    Receive,
+    ShareCommit,
+    Tick,
+    WritePersisted,
+)
+from flowactor.raft.log import Log
+from flowactor.raft.messages import Append, AppendReply, Vote, VoteReply
+from flowactor.raft.roles import Candidate, Follower, Leader, PreCandidate
+from flowactor.raft.state import State
+
+__all__ = ["Raft"]
+
+
+class Raft:
+    """One member of one consensus group, without a clock, a disk or a network.
+
+    Args:
+        config: settings; every member of a group has the same voters.
+        restored: what this node's disk holds.
+        seed: of this node's election time-outs. Members need different ones.
+    """
+
+    def __init__(self, config: RaftConfig, restored: Restored, seed: int) -> None:
+        hard = restored.hard_state
+        log = Log(restored.previous_index, restored.previous_term, restored.entries)
+        last = log.last_index
+        self._voters = frozenset(config.voters)
+        self._state = State(
+            config=config,
+            random=Random(seed),
+            log=log,
+            durable=Durability(last, hard.term, hard.vote, handed=hard, handed_index=last),
+            term=hard.term,
+            vote=hard.vote,
+            commit=max(hard.commit, restored.applied),
+            emitted=restored.applied,
+        )
+        self._state.restart_election_clock()
+
+    def step(self, events: Iterable[Event]) -> Effects:
+        """Take everything that happened since the last step, in order; return what to do about it.
+
+        One step makes at most one write, one answer to the leader, and one append per follower
+        and window: hand in whole batches.
+        """
+        state = self._state
+        state.effects = effects = Effects()
+        before = (type(state.role), state.term, state.leader)
+        for event in events:
+            self._handle(event)
+        self._finish()
+        effects.status_changed = before != (type(state.role), state.term, state.leader)
+        return effects
+
+    def _handle(self, event: Event) -> None:
+        state = self._state
+        match event:
+            case Receive():
+                self._receive(event)
+            case Propose():
+                replication.propose(state, event)
+            case WritePersisted():
+                state.durable.persisted(event.number)
+            case Tick():
+                state.ticks += 1
+                if isinstance(state.role, Leader):
+                    replication.tick(state, state.role)
+                else:
+                    election.tick(state)
+            case ReadIndex():
+                replication.ask_read(state, event)
+            case ShareCommit():
+                replication.on_share_commit(state, event)
+            case EntriesLoaded():
+                replication.on_entries_loaded(state, event)
+            case _:
+                assert_never(event)
+
+    def _receive(self, event: Receive) -> None:
+        """Hand a message to its handler; strangers are not heard."""
+        state, sender, message = self._state, event.sender, event.message
+        if sender not in self._voters:
+            return
+        if isinstance(state.role, Leader):
+            state.role.peers[sender].ticks_silent = 0
+        elif sender == (state.leader or state.previous_leader):
+            state.leader_ticks_silent = 0
+        match message:
+            case Append():
+                follower.on_append(state, sender, message)
+            case AppendReply():
+                replication.on_append_reply(state, sender, message)
+            case Vote():
+                election.on_vote(state, sender, message)
+            case VoteReply():
+                election.on_vote_reply(state, sender, message)
+            case _:
+                assert_never(message)
+
+    def _finish(self) -> None:
+        """Everything that is worth doing once for all events of a step."""
+        state = self._state
+        election.count_own_vote(state)
+        if isinstance(state.role, Leader):
+            replication.settle(state, state.role)
+        log, durable = state.log, state.durable
+        state.effects.write = durable.flush(state.term, state.vote, state.commit, log, state.ticks)
+        self._release_held()
+        match state.role:
+            case Leader() as role:
+                replication.send_appends(state, role)
+            case Follower() as role:
+                follower.answer(state, role)
+            case PreCandidate() | Candidate():
+                pass
+            case _:
+                assert_never(state.role)
+        self._emit_committed()
+        if log.bytes > state.config.cache_bytes_max:
+            log.shrink(state.config.cache_bytes_max * 3 // 4, state.emitted)
+
+    def _release_held(self) -> None:
+        """Send what waited for term and vote; what belongs to a past term says nothing more."""
+        state = self._state
+        if not state.held:
+            return
+        current = [(peer, message) for peer, message in state.held if message.term == state.term]
+        if state.term_is_durable:
+            state.effects.messages.extend(current)
+            state.held.clear()
+        else:
+            state.held = current
+
+    def _emit_committed(self) -> None:
+        """Hand out what is committed and durable here (rule *restart_emits_nothing_twice*)."""
+        state = self._state
+        last = min(state.commit, state.durable.index)
+        if last > state.emitted:
+            state.effects.committed.extend(state.log.between(state.emitted + 1, last))
+            state.emitted = last
+        assert state.emitted <= state.commit <= state.log.last_index
+
+    def status(self) -> Status:
+        """Where this node stands after the last step."""
+        state = self._state
+        peers: tuple[tuple[NodeId, PeerStatus], ...] = ()
+        match state.role:
+            case Leader() as leader:
+                role = Role.LEADER
+                peers = tuple(
+                    (peer, PeerStatus(p.match_index, p.next_index, p.ticks_silent))
+                    for peer, p in leader.peers.items()
+                )
+            case Follower():
+                role = Role.FOLLOWER
+            case PreCandidate() | Candidate():
+                role = Role.CANDIDATE
+            case _:
+                assert_never(state.role)
+        return Status(
+            role=role,
+            term=state.term,
+            leader=state.leader,
+            previous_leader=state.previous_leader,
+            leader_ticks_silent=state.leader_ticks_silent,
+            last_index=state.log.last_index,
+            commit_index=state.commit,
+            peers=peers,
+        )

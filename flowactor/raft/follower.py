@@ -1,0 +1,92 @@
+"""The receiving side of AppendEntries (paper 5.3, figure 2)."""
+
+from flowactor.identity import NodeId
+from flowactor.raft.messages import Append, AppendReply, Entry
+from flowactor.raft.roles import Follower, Leader
+from flowactor.raft.state import State
+
+__all__ = ["answer", "on_append"]
+
+
+def on_append(state: State, sender: NodeId, append: Append) -> None:
+    """Take what the leader of the present term sends; tell an older one that its time is over."""
+    if append.term < state.term:
+        state.hold(sender, _refusal(state, append))
+        return
+    if append.term > state.term:
+        state.adopt(append.term)
+    role = state.role
+    assert not isinstance(role, Leader), f"{sender} and this node both lead term {state.term}"
+    if not isinstance(role, Follower) or state.leader != sender:
+        state.follow(sender)
+        assert isinstance(state.role, Follower)
+        role = state.role
+    state.election_elapsed = 0
+    role.round = max(role.round, append.round)
+    if not _fits(state, append):
+        role.refusal = _refusal(state, append)
+        return
+    role.answer_due |= not _take(state, append.entries)
+    matched = append.previous_index + len(append.entries)
+    role.matched = max(role.matched, matched)
+    known = min(append.commit, matched)  # rule commit_at_most_matched: by this message
+    if known > state.commit:
+        state.commit_to(known)
+
+
+def _fits(state: State, append: Append) -> bool:
+    """True if the log holds the entry before the new ones. Below the window everything is
+    committed, and so the same in the log of every later leader (rule *truncate_only_on_conflict*).
+    """
+    index, log = append.previous_index, state.log
+    if index > log.last_index:
+        return False
+    fits = index < log.previous_index or log.term_at(index) == append.previous_term
+    assert fits or index > state.commit, f"the leader of term {append.term} lacks entry {index}"
+    return fits
+
+
+def _take(state: State, entries: tuple[Entry, ...]) -> bool:
+    """Append what is new, after cutting what conflicts; returns whether a write will follow."""
+    log = state.log
+    if not entries:
+        return False
+    if entries[0].index == log.last_index + 1:
+        log.append(entries)
+        return True
+    for position, entry in enumerate(entries):
+        if entry.index > log.last_index:
+            log.append(entries[position:])
+            return True
+        if entry.index > log.previous_index and log.term_at(entry.index) != entry.term:
+            assert entry.index > state.commit, f"committed entry {entry.index} contradicted"
+            log.cut_from(entry.index)
+            state.durable.cut_from(entry.index)
+            log.append(entries[position:])
+            return True
+    return False
+
+
+def _refusal(state: State, append: Append) -> AppendReply:
+    """A refusal whose hint skips every term that the leader's log cannot share (paper 5.3)."""
+    log = state.log
+    hint, term = log.last_not_above(append.previous_index, append.previous_term)
+    return AppendReply(state.term, False, hint, append.round, append.previous_index, term)
+
+
+def answer(state: State, role: Follower) -> None:
+    """Tell the leader, in at most one message, how far its log is durable here.
+
+    Computed from what is durable when it is sent (rule *ack_only_durable*), so an old write that
+    completes late acknowledges nothing new, and many appends or writes cost one answer.
+    """
+    if not state.term_is_durable:
+        return
+    if role.refusal is not None:
+        state.send(state.leader, role.refusal)
+        role.refusal = None
+    index = min(role.matched, state.durable.index)
+    if role.answer_due or index > role.acked:
+        state.send(state.leader, AppendReply(state.term, True, index, role.round))
+        role.answer_due = False
+        role.acked = index

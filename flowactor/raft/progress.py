@@ -1,0 +1,103 @@
+"""What a leader knows of one follower, and how much it may send there."""
+
+import enum
+from collections import deque
+
+from attrs import Factory, define
+
+from flowactor.raft.config import RaftConfig
+
+__all__ = ["Flow", "Progress"]
+
+
+class Flow(enum.Enum):
+    """``PROBE``: where the logs meet is a guess, one append at a time asks. ``REPLICATE``: it is
+    known, appends follow each other without waiting, within a window.
+    """
+
+    PROBE = "probe"
+    REPLICATE = "replicate"
+
+
+@define(eq=False)
+class Progress:
+    """One follower, as seen by the leader.
+
+    Attributes:
+        next_index: the first entry to send next; in ``REPLICATE`` it runs ahead of the answers.
+        match_index: known to be durable there, exactly as here.
+        ticks_silent: since anything arrived from there.
+        asked: in ``PROBE``, an append is out and its answer is not in.
+        inflight: (last index, bytes) of appends that wait for their answer, oldest first.
+        round_sent: the newest round the follower was told of.
+        round_acked: the newest round it answered.
+        commit_sent: the newest commit index it was told of.
+        nudged: somebody there waits for the commit index.
+        loading: entries are being read back from disk.
+        load_round: do not ask the disk before this round, it had nothing.
+        known: (index, term) of a position below the window, learned while sending from disk.
+    """
+
+    next_index: int
+    ticks_silent: int = 0
+    match_index: int = 0
+    flow: Flow = Flow.PROBE
+    asked: bool = False
+    inflight: deque[tuple[int, int]] = Factory(deque)
+    inflight_bytes: int = 0
+    round_sent: int = 0
+    round_acked: int = 0
+    commit_sent: int = 0
+    nudged: bool = False
+    loading: bool = False
+    load_round: int = 0
+    known: tuple[int, int] = (0, 0)
+
+    def room_bytes(self, config: RaftConfig) -> int:
+        """How many bytes of entries may be sent now (rule *inflight_bounded_in_bytes*)."""
+        if self.flow is Flow.PROBE:
+            return 0 if self.asked else config.append_bytes_max
+        if len(self.inflight) >= config.inflight_appends_max:
+            return 0
+        return min(config.append_bytes_max, config.inflight_bytes_max - self.inflight_bytes)
+
+    def sent(self, last: int, term: int, size: int) -> None:
+        """An append up to ``last``, of ``term``, is on its way."""
+        if self.flow is Flow.PROBE:
+            self.asked = True
+            return
+        self.inflight.append((last, size))
+        self.inflight_bytes += size
+        self.next_index = last + 1
+        self.known = (last, term)
+
+    def accepted(self, index: int) -> bool:
+        """The follower has everything up to ``index`` durable; returns whether that is news.
+
+        An answer that proves less than the position asked about leaves a probe waiting.
+        """
+        news = index > self.match_index
+        if news:
+            self.match_index = index
+            while self.inflight and self.inflight[0][0] <= index:
+                self.inflight_bytes -= self.inflight.popleft()[1]
+        if self.flow is Flow.PROBE and (news or index >= self.next_index - 1):
+            self.flow = Flow.REPLICATE
+            self.asked = False
+            self.next_index = self.match_index + 1
+        elif self.next_index <= self.match_index:
+            self.next_index = self.match_index + 1
+        return news
+
+    def rejected(self, at: int, hint: int) -> None:
+        """The follower has no such entry at ``at``; the logs may meet at ``hint``.
+
+        What contradicts a durable match, or answers an older question, is stale.
+        """
+        if at <= self.match_index or (self.flow is Flow.PROBE and at != self.next_index - 1):
+            return
+        self.flow = Flow.PROBE
+        self.asked = False
+        self.inflight.clear()
+        self.inflight_bytes = 0
+        self.next_index = max(self.match_index + 1, min(at, hint + 1))

@@ -1,0 +1,40 @@
+"""Majorities, as pure functions over one set of voters; a joint configuration has two sets."""
+
+import enum
+from collections.abc import Mapping, Sequence
+
+from flowactor.identity import NodeId
+
+__all__ = ["Verdict", "majority", "reached", "verdict"]
+
+
+class Verdict(enum.Enum):
+    """What a vote has come to."""
+
+    WON = "won"
+    LOST = "lost"
+    PENDING = "pending"
+
+
+def majority(voters: int) -> int:
+    """The smallest number of voters of which any two such groups share one."""
+    return voters // 2 + 1
+
+
+def reached(voters: Sequence[NodeId], values: Mapping[NodeId, int]) -> int:
+    """The highest value that a majority has reached; who has none counts as 0."""
+    assert voters, "a quorum of nobody agrees to everything"
+    ordered = sorted([values.get(voter, 0) for voter in voters])
+    return ordered[len(ordered) - majority(len(ordered))]
+
+
+def verdict(voters: Sequence[NodeId], answers: Mapping[NodeId, bool]) -> Verdict:
+    """Won by a majority of yes, lost once the noes leave none; strangers do not count."""
+    assert voters, "a vote of nobody"
+    yes = sum(answers.get(voter, False) for voter in voters)
+    no = sum(not answers.get(voter, True) for voter in voters)
+    if yes >= majority(len(voters)):
+        return Verdict.WON
+    if len(voters) - no < majority(len(voters)):
+        return Verdict.LOST
+    return Verdict.PENDING

@@ -1,0 +1,240 @@
+"""The leader: taking the lead, sending entries, counting answers (paper 5.3, 5.4; thesis 10.2)."""
+
+from flowactor.identity import NodeId
+from flowactor.raft.effects import LoadEntries, RefusalReason
+from flowactor.raft.events import EntriesLoaded, Propose, ReadIndex, ShareCommit
+from flowactor.raft.log import ENTRY_OVERHEAD_BYTES
+from flowactor.raft.messages import Append, AppendReply, Entry, EntryKind
+from flowactor.raft.progress import Progress
+from flowactor.raft.quorum import Verdict, reached, verdict
+from flowactor.raft.roles import Leader
+from flowactor.raft.state import NOBODY, State
+
+__all__ = [
+    "ask_read",
+    "lead",
+    "on_append_reply",
+    "on_entries_loaded",
+    "on_share_commit",
+    "propose",
+    "send_appends",
+    "settle",
+    "tick",
+]
+
+Batch = tuple[Append, int]
+"""An append and the size of its entries; followers that need the same entries share it."""
+
+
+def lead(state: State) -> None:
+    """Take the lead with a blank entry, whose commit brings all before it along (thesis 6.4).
+
+    The uncommitted tail of earlier terms counts against the limit of this one. The silence of the
+    deposed leader counts from its beginning, that of the others from now.
+    """
+    node, log = state.config.node, state.log
+    silent = {state.previous_leader: state.leader_ticks_silent}
+    peers = {
+        peer: Progress(log.last_index + 1, ticks_silent=silent.get(peer, 0))
+        for peer in state.config.peers
+    }
+    tail = log.bytes_between(state.commit + 1, log.last_index)
+    role = Leader(peers, log.last_index + 1, tail)
+    state.role = role
+    state.set_leader(node)
+    _append(state, role, [Entry(state.term, role.first_index, EntryKind.BLANK, b"")])
+
+
+def _append(state: State, role: Leader, entries: list[Entry]) -> None:
+    before = state.log.bytes
+    state.log.append(entries)
+    role.uncommitted_bytes += state.log.bytes - before
+
+
+def propose(state: State, event: Propose) -> None:
+    """Append all payloads, or refuse all of them."""
+    role = state.role
+    if not isinstance(role, Leader):
+        state.effects.refused.append((event.token, RefusalReason.NOT_LEADER))
+        return
+    size = sum(map(len, event.payloads)) + ENTRY_OVERHEAD_BYTES * len(event.payloads)
+    if role.uncommitted_bytes and (
+        role.uncommitted_bytes + size > state.config.uncommitted_bytes_max
+    ):
+        state.effects.refused.append((event.token, RefusalReason.OVERLOADED))
+        return
+    term, first = state.term, state.log.last_index + 1
+    entries = [
+        Entry(term, index, EntryKind.PAYLOAD, payload)
+        for index, payload in enumerate(event.payloads, first)
+    ]
+    _append(state, role, entries)
+    state.effects.accepted.append((event.token, term, first, state.log.last_index))
+
+
+def tick(state: State, role: Leader) -> None:
+    """Time passes for a leader: give up without a quorum or a disk, or send heartbeats when due.
+
+    Rules *check_quorum_steps_down* and *stalled_disk_loses_leadership*. Nobody is held to have
+    been silent for longer than this leadership lasts.
+    """
+    role.ticks += 1
+    for progress in role.peers.values():
+        progress.ticks_silent += 1
+    patience = state.config.election_ticks_max
+    heard = {
+        peer: min(progress.ticks_silent, role.ticks) < patience
+        for peer, progress in role.peers.items()
+    }
+    heard[state.config.node] = True
+    if state.disk_stalled or verdict(state.config.voters, heard) is not Verdict.WON:
+        state.follow(NOBODY)
+        return
+    role.heartbeat_elapsed += 1
+    if role.heartbeat_elapsed >= state.config.heartbeat_ticks:
+        role.heartbeat_elapsed = 0
+        role.round += 1
+
+
+def on_append_reply(state: State, sender: NodeId, reply: AppendReply) -> None:
+    """Count what a follower has, or find out where the logs meet."""
+    if reply.term > state.term:
+        state.adopt(reply.term)
+        return
+    role = state.role
+    if reply.term < state.term or not isinstance(role, Leader):
+        return
+    progress = role.peers[sender]
+    progress.round_acked = max(progress.round_acked, reply.round)
+    if reply.success:
+        assert reply.index <= state.log.last_index, f"{sender} acknowledges what was never sent"
+        progress.accepted(reply.index)
+    else:
+        hint = reply.index
+        if state.log.previous_index < hint:
+            hint, _ = state.log.last_not_above(hint, reply.hint_term)
+        progress.rejected(reply.rejected_index, hint)
+
+
+def ask_read(state: State, event: ReadIndex) -> None:
+    """Queue a read; ``settle`` gives it a round and an index."""
+    if isinstance(state.role, Leader):
+        state.role.reads.asked.append(event.token)
+    else:
+        state.effects.refused.append((event.token, RefusalReason.NOT_LEADER))
+
+
+def on_share_commit(state: State, event: ShareCommit) -> None:
+    """Mark followers that should hear of the commit index in this step."""
+    role = state.role
+    if not isinstance(role, Leader):
+        return
+    for peer in event.peers:
+        if peer in role.peers:
+            role.peers[peer].nudged = True
+
+
+def on_entries_loaded(state: State, event: EntriesLoaded) -> None:
+    """Send what came from disk, if the follower still needs exactly that."""
+    role = state.role
+    if not isinstance(role, Leader) or not role.peers[event.peer].loading:
+        return
+    progress = role.peers[event.peer]
+    progress.loading = False
+    if not event.entries:
+        progress.load_round = role.round + 1
+        return
+    previous = event.entries[0].index - 1
+    if previous + 1 != progress.next_index or not progress.room_bytes(state.config):
+        return
+    size = sum(len(entry.data) + ENTRY_OVERHEAD_BYTES for entry in event.entries)
+    progress.known = (previous, event.previous_term)
+    append = Append(
+        state.term, previous, event.previous_term, state.commit, role.round, event.entries
+    )
+    _send(state, role, event.peer, (append, size))
+
+
+def settle(state: State, role: Leader) -> None:
+    """Commit what a quorum has durable, and serve the reads that a quorum has confirmed."""
+    config = state.config
+    match = {peer: progress.match_index for peer, progress in role.peers.items()}
+    match[config.node] = state.durable.index
+    index = reached(config.voters, match)
+    if index > state.commit and index >= role.first_index:  # rule commit_only_own_term
+        assert state.log.term_at(index) == state.term, "the own term's entries come last"
+        state.commit_to(index)
+    reads = role.reads
+    if reads.asked and state.commit >= role.first_index:
+        role.round += 1
+        reads.begin(state.commit, role.round)
+    if reads.waiting:
+        rounds = {peer: progress.round_acked for peer, progress in role.peers.items()}
+        rounds[config.node] = role.round
+        state.effects.reads.extend(reads.confirm(reached(config.voters, rounds)))
+
+
+def send_appends(state: State, role: Leader) -> None:
+    """Send every follower what its window takes, or an empty append to who must hear something."""
+    built: dict[tuple[int, int], Batch] = {}
+    last = state.log.last_index
+    for peer, progress in role.peers.items():
+        sent = False
+        while progress.next_index <= last and (room := progress.room_bytes(state.config)) > 0:
+            if progress.next_index < state.log.first_index:
+                _load(state, role, peer, progress)
+                break
+            key = (progress.next_index, room)
+            batch = built.get(key)
+            if batch is None:
+                batch = built[key] = _build(state, role, *key)
+            if batch[1] > room and progress.inflight:
+                break
+            _send(state, role, peer, batch)
+            sent = True
+        told = progress.round_sent >= role.round
+        if not sent and (not told or (progress.nudged and progress.commit_sent < state.commit)):
+            _send(state, role, peer, (_empty(state, role, progress), 0))
+        progress.nudged = False
+
+
+def _build(state: State, role: Leader, first: int, room_bytes: int) -> Batch:
+    entries, size = state.log.batch(first, room_bytes)
+    previous_term = state.log.term_at(first - 1)
+    return Append(state.term, first - 1, previous_term, state.commit, role.round, entries), size
+
+
+def _empty(state: State, role: Leader, progress: Progress) -> Append:
+    """A heartbeat asks whether everything sent has arrived. Where the term at that place is no
+    longer known, it asks about index 0, on which all logs agree.
+    """
+    index, log = progress.next_index - 1, state.log
+    if index >= log.previous_index:
+        term = log.term_at(index)
+    elif index == progress.known[0]:
+        term = progress.known[1]
+    else:
+        index, term = 0, 0
+    return Append(state.term, index, term, state.commit, role.round, ())
+
+
+def _send(state: State, role: Leader, peer: NodeId, batch: Batch) -> None:
+    append, size = batch
+    progress = role.peers[peer]
+    if append.entries:
+        progress.sent(append.entries[-1].index, append.entries[-1].term, size)
+    progress.round_sent = role.round
+    progress.commit_sent = state.commit
+    state.send(peer, append)
+
+
+def _load(state: State, role: Leader, peer: NodeId, progress: Progress) -> None:
+    """Ask for entries below the window, one load under way per follower."""
+    if progress.loading or role.round < progress.load_round:
+        return
+    progress.loading = True
+    state.effects.loads.append(
+        LoadEntries(
+            peer, progress.next_index, state.log.previous_index, state.config.append_bytes_max
+        )
+    )
