@@ -22,14 +22,27 @@ REQUEST_TIMEOUT_SECONDS: Final = 30.0
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 RECONNECT_SECONDS_MIN: Final = 0.05
 RECONNECT_SECONDS_MAX: Final = 2.0
+LINK_STABLE_SECONDS: Final = 10.0
+"""A link that held this long starts again with the shortest reconnection delay."""
+CLOSE_TIMEOUT_SECONDS: Final = 1.0
+"""For the other side to take note of why it is disconnected; it may be hung, so not longer."""
 STATE_FLUSH_SECONDS: Final = 0.05
 """Applied state is written behind the log by at most this; the log keeps what is not yet in it."""
 SESSION_EXPIRY_SECONDS: Final = 3600.0
 """Measured in log time. Longer than any client retries one request."""
+RETRY_WAIT_SECONDS_MAX: Final = 366 * 86_400
+"""No back-off waits longer; it also bounds the arithmetic of unlimited retries."""
 
 # -- sizes --------------------------------------------------------------------------------------
 FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
 """One WebSocket message. Bounds what a hostile or broken peer can make a node hold."""
+HELLO_BYTES_MAX: Final = 4 * 1024
+"""A frame of a stranger: until both sides know each other, a connection costs next to nothing."""
+FRAME_MESSAGES_MAX: Final = 65_536
+"""Messages in one frame; a full frame of the smallest messages has fewer."""
+RECEIVE_BYTES_MIN: Final = 16 * 1024
+RECEIVE_BYTES_MAX: Final = 256 * 1024
+"""One read from a socket: grows to this on a busy link (three times as fast at 64 KiB a frame)."""
 FRAME_BYTES_TARGET: Final = 512 * 1024
 """A link stops packing more messages into a frame here, so that heartbeats are never far behind."""
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -61,8 +74,18 @@ SESSION_REPLIES_MAX: Final = 4096
 """Requests of one session that may be under way at once, so that each can be answered again."""
 INBOX_ITEMS_MAX: Final = 10_000
 """Signals waiting for one run."""
+VARIABLE_VERSIONS_CACHED_MAX: Final = 100_000
+"""Versions of stand-alone variables kept in memory, 100 bytes each; others are read as rows."""
 STEPS_RUNNING_MAX: Final = 1000
 """Step bodies at once on one node."""
+
+INSTANCE_MESSAGES_MAX: Final = 20_000
+"""The mailbox of one run; beyond it the run is rebuilt from its history instead."""
+INSTANCE_FACTS_MAX: Final = 1000
+"""Committed activations a standby may be behind before it reads the history again instead."""
+INSTANCE_RESTARTS_MAX: Final = 3
+"""Crashes of one run's actor before the run is parked; user code's exceptions are no crashes."""
+INSTANCE_BACKOFF_SECONDS: Final = 0.1
 
 PROTOCOL_VERSION: Final = 1
 STORAGE_VERSION: Final = 1
@@ -72,6 +95,7 @@ SCHEMA_VERSION: Final = 1
 assert HEARTBEAT_TICKS * 3 <= ELECTION_TICKS_MIN, "lost heartbeats must not start elections"
 assert ELECTION_TICKS_MIN < ELECTION_TICKS_MAX
 assert ELECTION_TICKS_MAX * TICK_SECONDS <= OWNER_LEASE_SECONDS, "a leader exists before a lease ends"
+assert HELLO_BYTES_MAX <= FRAME_BYTES_TARGET <= FRAME_BYTES_MAX <= LINK_QUEUE_BYTES_MAX
 assert PAYLOAD_BYTES_MAX * 2 <= FRAME_BYTES_MAX, "a message with a payload fits a frame"
 assert APPEND_BYTES_MAX <= INFLIGHT_BYTES_MAX <= UNCOMMITTED_BYTES_MAX
 assert ACTIVATION_BYTES_MAX + PAYLOAD_BYTES_MAX <= FRAME_BYTES_MAX
