@@ -87,6 +87,9 @@ INSTANCE_RESTARTS_MAX: Final = 3
 """Crashes of one run's actor before the run is parked; user code's exceptions are no crashes."""
 INSTANCE_BACKOFF_SECONDS: Final = 0.1
 
+PAGE_ITEMS_MAX: Final = 1000
+"""Runs or events in one answer; more are asked for page by page."""
+
 PROTOCOL_VERSION: Final = 1
 STORAGE_VERSION: Final = 1
 SCHEMA_VERSION: Final = 1

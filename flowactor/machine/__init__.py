@@ -1,0 +1,74 @@
+"""The execution state machine of a group: pure, synchronous, the same on every node.
+
+Raft puts log entries in one order; ``Machine.apply`` says what each of them means. A log entry is a
+``Batch``: the leader's stamp and operations. Clients' operations are answered through their
+sessions; the engine's own carry what they were decided on and are refused when that is stale.
+
+- ``events``, ``commands``: what happens to a run, and what its code asks for.
+- ``operations``, ``replies``: what a log entry asks, and what it answers.
+- ``state``, ``notices``, ``history``: what others read, are told, and can replay.
+- ``ledger``: the one place that changes runs and marks rows; ``advance``, ``steps``, ``ownership``,
+  ``lifecycle``, ``sessions``, ``variables``, ``timers`` hold the rules.
+- ``tables``: the rows, as a store keeps them and people query them.
+
+How to drive it:
+
+1. Build it from the rows that were stored last; it finds there whatever was open.
+2. Apply committed entries in log order, each once, starting after the one the rows reflect.
+3. Between two applies, hand ``take_writes`` to the store together with the applied index. From that
+   moment the row reader must answer with them, whether or not they are on disk.
+4. When the leader's clock passes ``next_due_ns``, it proposes a batch, an empty one if need be.
+5. Notices are hints. What counts is the state, read by position.
+"""
+
+from flowactor.machine.machine import Machine
+from flowactor.machine.notices import (
+    Advanced,
+    Applied,
+    InboxGrew,
+    NodeAnnounced,
+    Notice,
+    OperationRefused,
+    OwnerChanged,
+    RunClosed,
+    RunOpened,
+    RunParked,
+    RunResumed,
+    StepsDue,
+    VariableChanged,
+)
+from flowactor.machine.state import (
+    NodeState,
+    Parking,
+    PendingStep,
+    RunState,
+    RunSummary,
+    StepState,
+    Variable,
+)
+from flowactor.machine.tables import TABLES
+
+__all__ = [
+    "TABLES",
+    "Advanced",
+    "Applied",
+    "InboxGrew",
+    "Machine",
+    "NodeAnnounced",
+    "NodeState",
+    "Notice",
+    "OperationRefused",
+    "OwnerChanged",
+    "Parking",
+    "PendingStep",
+    "RunClosed",
+    "RunOpened",
+    "RunParked",
+    "RunResumed",
+    "RunState",
+    "RunSummary",
+    "StepState",
+    "StepsDue",
+    "Variable",
+    "VariableChanged",
+]

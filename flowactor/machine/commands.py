@@ -27,7 +27,9 @@ __all__ = [
 @record(20)
 @frozen
 class RetryRule:
-    """A ``RetryPolicy`` as replicated state; ``attempts_max`` counts the first try, 0 is no limit."""
+    """A ``RetryPolicy`` as replicated state. ``attempts_max`` counts the first try; 0 is no limit,
+    as for ``maximum_ns``. ``non_retryable`` lists error types, as ``module.Name`` or ``Name``.
+    """
 
     initial_ns: int
     coefficient_milli: int
@@ -111,5 +113,12 @@ class RunEndedCancelled:
 
 
 Command = (
-    ScheduleStep | CancelStep | ArmTimer | CancelTimer | SetVariable | CompleteRun | FailRun | RunEndedCancelled
+    ScheduleStep
+    | CancelStep
+    | ArmTimer
+    | CancelTimer
+    | SetVariable
+    | CompleteRun
+    | FailRun
+    | RunEndedCancelled
 )

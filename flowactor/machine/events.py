@@ -1,11 +1,20 @@
-"""What happens to a run: the facts its interpreter is activated with, in the order they are consumed."""
+"""What happens to a run: facts that its interpreter is activated with, in order of consumption."""
 
 from attrs import frozen
 
 from flowactor.codec.records import record
 from flowactor.identity import StepKey, TimerKey
 
-__all__ = ["CancelRequested", "Event", "Failure", "RunStarted", "SignalReceived", "StepCompleted", "StepEnded", "TimerFired"]
+__all__ = [
+    "CancelRequested",
+    "Event",
+    "Failure",
+    "RunStarted",
+    "SignalReceived",
+    "StepCompleted",
+    "StepEnded",
+    "TimerFired",
+]
 
 
 @record(1)
@@ -13,8 +22,9 @@ __all__ = ["CancelRequested", "Event", "Failure", "RunStarted", "SignalReceived"
 class Failure:
     """An exception as a value (rule *errors_are_values*): what of it survives replay.
 
-    ``error_type`` is ``module.QualifiedName``; ``details`` a payload of its fields (``b""`` if none);
-    ``notes`` what ``add_note`` said. No stack trace: it differs between builds and is not compared.
+    ``error_type`` is ``module.QualifiedName``; ``details`` a payload of its fields (``b""`` if
+    none); ``notes`` what ``add_note`` said. No stack trace: it differs between builds and is not
+    compared.
     """
 
     error_type: str
@@ -28,7 +38,7 @@ class Failure:
 @record(10)
 @frozen
 class RunStarted:
-    """The first event of every run; ``arguments`` is the payload of the tuple of ``run``'s arguments."""
+    """The first event of every run; ``arguments`` is the payload of the tuple of its arguments."""
 
     arguments: bytes
 

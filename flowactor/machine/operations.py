@@ -57,8 +57,8 @@ class OpenSession:
 @record(41)
 @frozen
 class StartRun:
-    """Start a run. ``version`` 0 is the highest one registered anywhere. ``origin`` is the node that
-    took the request: the owner, if it can run the type. A time-out of 0 is none.
+    """Start a run. ``version`` 0 is the highest one registered anywhere. ``origin`` is the node
+    that took the request: the owner, if it can run the type. A time-out of 0 is none.
     """
 
     workflow_id: str
@@ -125,7 +125,9 @@ class CompareAndSet:
     value: bytes
 
 
-ClientBody = StartRun | SignalRun | CancelRun | TerminateRun | ResumeRun | WriteVariable | CompareAndSet
+ClientBody = (
+    StartRun | SignalRun | CancelRun | TerminateRun | ResumeRun | WriteVariable | CompareAndSet
+)
 
 
 @record(50)
@@ -181,7 +183,7 @@ class FailAttempt:
 @record(54)
 @frozen
 class ParkRun:
-    """The owner cannot go on with this run's code (determinism, missing code); people are needed."""
+    """The owner cannot go on with this run's code (determinism): people are needed."""
 
     run_id: RunId
     epoch: int
@@ -191,7 +193,9 @@ class ParkRun:
 @record(55)
 @frozen
 class AnnounceNode:
-    """What a node has registered: (workflow type, version) pairs, sorted. Replaces what it said before."""
+    """What a node has registered: (workflow type, version) pairs, sorted. Replaces what it said
+    before; a new incarnation means that the node was started anew.
+    """
 
     node: NodeId
     incarnation: str
@@ -201,7 +205,7 @@ class AnnounceNode:
 @record(56)
 @frozen
 class ReassignRuns:
-    """The leader of ``term`` has not heard from ``node`` for a lease: its runs need other owners."""
+    """The leader of ``term`` has not heard from ``node`` for a lease: its runs need new owners."""
 
     node: NodeId
     term: int
@@ -221,7 +225,7 @@ class Batch:
 
 
 def encode_batch(stamp_ns: int, operations: Sequence[bytes]) -> bytes:
-    """A log entry of operations that are encoded already; an empty one only carries time forward."""
+    """A log entry of operations that are encoded already; an empty one only carries time on."""
     head = records.encode_plain((SCHEMA_VERSION, stamp_ns))
     # An array of three: turn the head's "array of two" into "array of three" and append the last.
     return b"\x83" + head[1:] + records.join(operations)

@@ -1,0 +1,138 @@
+"""What an apply tells the node it happened on: hints for actors, never the values themselves.
+
+What counts is the machine's state, read by position (rule *one_delivery_path*). The one exception
+is ``Advanced``, which carries the events it consumed, since they have left the state by then.
+"""
+
+from attrs import frozen
+
+from flowactor.identity import NodeId, RunId, SessionId, StepKey
+from flowactor.machine.events import Event
+from flowactor.machine.operations import Advance
+from flowactor.machine.replies import Reply, RunStatus
+
+__all__ = [
+    "Advanced",
+    "Applied",
+    "InboxGrew",
+    "NodeAnnounced",
+    "Notice",
+    "OperationRefused",
+    "OwnerChanged",
+    "RunClosed",
+    "RunOpened",
+    "RunParked",
+    "RunResumed",
+    "StepsDue",
+    "VariableChanged",
+]
+
+
+@frozen
+class RunOpened:
+    """A run is there, with ``RunStarted`` as the first item of its inbox."""
+
+    run_id: RunId
+
+
+@frozen
+class Advanced:
+    """``advance`` is committed and the run now stands at ``position``; ``events`` are what it
+    consumed, in order. Its ``now_ns`` is already clamped to the run's own time.
+    """
+
+    run_id: RunId
+    position: int
+    advance: Advance
+    events: tuple[Event, ...]
+
+
+@frozen
+class InboxGrew:
+    """At least one new item waits in the run's inbox."""
+
+    run_id: RunId
+
+
+@frozen
+class StepsDue:
+    """The back-off of these steps is over, in this order: their new attempts are to run."""
+
+    run_id: RunId
+    steps: tuple[StepKey, ...]
+
+
+@frozen
+class OwnerChanged:
+    """Every pending step that is running is to be started by this owner, with its new attempt."""
+
+    run_id: RunId
+    owner: NodeId
+    epoch: int
+
+
+@frozen
+class RunParked:
+    run_id: RunId
+    reason: str
+
+
+@frozen
+class RunResumed:
+    run_id: RunId
+
+
+@frozen
+class RunClosed:
+    run_id: RunId
+    status: RunStatus
+
+
+@frozen
+class VariableChanged:
+    """A stand-alone variable has this version now; 0 if it was deleted."""
+
+    name: str
+    version: int
+
+
+@frozen
+class NodeAnnounced:
+    node: NodeId
+    incarnation: str
+
+
+@frozen
+class OperationRefused:
+    """An operation of the engine's own was stale or impossible, and changed nothing (``run_id`` is
+    empty where it concerned no single run).
+    """
+
+    run_id: str
+    operation: str
+    reason: str
+
+
+Notice = (
+    RunOpened
+    | Advanced
+    | InboxGrew
+    | StepsDue
+    | OwnerChanged
+    | RunParked
+    | RunResumed
+    | RunClosed
+    | VariableChanged
+    | NodeAnnounced
+    | OperationRefused
+)
+
+
+@frozen
+class Applied:
+    """The outcome of one log entry. ``replies`` are (session, sequence, reply) in log order, with
+    sequence 0 for the opening of a session.
+    """
+
+    replies: tuple[tuple[SessionId, int, Reply], ...]
+    notices: tuple[Notice, ...]

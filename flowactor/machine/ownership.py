@@ -1,0 +1,148 @@
+"""Who performs a run: the one node whose steps and advances count, under an epoch that only grows.
+
+A run has an owner exactly while it is running. Candidates are voters that are alive (announced, and
+not declared lost since) and have registered the run's type and version; of those the one with the
+fewest open runs is chosen, then the lowest id. A run without candidate is parked and goes on by
+itself when a node announces its code; one that its owner parked goes on by an operator's word only.
+"""
+
+from flowactor.identity import NodeId, RunId
+from flowactor.machine.history import OwnerAssigned, Parked, Resumed
+from flowactor.machine.ledger import Ledger
+from flowactor.machine.notices import NodeAnnounced, OwnerChanged, RunParked, RunResumed
+from flowactor.machine.operations import AnnounceNode, ParkRun, ReassignRuns
+from flowactor.machine.replies import RunStatus
+from flowactor.machine.state import NodeState, Parking, RunState
+from flowactor.machine.steps import restart_steps
+
+__all__ = ["Ownership"]
+
+
+class Ownership:
+    def __init__(self, ledger: Ledger, voters: tuple[NodeId, ...]) -> None:
+        self._ledger = ledger
+        self._voters = tuple(sorted(voters))
+
+    def registered(self) -> tuple[tuple[str, int], ...]:
+        """Every (type, version) that any node has announced, sorted."""
+        nodes = self._ledger.nodes.values()
+        return tuple(sorted({workflow for node in nodes for workflow in node.workflows}))
+
+    def is_known(self, workflow_type: str, version: int) -> bool:
+        """Whether a node that may own runs has ever announced it, be it alive or not."""
+        nodes = self._ledger.nodes
+        return any(nodes[v].has(workflow_type, version) for v in self._voters if v in nodes)
+
+    def choose(self, workflow_type: str, version: int, first: NodeId = NodeId(0)) -> NodeId:
+        """The owner for a run: ``first`` if it can, else the least loaded node that can, else 0."""
+        able = [node for node in self._candidates() if node.has(workflow_type, version)]
+        if any(node.node == first for node in able):
+            return first
+        return min(((node.owned, node.node) for node in able), default=(0, NodeId(0)))[1]
+
+    def _candidates(self) -> list[NodeState]:
+        nodes = self._ledger.nodes
+        return [nodes[v] for v in self._voters if v in nodes and nodes[v].alive]
+
+    def announce(self, operation: AnnounceNode) -> None:
+        """A node says what it has. A new incarnation of a node means that it restarted: whatever it
+        was performing has to be started again.
+        """
+        known = self._ledger.nodes.get(operation.node)
+        restarted = known is not None and known.incarnation != operation.incarnation
+        owned = 0 if known is None else known.owned
+        node = NodeState(
+            operation.node, operation.incarnation, operation.workflows, alive=True, owned=owned
+        )
+        self._ledger.set_node(node)
+        self._ledger.notices.append(NodeAnnounced(operation.node, operation.incarnation))
+        for run in self._owned_by(operation.node):
+            if not node.has(run.workflow_type, run.version):
+                self._hand_over(run)
+            elif restarted:
+                self._assign(run, operation.node)
+        for run in self._in_order():
+            if run.parking is Parking.NO_NODE:
+                self._try_to_continue(run)
+
+    def reassign(self, operation: ReassignRuns, term: int) -> None:
+        """The leader has declared a node lost; it may in its own term (*stale_epoch_refused*)."""
+        if operation.term != term:
+            reason = f"of term {operation.term}, the entry's is {term}"
+            self._ledger.refuse("", "ReassignRuns", reason)
+            return
+        node = self._ledger.nodes.get(operation.node)
+        if node is None or not node.alive:
+            return
+        node.alive = False
+        self._ledger.set_node(node)
+        for run in self._owned_by(operation.node):
+            self._hand_over(run)
+
+    def park(self, operation: ParkRun) -> None:
+        """The owner gives up on a run until an operator resumes it."""
+        run = self._ledger.open.get(operation.run_id)
+        if run is None or run.status is not RunStatus.RUNNING or run.epoch != operation.epoch:
+            reason = f"not running at epoch {operation.epoch}"
+            self._ledger.refuse(operation.run_id, "ParkRun", reason)
+            return
+        self._park(run, Parking.BY_OWNER, operation.reason)
+
+    def resume(self, run: RunState) -> bool:
+        """An operator lets a parked run go on; returns whether that changed anything."""
+        if run.parking is Parking.NOT:
+            return False
+        by_owner = run.parking is Parking.BY_OWNER
+        continues = self._try_to_continue(run)
+        if by_owner and not continues:
+            self._park(run, Parking.NO_NODE, self.nobody_has(run.workflow_type, run.version))
+        return by_owner or continues
+
+    def nobody_has(self, workflow_type: str, version: int) -> str:
+        """The reason of a run that waits for a node with its code."""
+        return f"no live voter has registered {workflow_type!r} version {version}"
+
+    def _in_order(self) -> list[RunState]:
+        open_runs: dict[RunId, RunState] = self._ledger.open
+        return [open_runs[run_id] for run_id in sorted(open_runs)]
+
+    def _owned_by(self, node: NodeId) -> list[RunState]:
+        return [run for run in self._in_order() if run.owner == node]
+
+    def _hand_over(self, run: RunState) -> None:
+        """The owner can perform the run no more: choose another, or park it."""
+        owner = self.choose(run.workflow_type, run.version)
+        if owner:
+            self._assign(run, owner)
+        else:
+            self._park(run, Parking.NO_NODE, self.nobody_has(run.workflow_type, run.version))
+
+    def _assign(self, run: RunState, owner: NodeId) -> None:
+        """A new term of office, also if the same node got it before."""
+        self._ledger.set_owner(run, owner)
+        run.epoch += 1
+        self._ledger.record(run, OwnerAssigned(owner, run.epoch))
+        self._ledger.notices.append(OwnerChanged(run.run_id, owner, run.epoch))
+        restart_steps(self._ledger, run)
+
+    def _park(self, run: RunState, parking: Parking, reason: str) -> None:
+        self._ledger.set_owner(run, NodeId(0))
+        self._ledger.suspend_retries(run)
+        run.status = RunStatus.PARKED
+        run.parking = parking
+        run.reason = reason
+        self._ledger.record(run, Parked(reason))
+        self._ledger.notices.append(RunParked(run.run_id, reason))
+
+    def _try_to_continue(self, run: RunState) -> bool:
+        owner = self.choose(run.workflow_type, run.version)
+        if not owner:
+            return False
+        run.status = RunStatus.RUNNING
+        run.parking = Parking.NOT
+        run.reason = ""
+        self._ledger.record(run, Resumed())
+        self._ledger.notices.append(RunResumed(run.run_id))
+        self._assign(run, owner)
+        self._ledger.expect_retries(run)
+        return True
