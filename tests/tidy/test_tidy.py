@@ -302,3 +302,14 @@ def test_decisions_are_numbered_without_gaps():
     ]
     index = (ROOT / "docs/decisions/index.md").read_text()
     assert [name for name in records if name not in index] == []
+
+
+def test_the_map_names_every_file():
+    """The list at the end of ``docs/architecture.md`` has each module of the package, and no other."""
+    listed = []
+    for line in (ROOT / "docs/architecture.md").read_text().splitlines():
+        if heading := re.match(r"### `(.+)`", line):
+            folder = heading[1]
+        elif row := re.match(r"\| `(\w+\.py)` \|", line):
+            listed.append(f"{folder}/{row[1]}")
+    assert sorted(listed) == sorted(file.path for file in sources() if file.within("flowactor"))
