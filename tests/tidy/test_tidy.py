@@ -305,7 +305,7 @@ def test_decisions_are_numbered_without_gaps():
 
 
 def test_the_map_names_every_file():
-    """The list at the end of ``docs/architecture.md`` has each module of the package, and no other."""
+    """The list that ends ``docs/architecture.md`` has each module of the package, and no other."""
     listed = []
     for line in (ROOT / "docs/architecture.md").read_text().splitlines():
         if heading := re.match(r"### `(.+)`", line):
