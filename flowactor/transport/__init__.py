@@ -1,0 +1,42 @@
+"""Frames between processes: dialling, greeting, packing, staying connected. Knows no consensus.
+
+The way of a message from one node to another::
+
+    Outbox.put -> pump -> records.join -> Connection.send -> network
+               -> Connection.receive -> frames.unpack -> whoever asked for them
+
+- ``WebSocketTransport``: ``ports.Transport`` over WebSockets, on TCP or on a simulated network.
+- ``MemoryTransport``: its twin inside one process; passes the same conformance suite.
+- ``greet``: both sides say who they are; a refusal is known to both.
+- ``frames``: many encoded messages in one frame.
+- ``Outbox``, ``pump``, ``keep_connected``: the outbound side of a link to a peer.
+"""
+
+from flowactor.transport import frames
+from flowactor.transport.backoff import Backoff
+from flowactor.transport.hello import CLIENT, PEER, Hello, greet
+from flowactor.transport.link import Outbox, OutboxStatistics, keep_connected, pump
+from flowactor.transport.memory import MemoryNetwork, MemoryTransport
+from flowactor.transport.network import StreamNetwork, format_address, parse_address
+from flowactor.transport.system import TcpNetwork
+from flowactor.transport.websocket import WebSocketTransport
+
+__all__ = [
+    "CLIENT",
+    "PEER",
+    "Backoff",
+    "Hello",
+    "MemoryNetwork",
+    "MemoryTransport",
+    "Outbox",
+    "OutboxStatistics",
+    "StreamNetwork",
+    "TcpNetwork",
+    "WebSocketTransport",
+    "format_address",
+    "frames",
+    "greet",
+    "keep_connected",
+    "parse_address",
+    "pump",
+]
