@@ -1,0 +1,233 @@
+"""``node``: run one node of a cluster until it is told to stop."""
+
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import click
+import trio
+
+from flowactor.cli.exits import Exit
+from flowactor.cli.options import ADDRESSES, json_option, run_to_exit
+from flowactor.cli.output import Output, print_line
+from flowactor.client.connect import parse_addresses
+from flowactor.errors import ConfigurationError
+from flowactor.node import Node, NodeConfig
+from flowactor.observability.events import (
+    ActorFailed,
+    ConnectionRefused,
+    LinkDown,
+    ObservedEvent,
+    RunDiverged,
+    RunParked,
+    StepFinished,
+    StepStarted,
+    StorageFailed,
+    RunEnded,
+    describe,
+)
+from flowactor.workflow import App
+
+__all__ = ["fix_hash_seed", "load_app", "node"]
+
+HASH_SEED: Final = "0"
+"""One for the whole cluster: standbys compare what user code asked for, and innocent iteration over
+a set of texts must not differ between nodes (``design.md``, D8).
+"""
+
+
+@click.command()
+@click.option("--listen", required=True, metavar="HOST:PORT", help="Address for peers and clients.")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data directory of this node; made if it is not there.",
+)
+@click.option(
+    "--app", "app_path", required=True, metavar="MODULE:ATTR", help="The workflows it runs."
+)
+@click.option(
+    "--bootstrap", is_flag=True, help="Found a new cluster, or go on with the one in --data."
+)
+@click.option("--join", type=ADDRESSES, help="Nodes of a cluster to join.")
+@click.option(
+    "--peers", type=ADDRESSES, help="All first members of a new cluster, the same on each."
+)
+@click.option("--advertise", metavar="HOST:PORT", help="Where others reach it, if not at --listen.")
+@click.option("--insecure", is_flag=True, help="Listen on more than loopback, without encryption.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What to tell on stderr.",
+)
+@json_option
+def node(
+    listen: str,
+    data: Path,
+    app_path: str,
+    bootstrap: bool,
+    join: str | None,
+    peers: str | None,
+    advertise: str | None,
+    insecure: bool,
+    log_level: str,
+    as_json: bool,
+) -> None:
+    """Run a node until Ctrl-C or SIGTERM."""
+    if bootstrap == (join is not None):
+        raise click.UsageError("give either --bootstrap or --join")
+    fix_hash_seed(os.environ, os.execve)
+    output = Output(as_json)
+
+    async def body() -> Exit:
+        refuse_optimized(sys.flags.optimize)
+        config = NodeConfig(
+            listen=listen,
+            data=data,
+            bootstrap=bootstrap,
+            join=parse_addresses(join) if join else (),
+            peers=parse_addresses(peers) if peers else (),
+            advertise=advertise,
+            insecure=insecure,
+            on_event=partial(log_event, LEVELS[log_level], as_json),
+        )
+        return await serve(load_app(app_path), config, output)
+
+    run_to_exit(body, output)
+
+
+async def serve(app: App, config: NodeConfig, output: Output) -> Exit:
+    """Run the node until a signal says stop; that is a clean end, even before the node serves."""
+    serving, stop = trio.Event(), trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(heed, signals, serving, stop, nursery.cancel_scope)
+            async with Node(app, config) as running:
+                serving.set()
+                announce(running, config, output)
+                await stop.wait()
+            nursery.cancel_scope.cancel()
+    return Exit.OK
+
+
+async def heed(
+    signals: AsyncIterator[int], serving: trio.Event, stop: trio.Event, everything: trio.CancelScope
+) -> None:
+    """The first signal lets a serving node end in order; the second, or one before it serves, cancels."""
+    async for _ in signals:
+        if stop.is_set() or not serving.is_set():
+            everything.cancel()
+        stop.set()
+
+
+def announce(running: Node, config: NodeConfig, output: Output) -> None:
+    """Say on stdout that the node serves, and where: with port 0 nobody else knows."""
+    where = str(config.data)
+    if output.as_json:
+        ready = {
+            "event": "ready",
+            "node": running.node_id,
+            "cluster": running.cluster_id,
+            "address": running.address,
+            "data": where,
+            "pid": os.getpid(),
+        }
+        output.json_line(ready)
+    else:
+        output.text(
+            f"node {running.node_id} of cluster {running.cluster_id} "
+            f"listening on {running.address}, data in {where}"
+        )
+
+
+def fix_hash_seed(
+    environment: Mapping[str, str],
+    replace_process: Callable[[str, Sequence[str], Mapping[str, str]], object],
+) -> None:
+    """Start this very command line again, with a fixed hash seed, unless it has one."""
+    if environment.get("PYTHONHASHSEED", "random") == "random":
+        fixed = {**environment, "PYTHONHASHSEED": HASH_SEED}
+        replace_process(sys.executable, [sys.executable, *sys.orig_argv[1:]], fixed)
+
+
+def refuse_optimized(level: int) -> None:
+    """A node stops at a broken invariant, and ``-O`` takes the checks away."""
+    if level:
+        raise ConfigurationError("a node does not run under python -O: its assertions must stay on")
+
+
+def load_app(path: str) -> App:
+    """The ``App`` that ``MODULE:ATTR`` names; modules of the current directory are found too.
+
+    Raises:
+        ConfigurationError: in one line, what is wrong with it and where.
+    """
+    module_name, colon, attribute = path.partition(":")
+    if not (module_name and colon and attribute):
+        raise ConfigurationError(f"--app {path!r}: write MODULE:ATTR, as in orders:app")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigurationError(
+            f"--app {path!r}: {_import_trouble(module_name, error)}"
+        ) from error
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise ConfigurationError(f"--app {path!r}: {module_name} has no {attribute!r}")
+        found = getattr(found, name)
+    if not isinstance(found, App):
+        kind = type(found).__name__
+        raise ConfigurationError(
+            f"--app {path!r}: {attribute} is of type {kind}, not a flowactor App"
+        )
+    return found
+
+
+def _import_trouble(module_name: str, error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        if module_name == error.name or module_name.startswith(error.name + "."):
+            return f"no module {error.name!r} in {Path.cwd()} or on the Python path"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"importing it failed at {last.filename}:{last.lineno}: {type(error).__name__}: {error}"
+
+
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+EVENT_LEVELS: Final[dict[type[ObservedEvent], str]] = {
+    StepStarted: "debug",
+    StepFinished: "debug",
+    RunEnded: "debug",
+    LinkDown: "warning",
+    ConnectionRefused: "warning",
+    RunDiverged: "warning",
+    RunParked: "warning",
+    ActorFailed: "error",
+    StorageFailed: "error",
+}
+"""All others are ``info``."""
+
+
+def log_event(threshold: int, as_json: bool, event: ObservedEvent) -> None:
+    """One line on stderr for an event of at least this level."""
+    level = EVENT_LEVELS.get(type(event), "info")
+    if LEVELS[level] < threshold:
+        return
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    if as_json:
+        fields = {"time": now, "level": level, "event": type(event).__name__} | attrs.asdict(event)
+        print_line(json.dumps(fields, ensure_ascii=False), to_stderr=True)
+    else:
+        print_line(f"{now} {level:7} {describe(event)}", to_stderr=True)

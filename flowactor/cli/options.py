@@ -1,0 +1,124 @@
+"""The options that every client command has, and the one way such a command is run."""
+
+import functools
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import click
+import trio
+
+from flowactor.cli.exits import Exit, exit_of
+from flowactor.cli.output import Output
+from flowactor.client import Client, connect
+from flowactor.client.connect import parse_addresses
+from flowactor.errors import ConfigurationError, FlowactorError
+
+__all__ = ["JSON_TEXT", "client_command", "json_option", "only_error", "run_option", "run_to_exit"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:7400"
+CONNECT_SECONDS: Final = 3.0
+"""A person waits at the terminal: tell them soon that no node is there."""
+
+
+class _Addresses(click.ParamType):
+    name = "HOST:PORT[,HOST:PORT]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return ",".join(parse_addresses(value))
+        except ConfigurationError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _JsonText(click.ParamType):
+    """A JSON text, checked here so that a typing error is a usage error; ``-`` reads stdin."""
+
+    name = "JSON"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = click.get_text_stream("stdin").read() if value == "-" else value
+        try:
+            json.loads(text)
+        except ValueError as error:
+            hint = " (a text needs its quotes: '\"text\"')" if value != "-" else ""
+            self.fail(f"{text!r:.80} is not JSON: {error}{hint}", param, ctx)
+        return text
+
+
+ADDRESSES: Final = _Addresses()
+JSON_TEXT: Final = _JsonText()
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+run_option = click.option(
+    "--run",
+    "run_id",
+    default="",
+    metavar="RUN_ID",
+    help="A certain run of the id, not the current.",
+)
+connect_option = click.option(
+    "--connect",
+    "addresses",
+    type=ADDRESSES,
+    envvar="FLOWACTOR_CONNECT",
+    default=DEFAULT_ADDRESS,
+    show_default=True,
+    show_envvar=True,
+    help="Nodes to ask; the next one is tried when one is lost.",
+)
+
+
+def client_command(function: Callable[..., Awaitable[Exit | None]]) -> Callable[..., None]:
+    """A command ``async (client, output, **its own options)`` with ``--connect`` and ``--json``."""
+
+    @connect_option
+    @json_option
+    @functools.wraps(function)
+    def command(addresses: str, as_json: bool, **options: Any) -> None:
+        output = Output(as_json)
+
+        async def body() -> Exit:
+            async with connect(addresses, connect_timeout=CONNECT_SECONDS) as client:
+                return await function(client, output, **options) or Exit.OK
+            raise AssertionError("connect swallows no error")
+
+        run_to_exit(body, output)
+
+    return command
+
+
+def run_to_exit(body: Callable[[], Awaitable[Exit]], output: Output) -> None:
+    """Run ``body`` under Trio and leave the process with its exit code, or with its error's."""
+    try:
+        code = trio.run(body)
+    except FlowactorError as error:
+        output.error(error)
+        code = exit_of(error)
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    except BrokenPipeError:
+        code = Exit.OK  # who read our output has seen enough
+    except BaseExceptionGroup as group:
+        ours = only_error(group)
+        if ours is not None:
+            output.error(ours)
+            code = exit_of(ours)
+        elif group.subgroup(KeyboardInterrupt):
+            code = Exit.INTERRUPTED
+        else:
+            raise
+    click.get_current_context().exit(code)
+
+
+def only_error(group: BaseExceptionGroup[BaseException]) -> FlowactorError | None:
+    """The first of the errors in a group, if flowactor raised all of them on purpose."""
+    ours, others = group.split(FlowactorError)
+    if others is not None or ours is None:
+        return None
+    first: BaseException = ours
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first if isinstance(first, FlowactorError) else None

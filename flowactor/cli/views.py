@@ -1,0 +1,279 @@
+"""How the facts of the cluster look to people (rows, lines) and to machines (JSON shapes)."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from flowactor.cli.output import Output
+from flowactor.cluster.requests import (
+    ClusterView,
+    Ended,
+    EventView,
+    GroupView,
+    NodeView,
+    RunView,
+    StepView,
+)
+from flowactor.codec import payloads
+from flowactor.limits import NANOSECONDS
+from flowactor.machine.events import Failure
+from flowactor.machine.replies import RunStatus, Started
+
+__all__ = [
+    "EVENT_COLUMNS",
+    "RUN_COLUMNS",
+    "cluster",
+    "ended",
+    "ended_text",
+    "event",
+    "event_line",
+    "event_row",
+    "payload",
+    "print_cluster",
+    "print_run",
+    "run",
+    "run_in_full",
+    "run_row",
+    "started",
+]
+
+Json = dict[str, Any]
+
+RUN_COLUMNS: Final = ("id", "type", "status", "owner", "started", "closed")
+EVENT_COLUMNS: Final = ("time", "node", "event", "detail")
+PAYLOAD_CHARACTERS_MAX: Final = 60
+"""Of a value in a line for people; JSON output is never cut."""
+
+
+def time(stamp_ns: int) -> str | None:
+    """ISO 8601 in UTC, or None for a time that has not come yet."""
+    if not stamp_ns:
+        return None
+    return datetime.fromtimestamp(stamp_ns / NANOSECONDS, UTC).isoformat(timespec="milliseconds")
+
+
+def clock(stamp_ns: int) -> str:
+    """The time of day, in UTC, for people."""
+    if not stamp_ns:
+        return "-"
+    return f"{datetime.fromtimestamp(stamp_ns / NANOSECONDS, UTC):%H:%M:%S.%f}"[:-3]
+
+
+def payload(data: bytes) -> Any:
+    """A payload as JSON can say it; None if there is none."""
+    return payloads.payload_to_json(data) if data else None
+
+
+def started(reply: Started) -> Json:
+    return {
+        "id": reply.workflow_id,
+        "run_id": reply.run_id,
+        "version": reply.version,
+        "created": reply.created,
+    }
+
+
+def failure(value: Failure | None) -> Json | None:
+    if value is None:
+        return None
+    return {
+        "type": value.error_type,
+        "message": value.message,
+        "notes": list(value.notes),
+        "cause": failure(value.cause),
+    }
+
+
+def ended(workflow_id: str, view: Ended) -> Json:
+    return {
+        "id": workflow_id,
+        "run_id": view.run_id,
+        "status": view.status.value,
+        "result": payload(view.result),
+        "failure": failure(view.failure),
+        "reason": view.reason,
+    }
+
+
+def ended_text(workflow_id: str, view: Ended) -> str:
+    """Why a run did not complete, for people; a failure with its causes below it."""
+    lines = [f"{workflow_id} {view.status.value}" + (f": {view.reason}" if view.reason else "")]
+    cause = view.failure
+    while cause is not None:
+        lead = "  " if len(lines) == 1 else "  caused by "
+        lines.append(f"{lead}{cause.error_type}: {cause.message}")
+        lines += [f"    {note}" for note in cause.notes]
+        cause = cause.cause
+    return "\n".join(lines)
+
+
+def run(view: RunView) -> Json:
+    return {
+        "id": view.workflow_id,
+        "run_id": view.run_id,
+        "type": view.workflow_type,
+        "version": view.version,
+        "status": view.status.value,
+        "owner": view.owner,
+        "epoch": view.epoch,
+        "position": view.position,
+        "started": time(view.started_ns),
+        "closed": time(view.closed_ns),
+        "reason": view.reason,
+    }
+
+
+def run_in_full(view: RunView) -> Json:
+    return run(view) | {
+        "variables": {name: payload(value) for name, value in view.variables},
+        "steps": [step(pending) for pending in view.steps],
+        "timers": [{"timer": name, "due": time(due_ns)} for name, due_ns in view.timers],
+        "inbox": view.inbox,
+        "diverged": view.diverged,
+    }
+
+
+def step(view: StepView) -> Json:
+    return {
+        "step": view.key,
+        "name": view.name,
+        "attempt": view.attempt,
+        "state": view.state,
+        "due": time(view.due_ns),
+        "last_failure": failure(view.last_failure),
+    }
+
+
+def event(view: EventView) -> Json:
+    return {
+        "index": view.index,
+        "ordinal": view.ordinal,
+        "time": time(view.stamp_ns),
+        "id": view.workflow_id,
+        "run_id": view.run_id,
+        "event": view.kind,
+        "detail": view.detail,
+        "node": view.node,
+        "value": payload(view.payload),
+    }
+
+
+def cluster(view: ClusterView) -> Json:
+    return {
+        "cluster": view.cluster,
+        "answered_by": view.node,
+        "version": view.version,
+        "runs_open": view.runs_open,
+        "nodes": [node(each) for each in view.nodes],
+        "groups": [group(each) for each in view.groups],
+    }
+
+
+def node(view: NodeView) -> Json:
+    return {
+        "node": view.node,
+        "address": view.address,
+        "reachable": view.reachable,
+        "workflows": list(view.workflows),
+        "runs_owned": view.runs_owned,
+    }
+
+
+def group(view: GroupView) -> Json:
+    return {
+        "group": view.group,
+        "role": view.role,
+        "term": view.term,
+        "leader": view.leader,
+        "last_index": view.last_index,
+        "commit_index": view.commit_index,
+        "applied_index": view.applied_index,
+        "voters": list(view.voters),
+        "lags": {str(follower): lag for follower, lag in view.lags},
+    }
+
+
+def run_row(view: RunView) -> Sequence[object]:
+    return (
+        view.workflow_id,
+        f"{view.workflow_type} v{view.version}",
+        view.status.value,
+        owner(view),
+        clock(view.started_ns),
+        clock(view.closed_ns),
+    )
+
+
+def owner(view: RunView) -> str:
+    return f"node {view.owner}" if view.owner and view.status is RunStatus.RUNNING else "-"
+
+
+def shortened(data: bytes) -> str:
+    text = repr(payload(data))
+    return text if len(text) <= PAYLOAD_CHARACTERS_MAX else text[: PAYLOAD_CHARACTERS_MAX - 1] + "…"
+
+
+def event_row(view: EventView) -> Sequence[object]:
+    value = f" = {shortened(view.payload)}" if view.payload else ""
+    return clock(view.stamp_ns), view.node or "-", view.kind, f"{view.detail}{value}"
+
+
+def event_line(view: EventView) -> str:
+    when, node, kind, detail = event_row(view)
+    return f"{when}  node {node}  {view.workflow_id}  {kind}  {detail}".rstrip()
+
+
+def print_run(output: Output, view: RunView) -> None:
+    """All about one run, but for its history."""
+    output.text(f"{view.workflow_id}  {view.workflow_type} v{view.version}  run {view.run_id}")
+    reason = f" ({view.reason})" if view.reason else ""
+    output.text(f"status    {view.status.value}{reason}")
+    output.text(f"owner     {owner(view)}, epoch {view.epoch}, position {view.position}")
+    closed = f", closed {time(view.closed_ns)}" if view.closed_ns else ""
+    output.text(f"started   {time(view.started_ns)}{closed}")
+    if view.inbox:
+        output.text(f"inbox     {view.inbox} waiting")
+    if view.diverged:
+        output.text(f"diverged on the answering node: {view.diverged}")
+    if view.variables:
+        rows = [(name, shortened(value)) for name, value in view.variables]
+        output.table("variables", ("name", "value"), rows)
+    if view.steps:
+        columns = ("step", "attempt", "state", "due", "last failure")
+        output.table("pending steps", columns, map(step_row, view.steps))
+    if view.timers:
+        rows = [(name, clock(due_ns)) for name, due_ns in view.timers]
+        output.table("timers", ("timer", "due"), rows)
+
+
+def step_row(view: StepView) -> Sequence[object]:
+    last = view.last_failure
+    why = "-" if last is None else f"{last.error_type}: {last.message}"
+    return view.key, view.attempt, view.state, clock(view.due_ns), why
+
+
+def print_cluster(output: Output, view: ClusterView) -> None:
+    """The cluster for people; ``lag`` is how many entries a node is behind, as its leader sees it."""
+    output.text(f"cluster {view.cluster}, flowactor {view.version}, as node {view.node} sees it")
+    output.text(f"{view.runs_open} runs open")
+    rows = [
+        (
+            each.node,
+            each.address,
+            "up" if each.reachable else "unreachable",
+            each.runs_owned,
+            ", ".join(each.workflows) or "-",
+        )
+        for each in view.nodes
+    ]
+    output.table("nodes", ("node", "address", "state", "runs", "workflows"), rows)
+    columns = ("group", "role here", "leader", "term", "committed", "applied", "voters", "lag")
+    output.table("groups", columns, map(group_row, view.groups))
+
+
+def group_row(view: GroupView) -> Sequence[object]:
+    lag = ", ".join(f"node {follower}: {entries}" for follower, entries in view.lags)
+    voters = " ".join(map(str, view.voters))
+    leader = f"node {view.leader}" if view.leader else "none"
+    numbers = (view.term, view.commit_index, view.applied_index)
+    return view.group, view.role, leader, *numbers, voters, lag or "-"

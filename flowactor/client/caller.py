@@ -1,0 +1,153 @@
+"""Turns what a caller wants into requests, and answers into values or typed errors.
+
+This is where a client's promises are kept: one deadline per call, the same (session, sequence) for
+every attempt of a change, and an ending that is definite: done, refused, or *outcome unknown*.
+"""
+
+import math
+from typing import Final, TypeVar
+
+import attrs
+import trio
+
+from flowactor.client.channel import Channel
+from flowactor.client.session import Session
+from flowactor.cluster.requests import Answer, Mutation, Read, Request
+from flowactor.errors import (
+    DeadlineExceeded,
+    FlowactorError,
+    MalformedDataError,
+    SessionExpired,
+    Unavailable,
+    by_code,
+)
+from flowactor.identity import SessionId
+from flowactor.limits import REQUEST_TIMEOUT_SECONDS, SESSION_EXPIRY_SECONDS
+from flowactor.machine.operations import OpenSession
+from flowactor.machine.replies import Rejected
+from flowactor.ports import Entropy
+
+__all__ = ["Caller", "expect"]
+
+A = TypeVar("A")
+
+ATTEMPTS_PER_CALL: Final = 3
+"""A node gets this fraction of the deadline, so that one which cannot help leaves time for another."""
+PAUSE_SECONDS_MIN: Final = 0.05
+PAUSE_SECONDS_MAX: Final = 1.0
+GRACE_SECONDS: Final = 2.0
+"""A channel that overstays its own deadline by this much is not waited for."""
+SESSION_IDLE_SECONDS_MAX: Final = SESSION_EXPIRY_SECONDS / 2
+"""A session unused for this long is replaced before the cluster may have forgotten it."""
+
+NO_SESSION: Final = SessionId("")
+
+
+class Caller:
+    """Reads and changes through one channel; safe to use from many tasks at once."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        entropy: Entropy,
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+    ) -> None:
+        self.entropy = entropy
+        self._channel = channel
+        self._timeout = timeout_seconds
+        self._session: Session | None = None
+        self._opening = trio.Lock()
+
+    async def read(self, body: Read, *, wait_seconds: float = 0.0) -> Answer:
+        """Ask without changing anything; ``wait_seconds`` is how long the node itself may wait.
+
+        Raises:
+            Unavailable, DeadlineExceeded: no answer in time; nothing can have happened.
+            FlowactorError: what the node refused it with.
+        """
+        deadline = trio.current_time() + self._timeout + wait_seconds
+        attempt = self._timeout / ATTEMPTS_PER_CALL + wait_seconds
+        try:
+            return await self._persist(Request(0, 0, NO_SESSION, 0, 0, body), deadline, attempt)
+        except (Unavailable, DeadlineExceeded) as error:
+            error.outcome_unknown = False
+            raise
+
+    async def change(self, body: Mutation) -> Answer:
+        """Ask for a change that happens at most once, however often it has to be sent.
+
+        Raises:
+            Unavailable, DeadlineExceeded: ``outcome_unknown`` tells whether it may have happened.
+            SessionExpired: the cluster has forgotten this client; whether it happened is unknown.
+            FlowactorError: what it was refused with; it did not happen.
+        """
+        deadline = trio.current_time() + self._timeout
+        session = await self._open_session(deadline)
+        async with session.sequence() as sequence:
+            request = Request(0, 0, session.id, sequence, session.acknowledged, body)
+            try:
+                return await self._persist(request, deadline, self._timeout / ATTEMPTS_PER_CALL)
+            except SessionExpired:
+                if self._session is session:
+                    self._session = None
+                raise
+
+    async def _open_session(self, deadline: float) -> Session:
+        async with self._opening:
+            session = self._session
+            if session is None or session.used_at + SESSION_IDLE_SECONDS_MAX < trio.current_time():
+                session = Session(SessionId(self.entropy.token_hex(16)))
+                request = Request(0, 0, session.id, 0, 0, OpenSession(session.id))
+                try:
+                    await self._persist(request, deadline, self._timeout / ATTEMPTS_PER_CALL)
+                except (Unavailable, DeadlineExceeded) as error:
+                    error.outcome_unknown = False  # the change itself was not sent yet
+                    raise
+                self._session = session
+            return session
+
+    async def _persist(self, request: Request, deadline: float, attempt_seconds: float) -> Answer:
+        """Attempts until there is a definite answer or no time left; then the latest trouble."""
+        unknown = False
+        pause = PAUSE_SECONDS_MIN
+        trouble: FlowactorError = DeadlineExceeded(_overdue(request))
+        trouble.outcome_unknown = False
+        while (left := deadline - trio.current_time()) > 0:
+            timeout_ms = math.ceil(min(left, attempt_seconds) * 1000)
+            try:
+                return await self._attempt(attrs.evolve(request, timeout_ms=timeout_ms))
+            except (Unavailable, DeadlineExceeded) as error:
+                trouble = error
+                unknown = unknown or error.outcome_unknown
+            left = deadline - trio.current_time()
+            await trio.sleep(max(0.0, min(pause, left)))
+            pause = min(pause * 2, PAUSE_SECONDS_MAX)
+        trouble.outcome_unknown = unknown
+        raise trouble
+
+    async def _attempt(self, request: Request) -> Answer:
+        with trio.move_on_after(request.timeout_ms / 1000 + GRACE_SECONDS):
+            answer = await self._channel.request(request)
+            if not isinstance(answer, Rejected):
+                return answer
+            error = by_code(answer.code, answer.message)
+            if isinstance(error, Unavailable):
+                error.outcome_unknown = True  # the node may have proposed it before it lost its way
+            raise error
+        raise DeadlineExceeded(_overdue(request))
+
+
+def _overdue(request: Request) -> str:
+    return f"{type(request.body).__name__}: no answer in time"
+
+
+def expect(answer: Answer, cls: type[A]) -> A:
+    """``answer`` as the kind its request is always answered with.
+
+    Raises:
+        MalformedDataError: it is another kind, so the other side is no sound node.
+    """
+    if not isinstance(answer, cls):
+        got = type(answer).__name__
+        raise MalformedDataError(f"a node answered with {got} where {cls.__name__} is due")
+    return answer

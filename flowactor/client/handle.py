@@ -1,0 +1,230 @@
+"""One run, seen from outside."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final, Generic, TypeVar, TypeVarTuple, overload
+
+import trio
+
+from flowactor.client import references
+from flowactor.client.caller import Caller, expect
+from flowactor.cluster.requests import (
+    DescribeRun,
+    Ended,
+    EventPage,
+    EventView,
+    FollowEvents,
+    GetHistory,
+    GetResult,
+    Query,
+    QueryJson,
+    ReadRunVariable,
+    RunView,
+    SignalJson,
+    Value,
+    VariableView,
+)
+from flowactor.codec import payloads
+from flowactor.errors import (
+    DeadlineExceeded,
+    NotFound,
+    WorkflowCancelled,
+    WorkflowFailed,
+    WorkflowTerminated,
+    WorkflowTimedOut,
+)
+from flowactor.identity import RunId
+from flowactor.machine.operations import CancelRun, ResumeRun, SignalRun, TerminateRun
+from flowactor.machine.replies import Done, RunStatus
+from flowactor.workflow import failures
+
+__all__ = ["TERMINAL_KINDS", "WorkflowHandle", "outcome"]
+
+R = TypeVar("R")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+POLL_SECONDS: Final = 10.0
+"""How long a node holds one question for a result or for events before it says: not yet."""
+PAGE_EVENTS_MAX: Final = 500
+
+TERMINAL_KINDS: Final = frozenset(status.value for status in RunStatus if not status.is_open)
+"""The kinds of event that end a history."""
+
+
+class WorkflowHandle(Generic[R]):
+    """A run of a workflow. Making one costs nothing and asks nobody.
+
+    Attributes:
+        id: the workflow id.
+        run_id: which run of that id; empty means whichever is the current one.
+    """
+
+    def __init__(self, caller: Caller, workflow_id: str, run_id: str, result_type: Any) -> None:
+        self.id = workflow_id
+        self.run_id = run_id
+        self._caller = caller
+        self._result_type = result_type
+
+    def __repr__(self) -> str:
+        return f"<WorkflowHandle {self.id!r} run {self.run_id or 'current'}>"
+
+    async def result(self, timeout: float | None = None) -> R:
+        """Wait for the end of the run, for at most ``timeout`` seconds.
+
+        Raises:
+            WorkflowFailed: its code raised; the original error is ``__cause__``.
+            WorkflowCancelled, WorkflowTerminated, WorkflowTimedOut: it ended that way.
+            DeadlineExceeded: it goes on; ask again whenever you like.
+            NotFound: there is no such run.
+        """
+        result: R = outcome(await self.wait(timeout), self._result_type)
+        return result
+
+    async def wait(self, timeout: float | None = None) -> Ended:
+        """As ``result``, but how the run ended is returned as a fact, whatever it is."""
+        seconds = POLL_SECONDS if timeout is None else min(timeout, POLL_SECONDS)
+        with trio.move_on_after(float("inf") if timeout is None else timeout):
+            while True:
+                ended = await self._poll(seconds)
+                if not ended.status.is_open:
+                    return ended
+        error = DeadlineExceeded(f"run {self.id!r} has not ended within {timeout} s; it goes on")
+        error.outcome_unknown = False
+        raise error
+
+    async def _poll(self, seconds: float) -> Ended:
+        body = GetResult(self.id, self.run_id, int(seconds * 1000))
+        return expect(await self._caller.read(body, wait_seconds=seconds), Ended)
+
+    @overload
+    async def signal(
+        self, signal: Callable[[Any, *Ts], Coroutine[Any, Any, None] | None], /, *args: *Ts
+    ) -> None: ...
+    @overload
+    async def signal(self, signal: str, /, *args: object) -> None: ...
+    async def signal(self, signal: Callable[..., Any] | str, /, *args: Any) -> None:
+        """Send a signal, ``ProcessOrder.add_note`` or its name: returns once it is recorded.
+
+        Raises:
+            InvalidInput: an argument does not fit; the message names its path.
+            NotFound: no such run. AlreadyClosed: the run has ended.
+        """
+        call = references.handler_call(signal, args)
+        await self._caller.change(SignalRun(self.id, self.run_id, call.name, call.arguments))
+
+    @overload
+    async def query(self, query: Callable[[Any, *Ts], T], /, *args: *Ts) -> T: ...
+    @overload
+    async def query(self, query: str, /, *args: object) -> Any: ...
+    async def query(self, query: Callable[..., Any] | str, /, *args: Any) -> Any:
+        """Ask the run's own code, ``ProcessOrder.current_note`` or its name; changes nothing."""
+        call = references.handler_call(query, args)
+        answer = await self._caller.read(Query(self.id, self.run_id, call.name, call.arguments))
+        return payloads.decode_payload(
+            expect(answer, Value).payload, call.result_type, f"query {call.name}"
+        )
+
+    async def signal_json(self, name: str, arguments_json: str) -> None:
+        """As ``signal``, with an array of arguments (or one value for one argument) as JSON."""
+        await self._caller.change(SignalJson(self.id, self.run_id, name, arguments_json))
+
+    async def query_json(self, name: str, arguments_json: str) -> Any:
+        """As ``query``, with arguments and the answer in JSON's terms."""
+        answer = await self._caller.read(QueryJson(self.id, self.run_id, name, arguments_json))
+        return payloads.payload_to_json(expect(answer, Value).payload)
+
+    async def cancel(self, reason: str = "") -> bool:
+        """Ask the run to stop; its clean-up code runs. Returns False if that was asked before."""
+        return await self._done(CancelRun(self.id, self.run_id, reason))
+
+    async def terminate(self, reason: str = "") -> bool:
+        """End the run at once; none of its code runs any more."""
+        return await self._done(TerminateRun(self.id, self.run_id, reason))
+
+    async def resume(self) -> bool:
+        """Let a parked run go on, once what parked it is mended."""
+        return await self._done(ResumeRun(self.id, self.run_id))
+
+    async def _done(self, body: CancelRun | TerminateRun | ResumeRun) -> bool:
+        return expect(await self._caller.change(body), Done).changed
+
+    async def describe(self) -> RunView:
+        """How the run stands now: status, owner, pending steps, timers, variables."""
+        return expect(await self._caller.read(DescribeRun(self.id, self.run_id)), RunView)
+
+    async def variable(self, name: str, type: type[T]) -> T:  # noqa: A002 - reads as fa.variable does
+        """The committed value of one of the run's replicated variables.
+
+        Raises:
+            NotFound: the run has not set it.
+        """
+        answer = await self._caller.read(ReadRunVariable(self.id, self.run_id, name))
+        value = expect(answer, VariableView).value
+        if value is None:
+            raise NotFound(f"run {self.id!r} has no variable {name!r}")
+        decoded: T = payloads.decode_payload(value, type, f"variable {name!r}")
+        return decoded
+
+    async def history(self, limit: int | None = None) -> tuple[EventView, ...]:
+        """The run's recorded events, oldest first; with ``limit`` the newest that many."""
+        if limit is not None:
+            return (await self._history(0, limit, newest=True)).events
+        return tuple([event async for event in self._recorded()])
+
+    async def _recorded(self) -> AsyncIterator[EventView]:
+        after = 0
+        while (page := await self._history(after, PAGE_EVENTS_MAX)).events:
+            for event in page.events:
+                yield event
+            after += len(page.events)
+
+    async def _history(self, after: int, limit: int, *, newest: bool = False) -> EventPage:
+        body = GetHistory(self.id, self.run_id, after, limit, newest)
+        return expect(await self._caller.read(body), EventPage)
+
+    async def events(self) -> AsyncIterator[EventView]:
+        """The run's history from its start, then what happens as it happens, until it has ended.
+
+        Nothing is dropped, however slow the reader: what it has not taken is still in the history.
+        """
+        index = ordinal = 0
+        run_id = RunId(self.run_id)
+        async for event in self._recorded():
+            index, ordinal, run_id = event.index, event.ordinal, event.run_id
+            yield event
+            if event.kind in TERMINAL_KINDS:
+                return
+        async for event in follow(self._caller, index, ordinal):
+            if event.run_id == run_id:
+                yield event
+                if event.kind in TERMINAL_KINDS:
+                    return
+
+
+async def follow(caller: Caller, index: int, ordinal: int) -> AsyncIterator[EventView]:
+    """Events of all runs after a position, for ever; an index of -1 means from now on."""
+    while True:
+        body = FollowEvents(index, ordinal, PAGE_EVENTS_MAX, int(POLL_SECONDS * 1000))
+        page = expect(await caller.read(body, wait_seconds=POLL_SECONDS), EventPage)
+        for event in page.events:
+            yield event
+        index, ordinal = page.next_index, page.next_ordinal
+
+
+def outcome(ended: Ended, result_type: Any) -> Any:
+    """The result of a closed run, or the error it ended with, raised."""
+    match ended.status:
+        case RunStatus.COMPLETED:
+            return payloads.decode_payload(ended.result, result_type, "result")
+        case RunStatus.FAILED:
+            assert ended.failure is not None, "a failed run says why"
+            text = f"{ended.failure.error_type}: {ended.failure.message}"
+            raise WorkflowFailed(text) from failures.to_exception(ended.failure)
+        case RunStatus.CANCELLED:
+            raise WorkflowCancelled(ended.reason or "cancelled")
+        case RunStatus.TERMINATED:
+            raise WorkflowTerminated(ended.reason or "terminated")
+        case RunStatus.TIMED_OUT:
+            raise WorkflowTimedOut(ended.reason or "the run's time-out passed")
+        case RunStatus.RUNNING | RunStatus.PARKED:
+            raise AssertionError(f"a run that is {ended.status.value} has no outcome")

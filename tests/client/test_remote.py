@@ -1,0 +1,210 @@
+"""The network channel: one connection for all, another node when one is lost, nothing asked twice in vain."""
+
+from functools import partial
+
+import pytest
+import trio
+
+from flowactor.client.connect import connect, parse_addresses
+from flowactor.client.remote import RemoteChannel
+from flowactor.cluster.requests import Request, ReadVariable, VariableView
+from flowactor.errors import ConfigurationError, DeadlineExceeded, Refused, Unavailable
+from flowactor.machine.replies import Done, Rejected
+from flowactor.transport import MemoryTransport
+
+
+def ask(name: str, timeout_ms: int = 10_000) -> Request:
+    return Request(0, timeout_ms, "", 0, 0, ReadVariable(name))
+
+
+def tell(request: Request) -> VariableView:
+    """The answer of a sound node: it names what was asked, so that mix-ups show."""
+    return VariableView(request.body.name, None, 0)
+
+
+def channel_to(network, *addresses: str) -> RemoteChannel:
+    return RemoteChannel(addresses, MemoryTransport(network).dial, seed=1)
+
+
+@pytest.fixture
+def dialled(network, nursery):
+    """A channel that runs in the test's nursery, with greetings."""
+
+    async def dial(*addresses: str, start: bool = True) -> RemoteChannel:
+        from flowactor.client.connect import _greeter
+
+        channel = RemoteChannel(addresses, _greeter(MemoryTransport(network)), seed=1)
+        if start:
+            await nursery.start(channel.run)
+        return channel
+
+    return dial
+
+
+async def test_concurrent_requests_share_one_connection(make_node, dialled, nursery):
+    """Each of a hundred requests gets its own answer, in whatever order they come."""
+
+    async def slow_if_even(request):
+        number = int(request.body.name)
+        for _ in range(5 if number % 2 else 50):
+            await trio.lowlevel.checkpoint()
+        return tell(request)
+
+    node = make_node("a:1", slow_if_even)
+    await nursery.start(node.run)
+    channel = await dialled("a:1")
+    answers = {}
+
+    async def one(name: str) -> None:
+        answers[name] = (await channel.request(ask(name))).name
+
+    async with trio.open_nursery() as asking:
+        for number in range(100):
+            asking.start_soon(one, str(number))
+    assert answers == {str(n): str(n) for n in range(100)}
+    assert node.connections == 1
+
+
+async def test_outstanding_requests_go_to_the_next_node(
+    make_node, dialled, nursery, autojump_clock
+):
+    """What a dying connection left unanswered is sent again, unchanged, to the next address."""
+    silent = make_node("a:1", lambda _: None)
+    sound = make_node("b:1", tell)
+    await nursery.start(silent.run)
+    await nursery.start(sound.run)
+    channel = await dialled("a:1", "b:1")
+    answers = []
+
+    async def one(name: str) -> None:
+        answers.append((await channel.request(ask(name))).name)
+
+    async with trio.open_nursery() as asking:
+        for name in "xyz":
+            asking.start_soon(one, name)
+        await trio.testing.wait_all_tasks_blocked()
+        await silent.drop()
+    assert sorted(answers) == ["x", "y", "z"]
+    assert sound.requests == silent.requests
+
+
+async def test_same_node_is_tried_again_after_a_pause(make_node, dialled, nursery, autojump_clock):
+    """With one address only, a lost connection is opened again; the back-off bounds how often."""
+    node = make_node("a:1", tell)
+    node.answer = lambda _: None
+    await nursery.start(node.run)
+    channel = await dialled("a:1")
+    async with trio.open_nursery() as asking:
+        asking.start_soon(channel.request, ask("x"))
+        await trio.testing.wait_all_tasks_blocked()
+        node.answer = tell
+        await node.drop()
+    assert node.connections == 2
+
+
+async def test_frozen_node_is_left(make_node, dialled, nursery, autojump_clock):
+    """A node that says nothing, not even that it cannot, costs one deadline and no more."""
+    frozen = make_node("a:1", lambda _: None)
+    sound = make_node("b:1", tell)
+    await nursery.start(frozen.run)
+    await nursery.start(sound.run)
+    channel = await dialled("a:1", "b:1")
+    with pytest.raises(DeadlineExceeded):
+        await channel.request(ask("x", timeout_ms=1000))
+    assert (await channel.request(ask("y"))).name == "y"
+
+
+async def test_node_without_its_cluster_is_left(make_node, dialled, nursery, autojump_clock):
+    """A refusal for want of a leader is handed to the caller, whose next attempt asks another node."""
+    lonely = make_node("a:1", lambda _: Rejected("Unavailable", "no leader"))
+    sound = make_node("b:1", tell)
+    await nursery.start(lonely.run)
+    await nursery.start(sound.run)
+    channel = await dialled("a:1", "b:1")
+    assert isinstance(await channel.request(ask("x")), Rejected)
+    await trio.sleep(1)
+    assert (await channel.request(ask("y"))).name == "y"
+
+
+async def test_never_sent_is_told_apart_from_lost(make_node, dialled, nursery, autojump_clock):
+    """Without any connection the outcome is known; after a connection that broke it is not."""
+    node = make_node("a:1", lambda _: None)
+    serving = await nursery.start(serve_until_cancelled, node)
+    channel = await dialled("a:1")
+    async with trio.open_nursery() as asking:
+        asking.start_soon(expect_unavailable, channel, "sent", True)
+        await trio.testing.wait_all_tasks_blocked()
+        serving.cancel()
+        await trio.sleep(0.1)
+        asking.start_soon(expect_unavailable, channel, "unsent", False)
+
+
+async def serve_until_cancelled(node, *, task_status) -> None:
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(node.run)
+            task_status.started(scope)
+
+
+async def expect_unavailable(channel, name: str, unknown: bool) -> None:
+    with pytest.raises(Unavailable) as caught:
+        await channel.request(ask(name, timeout_ms=3000))
+    assert caught.value.outcome_unknown is unknown
+
+
+async def test_garbage_from_a_node_ends_the_connection_only(
+    network, nursery, dialled, make_node, autojump_clock
+):
+    """An answer that is no answer closes that connection; the request goes to the next node."""
+    from flowactor.transport import Hello, greet
+
+    async def babble(connection) -> None:
+        await greet(connection, Hello(node=1, role="peer"))
+        await connection.receive()
+        await connection.send(b"\xff\x00 not an answer")
+        await trio.sleep_forever()
+
+    serve = partial(MemoryTransport(network).serve, "a:1", babble)
+    await nursery.start(lambda task_status: serve(task_status=task_status))
+    await nursery.start(make_node("b:1", tell).run)
+    channel = await dialled("a:1", "b:1")
+    assert (await channel.request(ask("x"))).name == "x"
+
+
+async def test_connect_fails_soon_if_nobody_is_there(network, autojump_clock):
+    """The error names every address and why it cannot be used."""
+    with pytest.raises(Unavailable, match=r"a:1.*b:2") as caught:
+        async with connect("a:1,b:2", transport=MemoryTransport(network)):
+            raise AssertionError("not reached")
+    assert not caught.value.outcome_unknown
+
+
+async def test_connect_says_why_it_is_refused(network, make_node, nursery):
+    """A refusal by every node is final, and reaches the caller with the node's words."""
+    node = make_node("a:1", tell)
+    node.accept = lambda _: "not you"
+    await nursery.start(node.run)
+    with pytest.raises(Refused, match="not you"):
+        async with connect("a:1", transport=MemoryTransport(network)):
+            raise AssertionError("not reached")
+
+
+async def test_connect_raises_what_its_block_raises(network, make_node, nursery):
+    """An error of the caller's own code comes out as itself, not wrapped in a group."""
+    await nursery.start(make_node("a:1", lambda _: Done()).run)
+    with pytest.raises(KeyError, match="mine") as caught:
+        async with connect("a:1", transport=MemoryTransport(network)):
+            raise KeyError("mine")
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("text", ["", ",", "host", "host:", ":7400", "host:0", "a:1,b", "a:70000"])
+def test_addresses_are_checked(text):
+    """What cannot be connected to is refused before anything is tried."""
+    with pytest.raises(ConfigurationError):
+        parse_addresses(text)
+
+
+def test_addresses_may_be_several():
+    """Blanks around the commas do not matter."""
+    assert parse_addresses("a:1, [::1]:2") == ("a:1", "[::1]:2")
