@@ -1,0 +1,42 @@
+"""Running code against a history: how a standby catches up, and how new code is tested on old runs."""
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from flowactor.errors import DeterminismViolation
+from flowactor.machine.commands import Command
+from flowactor.machine.events import Event
+from flowactor.workflow.definition import WorkflowDefinition
+from flowactor.workflow.determinism import compare
+from flowactor.workflow.interpreter import Interpreter
+from flowactor.workflow.scheduler import RunInfo
+
+__all__ = ["Activated", "replay"]
+
+
+@frozen
+class Activated:
+    """One committed activation: its stamp, what the code was told, and what it asked for."""
+
+    now_ns: int
+    events: tuple[Event, ...]
+    commands: tuple[Command, ...]
+
+
+def replay(definition: WorkflowDefinition, info: RunInfo, history: Iterable[Activated]) -> Interpreter:
+    """An interpreter that has lived through ``history``, oldest first.
+
+    Raises:
+        DeterminismViolation: the code asked for something else; shows both sides with their lines.
+    """
+    interpreter = Interpreter(definition, info)
+    for position, activated in enumerate(history):
+        activation = interpreter.activate(activated.now_ns, activated.events)
+        mismatch = compare(activated.commands, activation.commands)
+        if mismatch is not None:
+            interpreter.close()
+            raise DeterminismViolation(
+                f"{info.workflow_type} v{info.version}, run {info.run_id}, activation {position}: {mismatch}"
+            )
+    return interpreter
