@@ -32,7 +32,7 @@ __all__ = ["Caller", "expect"]
 A = TypeVar("A")
 
 ATTEMPTS_PER_CALL: Final = 3
-"""A node gets this fraction of the deadline, so that one which cannot help leaves time for another."""
+"""A node gets this fraction of the deadline: one that cannot help leaves time for another."""
 PAUSE_SECONDS_MIN: Final = 0.05
 PAUSE_SECONDS_MAX: Final = 1.0
 GRACE_SECONDS: Final = 2.0

@@ -81,8 +81,8 @@ class Client:
         """Start a run of ``ProcessOrder.run`` (or of the class, or of a type's name).
 
         Starting again with the same ``id`` and arguments gives the same run; without ``id`` one is
-        made up. ``version`` 0 is the newest one registered; ``timeout`` (seconds) ends the run as
-        timed out when it has not ended by then.
+        made up. ``version`` 0 is the referenced class's own, or for a name the newest registered.
+        ``timeout`` (seconds) ends the run as timed out when it has not ended by then.
 
         Raises:
             InvalidInput: an argument does not fit; the message names its path.

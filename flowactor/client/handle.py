@@ -21,12 +21,11 @@ from flowactor.cluster.requests import (
     RunView,
     SignalJson,
     Value,
-    VariableView,
 )
 from flowactor.codec import payloads
 from flowactor.errors import (
     DeadlineExceeded,
-    NotFound,
+    InvalidInput,
     WorkflowCancelled,
     WorkflowFailed,
     WorkflowTerminated,
@@ -35,7 +34,7 @@ from flowactor.errors import (
 from flowactor.identity import RunId
 from flowactor.machine.operations import CancelRun, ResumeRun, SignalRun, TerminateRun
 from flowactor.machine.replies import Done, RunStatus
-from flowactor.workflow import failures
+from flowactor.workflow import HandlerKind, decode_failure
 
 __all__ = ["TERMINAL_KINDS", "WorkflowHandle", "outcome"]
 
@@ -102,23 +101,27 @@ class WorkflowHandle(Generic[R]):
     ) -> None: ...
     @overload
     async def signal(self, signal: str, /, *args: object) -> None: ...
-    async def signal(self, signal: Callable[..., Any] | str, /, *args: Any) -> None:
+    async def signal(  # type: ignore[misc]  # mypy compares *Ts with *Any argument by argument
+        self, signal: Callable[..., Any] | str, /, *args: Any
+    ) -> None:
         """Send a signal, ``ProcessOrder.add_note`` or its name: returns once it is recorded.
 
         Raises:
             InvalidInput: an argument does not fit; the message names its path.
             NotFound: no such run. AlreadyClosed: the run has ended.
         """
-        call = references.handler_call(signal, args)
+        call = references.handler_call(HandlerKind.SIGNAL, signal, args)
         await self._caller.change(SignalRun(self.id, self.run_id, call.name, call.arguments))
 
     @overload
     async def query(self, query: Callable[[Any, *Ts], T], /, *args: *Ts) -> T: ...
     @overload
     async def query(self, query: str, /, *args: object) -> Any: ...
-    async def query(self, query: Callable[..., Any] | str, /, *args: Any) -> Any:
+    async def query(  # type: ignore[misc]  # as for signal
+        self, query: Callable[..., Any] | str, /, *args: Any
+    ) -> Any:
         """Ask the run's own code, ``ProcessOrder.current_note`` or its name; changes nothing."""
-        call = references.handler_call(query, args)
+        call = references.handler_call(HandlerKind.QUERY, query, args)
         answer = await self._caller.read(Query(self.id, self.run_id, call.name, call.arguments))
         return payloads.decode_payload(
             expect(answer, Value).payload, call.result_type, f"query {call.name}"
@@ -159,17 +162,17 @@ class WorkflowHandle(Generic[R]):
             NotFound: the run has not set it.
         """
         answer = await self._caller.read(ReadRunVariable(self.id, self.run_id, name))
-        value = expect(answer, VariableView).value
-        if value is None:
-            raise NotFound(f"run {self.id!r} has no variable {name!r}")
-        decoded: T = payloads.decode_payload(value, type, f"variable {name!r}")
-        return decoded
+        payload = expect(answer, Value).payload
+        value: T = payloads.decode_payload(payload, type, f"variable {name!r}")
+        return value
 
     async def history(self, limit: int | None = None) -> tuple[EventView, ...]:
         """The run's recorded events, oldest first; with ``limit`` the newest that many."""
-        if limit is not None:
-            return (await self._history(0, limit, newest=True)).events
-        return tuple([event async for event in self._recorded()])
+        if limit is None:
+            return tuple([event async for event in self._recorded()])
+        if limit < 1:
+            raise InvalidInput(f"limit must be at least 1, not {limit}")
+        return (await self._history(0, limit, newest=True)).events
 
     async def _recorded(self) -> AsyncIterator[EventView]:
         after = 0
@@ -219,7 +222,7 @@ def outcome(ended: Ended, result_type: Any) -> Any:
         case RunStatus.FAILED:
             assert ended.failure is not None, "a failed run says why"
             text = f"{ended.failure.error_type}: {ended.failure.message}"
-            raise WorkflowFailed(text) from failures.to_exception(ended.failure)
+            raise WorkflowFailed(text) from decode_failure(ended.failure)
         case RunStatus.CANCELLED:
             raise WorkflowCancelled(ended.reason or "cancelled")
         case RunStatus.TERMINATED:

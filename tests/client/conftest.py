@@ -29,7 +29,7 @@ class FixedEntropy:
 
 
 class FakeChannel:
-    """Answers from a script: each item is an answer, an error to raise, or a function of the request.
+    """Answers from a script: an item is an answer, an error, or a function of the request.
 
     ``requests`` are all that came, but for the opening of sessions, which always succeeds and is
     kept in ``opened``. The last item of the script is repeated.

@@ -22,6 +22,10 @@ READ = ReadVariable("v")
 VALUE = VariableView("v", b"\x01", 3)
 
 
+async def hang(_: object) -> None:
+    await trio.sleep_forever()
+
+
 def lost(*, unknown: bool) -> Unavailable:
     error = Unavailable("lost")
     error.outcome_unknown = unknown
@@ -110,7 +114,7 @@ async def test_read_is_never_unknown(make_caller, autojump_clock):
 
 async def test_call_ends_at_its_deadline(make_caller, autojump_clock):
     """However the channel fails, or hangs, the call is over about when it said."""
-    for item in [lost(unknown=False), lambda _: trio.sleep_forever()]:
+    for item in [lost(unknown=False), hang]:
         caller, _ = make_caller(item, timeout=9.0)
         began = trio.current_time()
         with pytest.raises((Unavailable, DeadlineExceeded)):
@@ -174,7 +178,7 @@ async def test_session_window_is_bounded():
 
 
 async def test_cancelled_change_settles_its_sequence(make_caller):
-    """A caller who gives up leaves no sequence outstanding, so the window cannot fill up for ever."""
+    """A caller who gives up leaves no sequence outstanding: the window cannot fill up for ever."""
 
     async def answer(request):
         if request.sequence == 1:
@@ -199,6 +203,6 @@ def test_answer_of_another_kind_is_malformed():
 
 async def test_unanswered_read_names_what_was_asked(make_caller, autojump_clock):
     """The text of a deadline says which request it was."""
-    caller, _ = make_caller(lambda _: trio.sleep_forever(), timeout=1.0)
+    caller, _ = make_caller(hang, timeout=1.0)
     with pytest.raises(DeadlineExceeded, match="DescribeCluster"):
         await caller.read(DescribeCluster())

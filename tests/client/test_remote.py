@@ -1,4 +1,4 @@
-"""The network channel: one connection for all, another node when one is lost, nothing asked twice in vain."""
+"""The network channel: one connection for all requests, another node when it is lost."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ import trio
 
 from flowactor.client.connect import connect, parse_addresses
 from flowactor.client.remote import RemoteChannel
-from flowactor.cluster.requests import Request, ReadVariable, VariableView
+from flowactor.cluster.requests import ReadVariable, Request, VariableView
 from flowactor.errors import ConfigurationError, DeadlineExceeded, Refused, Unavailable
 from flowactor.machine.replies import Done, Rejected
 from flowactor.transport import MemoryTransport
@@ -115,7 +115,7 @@ async def test_frozen_node_is_left(make_node, dialled, nursery, autojump_clock):
 
 
 async def test_node_without_its_cluster_is_left(make_node, dialled, nursery, autojump_clock):
-    """A refusal for want of a leader is handed to the caller, whose next attempt asks another node."""
+    """A refusal for want of a leader reaches the caller, whose next attempt asks another node."""
     lonely = make_node("a:1", lambda _: Rejected("Unavailable", "no leader"))
     sound = make_node("b:1", tell)
     await nursery.start(lonely.run)
