@@ -87,6 +87,8 @@ INSTANCE_RESTARTS_MAX: Final = 3
 """Crashes of one run's actor before the run is parked; user code's exceptions are no crashes."""
 INSTANCE_BACKOFF_SECONDS: Final = 0.1
 
+CLIENT_REQUESTS_MAX: Final = 1024
+"""Requests of one client connection under way at once; more wait unread in its socket."""
 PAGE_ITEMS_MAX: Final = 1000
 """Runs or events in one answer; more are asked for page by page."""
 

@@ -63,6 +63,9 @@ class Disk(Protocol):
     def describe(self) -> str:
         """Where it is, for error messages."""
 
+    def close(self) -> None:
+        """Let others open the directory. Nothing of it may be open any more."""
+
 
 class Connection(Protocol):
     """A message pipe to one peer: whole frames, in order, or an error."""

@@ -7,7 +7,7 @@ from flowactor.codec.records import record
 from flowactor.identity import GroupId
 from flowactor.raft import messages as raft
 
-__all__ = ["Envelope", "Forward", "RaftEnvelope", "ReadAnswer", "ReadAsk", "Relay", "Relayed"]
+__all__ = ["Envelope", "Forward", "GroupEnvelope", "RaftEnvelope", "ReadAnswer", "ReadAsk", "Relay", "Relayed"]
 
 
 @record(310)
@@ -64,4 +64,6 @@ class Relayed:
     response: Response
 
 
-Envelope = RaftEnvelope | Forward | ReadAsk | ReadAnswer | Relay | Relayed
+GroupEnvelope = RaftEnvelope | Forward | ReadAsk | ReadAnswer
+"""What concerns one group, named in its field ``group``."""
+Envelope = GroupEnvelope | Relay | Relayed

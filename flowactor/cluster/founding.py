@@ -14,8 +14,9 @@ from attrs import frozen
 
 from flowactor.errors import ConfigurationError, StorageRefused
 from flowactor.identity import ClusterId, NodeId
+from flowactor.storage import Identity
 
-__all__ = ["Membership", "found", "is_loopback", "parse_address", "read_membership", "write_membership"]
+__all__ = ["Membership", "found", "is_loopback", "kept_membership", "membership_facts", "parse_address"]
 
 _SEPARATOR: Final = ","
 
@@ -78,23 +79,19 @@ def found(own_address: str, peers: tuple[str, ...]) -> Membership:
     return Membership(ClusterId(digest), own, addresses)
 
 
-def write_membership(membership: Membership) -> dict[str, str]:
-    """The texts that the data directory keeps."""
-    members = _SEPARATOR.join(membership.addresses[node] for node in membership.voters)
-    return {"cluster": membership.cluster, "node": str(membership.node), "members": members}
+def membership_facts(membership: Membership) -> dict[str, str]:
+    """What the data directory keeps of a membership beside the ids."""
+    return {"members": _SEPARATOR.join(membership.addresses[node] for node in membership.voters)}
 
 
-def read_membership(kept: Mapping[str, str], where: str) -> Membership | None:
-    """What ``write_membership`` wrote, or None if the directory ``where`` is new.
+def kept_membership(identity: Identity, where: str) -> Membership:
+    """The membership that the directory ``where`` was founded with.
 
     Raises:
-        StorageRefused: the texts are not ours.
+        StorageRefused: the directory holds an identity without members.
     """
-    if "cluster" not in kept:
-        return None
-    try:
-        members = kept["members"].split(_SEPARATOR)
-        addresses = {NodeId(number): address for number, address in enumerate(members, start=1)}
-        return Membership(ClusterId(kept["cluster"]), NodeId(int(kept["node"])), addresses)
-    except (KeyError, ValueError) as error:
-        raise StorageRefused(f"{where} holds an identity that cannot be read: {error}") from error
+    members = identity.facts.get("members", "")
+    addresses = {NodeId(number): text for number, text in enumerate(members.split(_SEPARATOR), start=1)}
+    if identity.node not in addresses:
+        raise StorageRefused(f"{where} holds no address for its own node {identity.node}: use another directory")
+    return Membership(identity.cluster, identity.node, addresses)

@@ -13,12 +13,12 @@ import trio
 from attrs import Factory, define, frozen
 
 from flowactor.actors import Mailbox, Overflow, Promise, wait_until
-from flowactor.cluster.envelopes import Forward, RaftEnvelope, ReadAnswer, ReadAsk
+from flowactor.cluster.envelopes import Forward, GroupEnvelope, RaftEnvelope, ReadAnswer, ReadAsk
 from flowactor.cluster.proposals import Proposals
 from flowactor.cluster.reads import Reads, RemoteRead
 from flowactor.cluster.ready import Log, Ready
 from flowactor.codec.records import encode
-from flowactor.errors import Overloaded, Unavailable
+from flowactor.errors import Overloaded, StorageError, Unavailable
 from flowactor.identity import GroupId, NodeId
 from flowactor.limits import (
     BATCH_BYTES_MAX,
@@ -50,9 +50,7 @@ from flowactor.raft import (
 )
 from flowactor.storage import StateStore
 
-__all__ = ["GroupActor", "GroupEnvelope"]
-
-GroupEnvelope = RaftEnvelope | Forward | ReadAsk | ReadAnswer
+__all__ = ["GroupActor"]
 
 _PROPOSAL_TOKEN: Final = 0
 """Every step proposes at most once; reads count their tokens from 1."""
@@ -115,6 +113,7 @@ class GroupActor:
         on_notices: told what applying changed, in order; must not wait.
         on_tick: called on every tick, after it was handled; must not wait.
         on_leader: called when another leader, or none, is known; must not wait.
+        on_failure: told that the log cannot be read back.
         observer: told of changes of leadership.
     """
 
@@ -131,6 +130,7 @@ class GroupActor:
         on_notices: Callable[[Sequence[Notice]], None],
         on_tick: Callable[[], None],
         on_leader: Callable[[], None],
+        on_failure: Callable[[StorageError], None],
         observer: Observer,
     ) -> None:
         self.group: Final = group
@@ -142,7 +142,7 @@ class GroupActor:
         self.state: Final = state
         self.applied = state.applied_index
         self.status: Status = core.status()
-        self._ready: Final = Ready(group, core, log, send, self._later)
+        self._ready: Final = Ready(group, core, log, send, self._later, on_failure)
         self._send: Final = send
         self._clock: Final = clock
         self._on_notices: Final = on_notices
@@ -153,6 +153,7 @@ class GroupActor:
         self._reads: Final = Reads()
         self._waiting_peers: Final[dict[int, tuple[NodeId, ...]]] = {}  # by index of their entry
         self._stamp_ns = 0
+        self._flush: Promise[None] = Promise()
         self._alarm = trio.CancelScope()
         self._next_tick = 0.0
 
@@ -166,6 +167,10 @@ class GroupActor:
     def leader(self) -> NodeId:
         """The present leader, 0 if unknown."""
         return self.status.leader
+
+    def progress(self) -> Status:
+        """Where the core stands this moment: indexes, and what a leader knows of the others."""
+        return self._ready.core.status()
 
     async def submit(
         self, operation: ClientOperation | OpenSession, timeout_seconds: float
@@ -250,7 +255,15 @@ class GroupActor:
         """Bring the state file up to what is applied, in the background."""
         if self.state.applied_index < self.applied:
             self.hand_over_rows()
-            self.state.flush()
+            self.state.flush(self._flushed)
+
+    async def next_flush(self) -> None:
+        """Return when the state file has been written the next time."""
+        await self._flush.wait()
+
+    def _flushed(self) -> None:
+        flush, self._flush = self._flush, Promise()
+        flush.set(None)
 
     def hand_over_rows(self) -> None:
         """Make the rows of the state store as new as the machine; they need not reach the disk."""

@@ -42,6 +42,7 @@ class Ready:
         log: where writes go and old entries come from.
         send: queues encoded envelopes for a peer; never blocks, may drop.
         later: takes events that completions bring, to be stepped with the group's next batch.
+        failed: told that the log cannot be read back.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Ready:
         log: Log,
         send: Callable[[NodeId, bytes], None],
         later: Callable[[Event], None],
+        failed: Callable[[StorageError], None],
     ) -> None:
         self.core = core
         self._group = group
         self._log = log
         self._send = send
         self._later = later
+        self._failed = failed
 
     def step(self, events: Iterable[Event]) -> Effects:
         """Step the core; messages, write and loads of the outcome are under way on return.
@@ -74,9 +77,10 @@ class Ready:
         return effects
 
     def _load(self, request: LoadEntries) -> None:
-        def done(outcome: tuple[int, tuple[Entry, ...]] | StorageError) -> None:
-            # A failed read is reported by the log itself; the follower is simply asked again later.
-            previous, entries = (0, ()) if isinstance(outcome, StorageError) else outcome
-            self._later(EntriesLoaded(request.peer, previous, entries))
+        def done(loaded: tuple[int, tuple[Entry, ...]] | StorageError) -> None:
+            if isinstance(loaded, StorageError):
+                self._failed(loaded)
+            else:
+                self._later(EntriesLoaded(request.peer, *loaded))
 
         self._log.load(self._group, request, done)

@@ -1,0 +1,59 @@
+"""The inside of a benchmark's child process: a node, and a loop that carries out orders."""
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import trio
+
+import flowactor as fa
+
+Order = Callable[[fa.Node, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+async def timed_loop(
+    tasks: int, seconds: float, operation: Callable[[int], Awaitable[object]]
+) -> dict[str, Any]:
+    """``tasks`` tasks that each call ``operation`` again and again; the latency of every call."""
+    latencies: list[float] = []
+    end = time.perf_counter() + seconds
+
+    async def work(number: int) -> None:
+        while (start := time.perf_counter()) < end:
+            await operation(number)
+            latencies.append(time.perf_counter() - start)
+
+    begun = time.perf_counter()
+    async with trio.open_nursery() as nursery:
+        for number in range(tasks):
+            nursery.start_soon(work, number)
+    return {"latencies": latencies, "elapsed": time.perf_counter() - begun}
+
+
+def member_main(app: fa.App, orders: dict[str, Order]) -> None:
+    """Run as the member that the command line describes, until standard input ends."""
+    listen, peers, data = sys.argv[2:5]
+    config = fa.NodeConfig(
+        listen=listen, peers=tuple(peers.split(",")), bootstrap=True, data=Path(data)
+    )
+
+    async def leads(node: fa.Node, _: dict[str, Any]) -> dict[str, Any]:
+        return {"leads": node.group.is_leader}
+
+    async def main() -> None:
+        async with fa.Node(app, config) as node:
+            print(json.dumps({"ready": True}), flush=True)
+            # What is there for good need not be looked at again by every collection.
+            gc.freeze()
+            gc.set_threshold(50_000, 50, 50)
+            known = orders | {"leads": leads}
+            while line := await trio.to_thread.run_sync(sys.stdin.readline):
+                order = json.loads(line)
+                answer = await known[order["order"]](node, order)
+                print(json.dumps(answer), flush=True)
+
+    trio.run(main)

@@ -1,0 +1,406 @@
+"""The instance actor: one open run on this node, hot standby or owner.
+
+It compares three things on every wake-up and closes the gaps between them: how far the run's
+history is committed (the machine), how far this node's interpreter has followed, and what is being
+executed here. Notices only wake it; values come from applied state by position (rule
+*one_delivery_path*), so a lost, late or repeated notice costs time at most.
+
+A standby feeds every committed ``Advance`` to its own interpreter and compares the commands. The
+owner runs one activation ahead, proposes it, and waits until it is committed: nothing it asked for
+happens before (rule *effect_after_output_commit*). Whatever arrives meanwhile rides in the next one.
+"""
+
+from collections import deque
+from typing import Final, assert_never
+
+import trio
+from attrs import define, frozen
+
+from flowactor.actors import Mailbox, Overflow, Promise
+from flowactor.cluster.group import GroupActor
+from flowactor.cluster.past import past_of
+from flowactor.cluster.steps import StepRunner
+from flowactor.codec.records import encode
+from flowactor.errors import DeterminismViolation, Overloaded, Unavailable
+from flowactor.identity import NodeId, RunId, StepKey, describe_key
+from flowactor.limits import (
+    INSTANCE_FACTS_MAX,
+    INSTANCE_MESSAGES_MAX,
+    NANOSECONDS,
+    RESEND_SECONDS,
+)
+from flowactor.machine.events import Event, Failure, StepCompleted
+from flowactor.machine.notices import Advanced, OwnerChanged, StepsDue
+from flowactor.machine.operations import Advance, Consumed, FailAttempt, InboxRef, ParkRun
+from flowactor.machine.replies import RunStatus
+from flowactor.machine.state import RunState, StepState
+from flowactor.observability.events import Observer, RunDiverged
+from flowactor.ports import Clock
+from flowactor.workflow import Interpreter, RunInfo, WorkflowDefinition, compare, replay
+
+__all__ = ["InstanceActor", "InstanceMessage", "QueryAsked", "Stop", "Wake"]
+
+
+@frozen
+class Wake:
+    """Something about the run changed, or a proposal may have been lost."""
+
+
+@frozen
+class StepOutcome:
+    """A step body on this node ended: with the payload of its value, or with a failure."""
+
+    step: StepKey
+    attempt: int
+    outcome: bytes | Failure
+
+
+@frozen
+class QueryAsked:
+    """Answer from committed state that has seen the inbox up to ``inbox_last``."""
+
+    name: str
+    arguments: bytes
+    inbox_last: int
+    promise: Promise[bytes]
+
+
+@frozen
+class Stop:
+    """The run is closed, or this node stops following it."""
+
+
+InstanceMessage = Advanced | StepsDue | OwnerChanged | Wake | StepOutcome | QueryAsked | Stop
+
+
+@define
+class _Proposed:
+    """The activation this owner is ahead of the log by."""
+
+    advance: Advance
+    operation: bytes
+    sent_ns: int
+
+
+class InstanceActor:
+    """One run on one node.
+
+    Args:
+        run_id: of a run that is open in ``group``'s machine.
+        node: this one.
+        definition: the code of the run's type and version, or None if it is not registered here:
+            such an instance follows without interpreting.
+        steps: executes step bodies.
+        clock: for ``fa.now()`` and for noticing lost proposals.
+        observer: told when this node's code disagrees with what is committed.
+    """
+
+    def __init__(
+        self,
+        run_id: RunId,
+        *,
+        node: NodeId,
+        group: GroupActor,
+        definition: WorkflowDefinition | None,
+        steps: StepRunner,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self.run_id: Final = run_id
+        self.name: Final = f"run {run_id}"
+        self.mailbox: Final[Mailbox[InstanceMessage]] = Mailbox(
+            self.name, INSTANCE_MESSAGES_MAX, Overflow.REFUSE
+        )
+        self.diverged = ""
+        self._node: Final = node
+        self._group: Final = group
+        self._definition: Final = definition
+        self._steps: Final = steps
+        self._clock: Final = clock
+        self._observer: Final = observer
+        self._interpreter: Interpreter | None = None
+        self._followed = 0  # advances the interpreter has seen, not counting a proposed one
+        self._facts: Final[deque[Advanced]] = deque()
+        self._tenure: tuple[int, bool] = (0, False)
+        self._proposed: _Proposed | None = None
+        self._unfinished = False  # the last activation was cut short and goes on by itself
+        self._look_for_steps = True
+        self._bodies: Final[dict[StepKey, tuple[int, trio.CancelScope]]] = {}
+        self._results: Final[dict[StepKey, StepCompleted]] = {}
+        self._failures: Final[dict[StepKey, tuple[int, bytes, int]]] = {}
+        self._queries: Final[list[QueryAsked]] = []
+
+    def tell(self, message: InstanceMessage) -> None:
+        """Queue a message; a full mailbox loses only what the next wake-up finds in the state."""
+        try:
+            self.mailbox.put_nowait(message)
+        except Overloaded:
+            self._forget()
+
+    @property
+    def awaits_commit(self) -> bool:
+        """Whether something proposed by this instance has had no outcome yet."""
+        return self._proposed is not None or bool(self._failures)
+
+    async def run(self) -> None:
+        """Follow the run until it is closed; step bodies live in a nursery of this task."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await self._follow(nursery)
+                nursery.cancel_scope.cancel()
+        finally:
+            self.mailbox.close()
+            self._forget()
+            for query in self._queries:
+                query.promise.fail(Unavailable("the run stopped here while a query waited"))
+
+    async def _follow(self, nursery: trio.Nursery) -> None:
+        self._catch_up()
+        self._act(nursery)
+        while True:
+            stop = False
+            for message in await self.mailbox.drain():
+                stop |= self._take(message)
+            self._catch_up()
+            if stop:
+                self._answer_queries(None)
+                return
+            self._act(nursery)
+
+    def _take(self, message: InstanceMessage) -> bool:
+        match message:
+            case Advanced():
+                self._facts.append(message)
+            case StepsDue() | OwnerChanged():
+                self._look_for_steps = True
+            case StepOutcome():
+                self._take_outcome(message)
+            case QueryAsked():
+                self._queries.append(message)
+            case Wake():
+                pass
+            case Stop():
+                return True
+            case _:
+                assert_never(message)
+        return False
+
+    # -- following --------------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        """Bring the interpreter to the committed position."""
+        if len(self._facts) > INSTANCE_FACTS_MAX:
+            self._forget()
+        while self._facts:
+            fact = self._facts.popleft()
+            self._note_steps(fact.advance)
+            if self._interpreter is None or fact.advance.position < self._followed:
+                continue
+            assert fact.advance.position == self._followed, "committed activations come in order"
+            self._feed(self._interpreter, fact)
+        if self._interpreter is None and not self.diverged:
+            self._rebuild()
+
+    def _forget(self) -> None:
+        """Drop the interpreter; its next use begins with the committed history."""
+        if self._interpreter is not None:
+            self._interpreter.close()
+        self._interpreter = None
+        self._proposed = None
+        self._facts.clear()
+
+    def _feed(self, interpreter: Interpreter, fact: Advanced) -> None:
+        proposed, self._proposed = self._proposed, None
+        self._followed += 1
+        if proposed is not None:
+            if proposed.advance == fact.advance:
+                return
+            # Another owner's activation stands where ours was to be: what we ran ahead is void.
+            self._forget()
+            return
+        activation = interpreter.activate(fact.advance.now_ns, fact.events)
+        self._unfinished = activation.more
+        mismatch = compare(fact.advance.commands, activation.commands)
+        if mismatch is not None:
+            self._disagree(str(mismatch))
+
+    def _disagree(self, mismatch: str) -> None:
+        self._forget()
+        self.diverged = mismatch
+        run = self._group.machine.runs.get(self.run_id)
+        self._observer(RunDiverged(self.run_id, run.workflow_id if run else "", mismatch))
+
+    def _rebuild(self) -> None:
+        """A fresh interpreter, fed with the whole committed history."""
+        run = self._group.machine.runs.get(self.run_id)
+        if run is None or self._definition is None:
+            return
+        if self._definition.standby == "cold" and run.owner != self._node:
+            return
+        self._forget()
+        past = past_of(self._group, self.run_id)
+        info = RunInfo(run.workflow_id, self.run_id, run.workflow_type, run.version, run.started_ns)
+        try:
+            self._interpreter = replay(self._definition, info, past)
+        except DeterminismViolation as violation:
+            self._disagree(str(violation))
+            return
+        self._followed = len(past)
+        self._unfinished = self._interpreter.unfinished
+        assert self._followed == run.position, "the history holds every activation"
+
+    # -- owning -----------------------------------------------------------------------------------
+
+    def _act(self, nursery: trio.Nursery) -> None:
+        run = self._group.machine.runs.get(self.run_id)
+        if run is None:
+            return
+        owning = run.owner == self._node and run.status is RunStatus.RUNNING
+        if (run.epoch, owning) != self._tenure:
+            self._change_tenure(run, owning)
+        self._answer_queries(run)
+        if not owning:
+            return
+        if self._interpreter is None:
+            self._give_up(run)
+            return
+        if self._look_for_steps:
+            self._look_for_steps = False
+            self._start_steps(run, nursery)
+        self._repeat_lost_proposals(run)
+        if self._proposed is None:
+            self._activate(run, self._interpreter)
+
+    def _change_tenure(self, run: RunState, owning: bool) -> None:
+        """Another epoch: what was executed or decided under the old one counts no more."""
+        self._tenure = (run.epoch, owning)
+        for _, scope in self._bodies.values():
+            scope.cancel()
+        self._bodies.clear()
+        self._results.clear()
+        self._failures.clear()
+        self._look_for_steps = True
+        if self._proposed is not None or (owning and self.diverged):
+            # An owner whose standby disagreed replays once more: parking shows both sides.
+            self.diverged = ""
+            self._forget()
+            self._rebuild()
+
+    def _give_up(self, run: RunState) -> None:
+        if self._definition is None:
+            reason = f"{run.workflow_type} version {run.version} is not registered on node {self._node}"
+        else:
+            reason = self.diverged
+        self._group.propose(encode(ParkRun(self.run_id, run.epoch, reason)))
+
+    def _activate(self, run: RunState, interpreter: Interpreter) -> None:
+        consumed: list[Consumed] = []
+        events: list[Event] = []
+        for number in sorted(run.inbox):
+            consumed.append(InboxRef(number))
+            events.append(run.inbox[number])
+        for step, result in self._results.items():
+            if step in run.steps:
+                consumed.append(result)
+                events.append(result)
+        self._results.clear()
+        if not events and not self._unfinished:
+            return
+        now_ns = self._time_of(run, events)
+        interpreter.live = True
+        activation = interpreter.activate(now_ns, events)
+        interpreter.live = False
+        self._unfinished = activation.more
+        advance = Advance(
+            self.run_id, run.epoch, run.position, now_ns, tuple(consumed), activation.commands
+        )
+        operation = encode(advance)
+        self._proposed = _Proposed(advance, operation, self._clock.monotonic_ns())
+        self._group.propose(operation)
+
+    def _time_of(self, run: RunState, events: list[Event]) -> int:
+        """``fa.now()`` of the next activation: never before the past, nor before a timer that fired."""
+        dues = (event.due_ns for event in events if hasattr(event, "due_ns"))
+        return max(self._clock.now_ns(), run.now_ns, *dues, 0)
+
+    def _repeat_lost_proposals(self, run: RunState) -> None:
+        now = self._clock.monotonic_ns()
+        old = now - int(RESEND_SECONDS * NANOSECONDS)
+        if self._proposed is not None and self._proposed.sent_ns <= old:
+            self._proposed.sent_ns = now
+            self._group.propose(self._proposed.operation)
+        for step, (attempt, operation, sent_ns) in list(self._failures.items()):
+            pending = run.steps.get(step)
+            if pending is None or pending.attempt != attempt or pending.state is not StepState.RUNNING:
+                del self._failures[step]
+            elif sent_ns <= old:
+                self._failures[step] = (attempt, operation, now)
+                self._group.propose(operation)
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def _note_steps(self, advance: Advance) -> None:
+        """A committed activation may have begun or cancelled steps."""
+        self._look_for_steps = self._look_for_steps or bool(advance.commands)
+
+    def _start_steps(self, run: RunState, nursery: trio.Nursery) -> None:
+        assert self._interpreter is not None
+        for step in [step for step in self._bodies if step not in run.steps]:
+            self._bodies.pop(step)[1].cancel()
+        for step, pending in run.steps.items():
+            if pending.state is not StepState.RUNNING or step in self._results:
+                continue
+            known = self._bodies.get(step)
+            if known is not None and known[0] == pending.attempt:
+                continue
+            scope = trio.CancelScope()
+            self._bodies[step] = (pending.attempt, scope)
+            nursery.start_soon(
+                self._execute, run, step, scope, name=f"{self.name} step {describe_key(step)}"
+            )
+
+    async def _execute(self, run: RunState, step: StepKey, scope: trio.CancelScope) -> None:
+        pending = run.steps[step]
+        attempt = pending.attempt
+        assert self._interpreter is not None
+        with scope:
+            outcome = await self._steps.execute(run, pending, self._interpreter.call_of(step))
+            self.tell(StepOutcome(step, attempt, outcome))
+
+    def _take_outcome(self, message: StepOutcome) -> None:
+        known = self._bodies.get(message.step)
+        if known is None or known[0] != message.attempt:
+            return
+        if isinstance(message.outcome, bytes):
+            self._results[message.step] = StepCompleted(message.step, message.attempt, message.outcome)
+            return
+        epoch = self._tenure[0]
+        operation = encode(FailAttempt(self.run_id, epoch, message.step, message.attempt, message.outcome))
+        self._failures[message.step] = (message.attempt, operation, self._clock.monotonic_ns())
+        self._group.propose(operation)
+
+    # -- queries ----------------------------------------------------------------------------------
+
+    def _answer_queries(self, run: RunState | None) -> None:
+        """Answer those whose time has come: no activation ahead of the log, and the inbox they saw
+        is consumed, unless nobody consumes it now.
+        """
+        if not self._queries or self._proposed is not None:
+            return
+        waiting: list[QueryAsked] = []
+        for query in self._queries:
+            behind = run is not None and run.status is RunStatus.RUNNING and run.owner
+            if behind and run is not None and any(number <= query.inbox_last for number in run.inbox):
+                waiting.append(query)
+                continue
+            self._answer(query)
+        self._queries[:] = waiting
+
+    def _answer(self, query: QueryAsked) -> None:
+        if self._interpreter is None:
+            query.promise.fail(Unavailable(f"this node cannot answer for the run: {self.diverged}"))
+            return
+        try:
+            query.promise.set(self._interpreter.query(query.name, query.arguments))
+        except Exception as error:  # noqa: BLE001  # the user's query code may raise anything; its caller gets it
+            query.promise.fail(error)

@@ -1,0 +1,190 @@
+"""Links: one connection to each peer, an actor each, all groups and requests multiplexed on it.
+
+Of two nodes the one with the lower id dials, so there is one connection per pair. A link sends what
+is queued in one frame, drops the oldest beyond its limit, reconnects for ever with back-off, and
+never holds up anything else: its trouble is a dropped message, which every protocol above repairs
+(rule *transport_error_is_local*).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from random import Random
+from typing import Final
+
+import trio
+
+from attrs import evolve
+
+from flowactor.actors import Promise
+from flowactor.cluster.envelopes import Envelope, GroupEnvelope, Relay, Relayed
+from flowactor.cluster.requests import Answer, Request, Response
+from flowactor.codec.records import encode
+from flowactor.errors import Refused, Unavailable
+from flowactor.identity import NodeId
+from flowactor.observability.events import LinkDown, LinkUp, Observer
+from flowactor.ports import Connection, Transport
+from flowactor.transport import Backoff, Hello, Outbox, frames, greet, keep_connected, pump
+
+__all__ = ["Links", "Serve"]
+
+Serve = Callable[[Request], Awaitable[Answer]]
+"""Answers a request that a peer relays to this node."""
+
+
+class Link:
+    """What waits for one peer, and the connection to it, if there is one."""
+
+    def __init__(self, peer: NodeId, address: str) -> None:
+        self.peer: Final = peer
+        self.address: Final = address
+        self.outbox: Final = Outbox()
+        self.connection: Connection | None = None
+        self.scope = trio.CancelScope()
+
+
+class Links:
+    """All links of one node.
+
+    Args:
+        node: this one; ``addresses``: of all members, this one too.
+        hello: what this node says of itself, anew for every connection.
+        transport: how to dial.
+        random: spreads reconnects; seeded by the caller.
+        receive: takes envelopes of groups.
+        observer: told of links that come and go.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        addresses: Mapping[NodeId, str],
+        hello: Callable[[], Hello],
+        transport: Transport,
+        random: Random,
+        receive: Callable[[NodeId, GroupEnvelope], None],
+        observer: Observer,
+    ) -> None:
+        self._node: Final = node
+        self._hello: Final = hello
+        self._transport: Final = transport
+        self._random: Final = random
+        self._receive: Final = receive
+        self._observer: Final = observer
+        self._links: Final = {
+            peer: Link(peer, address) for peer, address in sorted(addresses.items()) if peer != node
+        }
+        self._relayed: Final[dict[int, tuple[NodeId, Promise[Answer]]]] = {}
+        self._numbers = 0
+
+    # -- doors ------------------------------------------------------------------------------------
+
+    def send(self, peer: NodeId, envelope: bytes) -> None:
+        """Queue an encoded envelope. Dropped if there is no connection to carry it."""
+        link = self._links[peer]
+        if link.connection is not None:
+            link.outbox.put(envelope)
+
+    def connected(self, peer: NodeId) -> bool:
+        """Whether there is a connection to the peer now."""
+        return self._links[peer].connection is not None
+
+    async def relay(self, peer: NodeId, request: Request) -> Answer:
+        """Have ``peer`` answer a client's request.
+
+        Raises:
+            Unavailable: there is no link, or it broke; asking again is safe, because what changes
+                something carries the client's session.
+        """
+        link = self._links.get(peer)
+        if link is None or link.connection is None:
+            raise Unavailable(f"node {peer}, which can answer this, cannot be reached from here")
+        self._numbers += 1
+        number, promise = self._numbers, Promise[Answer]()
+        self._relayed[number] = (peer, promise)
+        try:
+            onward = evolve(request, number=number, hops=request.hops + 1)
+            link.outbox.put(encode(Relay(onward)))
+            return await promise.wait()
+        finally:
+            del self._relayed[number]
+
+    # -- tasks ------------------------------------------------------------------------------------
+
+    def dial_all(self, nursery: trio.Nursery, serve: Serve) -> None:
+        """Keep connections to all peers that are this node's to dial, in tasks of ``nursery``."""
+        for link in self._links.values():
+            if self._node < link.peer:
+                nursery.start_soon(self._keep, link, serve, name=f"link to node {link.peer}")
+
+    async def adopt(self, peer: NodeId, connection: Connection, serve: Serve) -> None:
+        """Use a connection that a greeted peer opened, until it ends."""
+        await self._carry(self._links[peer], connection, serve)
+
+    def expects(self, peer: int) -> bool:
+        """Whether a peer of this id is a member, and the one to dial this node."""
+        return peer in self._links and peer < self._node
+
+    async def _keep(self, link: Link, serve: Serve) -> None:
+        async def dial() -> Connection:
+            connection = await self._transport.dial(link.address)
+            theirs = await greet(connection, self._hello())
+            if theirs.node != link.peer:
+                raise Refused(f"{link.address} is node {theirs.node}, expected node {link.peer}")
+            return connection
+
+        trouble = ""
+
+        def on_down(reason: str, _: float) -> None:
+            nonlocal trouble
+            if reason != trouble:
+                self._observer(LinkDown(link.peer, reason))
+            trouble = reason
+
+        async def carry(connection: Connection) -> None:
+            nonlocal trouble
+            trouble = ""
+            await self._carry(link, connection, serve)
+
+        await keep_connected(dial, carry, Backoff(self._random), on_down=on_down)
+
+    async def _carry(self, link: Link, connection: Connection, serve: Serve) -> None:
+        """Both directions of one connection, which replaces an older one to the same peer."""
+        link.scope.cancel()
+        with trio.CancelScope() as link.scope:
+            link.connection = connection
+            self._observer(LinkUp(link.peer, connection.remote))
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(pump, connection, link.outbox)
+                    while True:
+                        for envelope in frames.unpack(await connection.receive(), Envelope):
+                            self._dispatch(link, envelope, nursery, serve)
+            finally:
+                if link.connection is connection:
+                    self._disconnected(link)
+
+    def _disconnected(self, link: Link) -> None:
+        link.connection = None
+        link.outbox.clear()
+        for peer, promise in list(self._relayed.values()):
+            if peer == link.peer:
+                promise.fail(Unavailable(f"the link to node {peer} broke while it was to answer"))
+        if link.peer < self._node:
+            self._observer(LinkDown(link.peer, "connection lost"))
+
+    def _dispatch(
+        self, link: Link, envelope: Envelope, nursery: trio.Nursery, serve: Serve
+    ) -> None:
+        match envelope:
+            case Relay(request=request):
+                nursery.start_soon(self._answer, link, request, serve)
+            case Relayed(response=response):
+                _, promise = self._relayed.get(response.number, (None, None))
+                if promise is not None:
+                    promise.set(response.answer)
+            case _:
+                self._receive(link.peer, envelope)
+
+    async def _answer(self, link: Link, request: Request, serve: Serve) -> None:
+        response = Response(request.number, await serve(request))
+        link.outbox.put(encode(Relayed(response)))

@@ -1,0 +1,261 @@
+"""Any node takes any request: checks it at the border, passes it on, answers it.
+
+What changes something becomes an operation in the group's log, whoever leads. What reads waits for
+a barrier, so the answer is linearizable, and is then served from this node's own state. What needs
+code that is not registered here is relayed, once, to a node that announced it.
+"""
+
+from collections.abc import Iterable
+from typing import Final, Protocol, assert_never
+
+import trio
+
+from flowactor.cluster import border, requests
+from flowactor.cluster.group import GroupActor
+from flowactor.cluster.inspection import Inspection
+from flowactor.cluster.instances import Instances
+from flowactor.cluster.past import past_of
+from flowactor.cluster.requests import Answer, Request
+from flowactor.cluster.variables import VariableActors
+from flowactor.errors import (
+    AlreadyClosed,
+    DeadlineExceeded,
+    FlowactorError,
+    NotFound,
+    Unavailable,
+    UnknownWorkflowType,
+)
+from flowactor.identity import NodeId
+from flowactor.machine.operations import (
+    CancelRun,
+    ClientBody,
+    ClientOperation,
+    CompareAndSet,
+    OpenSession,
+    ResumeRun,
+    SignalRun,
+    StartRun,
+    TerminateRun,
+    WriteVariable,
+)
+from flowactor.machine.replies import Rejected
+from flowactor.machine.state import RunSummary, Variable
+from flowactor.workflow import App, RunInfo, WorkflowDefinition, replay
+
+__all__ = ["Peers", "Router"]
+
+_HOPS_MAX: Final = 1
+
+
+class Peers(Protocol):
+    """The other nodes, as far as requests can be passed to them."""
+
+    async def relay(self, peer: NodeId, request: Request) -> Answer:
+        """That node's answer. Raises ``Unavailable`` if there is no link, or it breaks."""
+
+    def connected(self, peer: NodeId) -> bool:
+        """Whether there is a link to the peer now."""
+
+
+class Router:
+    """The one way in, for clients in this process (it is their channel) and for those that connect."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        app: App,
+        group: GroupActor,
+        instances: Instances,
+        variables: VariableActors,
+        inspection: Inspection,
+        peers: Peers,
+    ) -> None:
+        self._node: Final = node
+        self._app: Final = app
+        self._group: Final = group
+        self._instances: Final = instances
+        self._variables: Final = variables
+        self._inspection: Final = inspection
+        self._peers: Final = peers
+
+    async def request(self, request: Request) -> Answer:
+        """The answer to ``request``; what cannot be done is a ``Rejected``, never an exception."""
+        try:
+            with trio.fail_after(request.timeout_ms / 1000):
+                return await self._answer(request)
+        except FlowactorError as error:
+            return Rejected(type(error).__name__, str(error))
+        except trio.TooSlowError:
+            return Rejected(DeadlineExceeded.__name__, f"no outcome within {request.timeout_ms} ms")
+
+    async def _answer(self, request: Request) -> Answer:
+        body = request.body
+        match body:
+            case OpenSession():
+                return await self._group.submit(body, request.timeout_ms / 1000)
+            case StartRun() | requests.StartJson():
+                return await self._start(request, body)
+            case SignalRun() | requests.SignalJson():
+                return await self._signal(request, body)
+            case CancelRun() | TerminateRun() | ResumeRun() | WriteVariable() | CompareAndSet():
+                return await self._change(request, body)
+            case requests.Query() | requests.QueryJson():
+                return await self._query(request, body)
+            case requests.GetResult():
+                return await self._result(request, body)
+            case requests.ReadVariable():
+                await self._group.barrier(request.timeout_ms / 1000)
+                return _variable_view(body.name, self._group.machine.variable(body.name))
+            case requests.WatchVariable():
+                await self._group.barrier(request.timeout_ms / 1000)
+                variable = await self._variables.watch(body.name, body.version, body.wait_ms / 1000)
+                return _variable_view(body.name, variable)
+            case requests.DescribeCluster():
+                return self._inspection.cluster()
+            case requests.FollowEvents():
+                return await self._inspection.follow(body)
+            case _:
+                await self._group.barrier(request.timeout_ms / 1000)
+                return await self._inspect(body)
+
+    async def _inspect(
+        self,
+        body: requests.ReadRunVariable
+        | requests.DescribeRun
+        | requests.ListRuns
+        | requests.GetHistory,
+    ) -> Answer:
+        """Reads of this node's own state, which is as new as any now."""
+        if isinstance(body, requests.ListRuns):
+            return await self._inspection.list_runs(body)
+        run = self._find(body.workflow_id, body.run_id)
+        match body:
+            case requests.ReadRunVariable():
+                return self._inspection.run_variable(run, body.name)
+            case requests.DescribeRun():
+                return self._inspection.run(run)
+            case requests.GetHistory():
+                return await self._inspection.history(run, body)
+            case _:
+                assert_never(body)
+
+    # -- changes ----------------------------------------------------------------------------------
+
+    async def _change(self, request: Request, body: ClientBody) -> Answer:
+        operation = ClientOperation(request.session, request.sequence, request.acknowledged, body)
+        return await self._group.submit(operation, request.timeout_ms / 1000)
+
+    async def _start(self, request: Request, body: StartRun | requests.StartJson) -> Answer:
+        version = body.version or self._newest_version(body.workflow_type)
+        definition = self._app.find(body.workflow_type, version)
+        if definition is None:
+            return await self._relay(request, self._holders(body.workflow_type, version))
+        start = border.checked_start(body, definition, self._node)
+        await self._instances.announced()
+        return await self._change(request, start)
+
+    async def _signal(self, request: Request, body: SignalRun | requests.SignalJson) -> Answer:
+        run = await self._locate(body.workflow_id, body.run_id, request)
+        if not run.status.is_open:
+            raise AlreadyClosed(f"run {run.workflow_id} is {run.status.value}: it takes no signals")
+        definition = self._app.find(run.workflow_type, run.version)
+        if definition is None:
+            return await self._relay(request, self._holders(run.workflow_type, run.version))
+        return await self._change(request, border.checked_signal(body, definition))
+
+    # -- reads ------------------------------------------------------------------------------------
+
+    async def _query(self, request: Request, body: requests.Query | requests.QueryJson) -> Answer:
+        await self._group.barrier(request.timeout_ms / 1000)
+        run = self._find(body.workflow_id, body.run_id)
+        definition = self._app.find(run.workflow_type, run.version)
+        if definition is None or self._instances.diverged(run.run_id):
+            owner = (run.owner,) if run.owner else ()
+            holders = self._holders(run.workflow_type, run.version)
+            return await self._relay(request, (*owner, *holders))
+        arguments = border.checked_query(body, definition)
+        if run.status.is_open:
+            return requests.Value(await self._instances.query(run.run_id, body.name, arguments))
+        return requests.Value(self._query_closed(run, definition, body.name, arguments))
+
+    def _query_closed(
+        self, run: RunSummary, definition: WorkflowDefinition, name: str, arguments: bytes
+    ) -> bytes:
+        """A closed run has no instance: its history is replayed for the occasion."""
+        info = RunInfo(run.workflow_id, run.run_id, run.workflow_type, run.version, run.started_ns)
+        return replay(definition, info, past_of(self._group, run.run_id)).query(name, arguments)
+
+    async def _result(self, request: Request, body: requests.GetResult) -> Answer:
+        run = await self._locate(body.workflow_id, body.run_id, request)
+        if run.status.is_open:
+            # No barrier is needed: an end is final, and this node will apply it in any case.
+            await self._instances.wait_closed(run.run_id, body.wait_ms / 1000)
+            run = self._find(run.workflow_id, run.run_id)
+        return requests.Ended(
+            run.run_id, run.status, run.result or b"", run.failure, run.reason
+        )
+
+    # -- finding ----------------------------------------------------------------------------------
+
+    def _find(self, workflow_id: str, run_id: str) -> RunSummary:
+        """The run, as this node has it.
+
+        Raises:
+            NotFound: it is not there.
+        """
+        run = self._group.machine.find(workflow_id, run_id)
+        if run is None:
+            raise NotFound(f"there is no run {workflow_id}" + (f" with run id {run_id}" if run_id else ""))
+        return run
+
+    async def _locate(self, workflow_id: str, run_id: str, request: Request) -> RunSummary:
+        """As ``_find``, but a run that is not here yet is looked for once more behind a barrier."""
+        run = self._group.machine.find(workflow_id, run_id)
+        if run is not None:
+            return run
+        await self._group.barrier(request.timeout_ms / 1000)
+        return self._find(workflow_id, run_id)
+
+    def _registered(self) -> Iterable[tuple[str, int]]:
+        yield from self._app.registered
+        for node in self._group.machine.nodes.values():
+            yield from node.workflows
+
+    def _newest_version(self, workflow_type: str) -> int:
+        """The highest version of a type that this node knows to be registered anywhere.
+
+        Raises:
+            UnknownWorkflowType: nobody has it; those that somebody has are named.
+        """
+        known = sorted(set(self._registered()))
+        versions = [version for name, version in known if name == workflow_type]
+        if not versions:
+            listed = ", ".join(f"{name} v{version}" for name, version in known) or "none"
+            raise UnknownWorkflowType(f"no node has registered {workflow_type!r}; registered are: {listed}")
+        return max(versions)
+
+    def _holders(self, workflow_type: str, version: int) -> list[NodeId]:
+        """The other nodes that announced this code, lowest id first."""
+        nodes = sorted(self._group.machine.nodes.items())
+        return [node for node, state in nodes if state.alive and state.has(workflow_type, version)]
+
+    async def _relay(self, request: Request, nodes: Iterable[NodeId]) -> Answer:
+        """Let a node answer that has the code.
+
+        Raises:
+            UnknownWorkflowType: no node is known to have it.
+            Unavailable: those that have it cannot be reached.
+        """
+        candidates = [node for node in dict.fromkeys(nodes) if node != self._node]
+        if not candidates:
+            listed = ", ".join(f"{name} v{version}" for name, version in sorted(set(self._registered())))
+            raise UnknownWorkflowType(f"no node has the code this needs; registered are: {listed or 'none'}")
+        if request.hops < _HOPS_MAX:
+            for node in filter(self._peers.connected, candidates):
+                return await self._peers.relay(node, request)
+        raise Unavailable(f"the nodes that could answer cannot be reached from node {self._node}: {candidates}")
+
+
+def _variable_view(name: str, variable: Variable) -> requests.VariableView:
+    return requests.VariableView(name, variable.value, variable.version)

@@ -1,0 +1,95 @@
+"""Executing step bodies: the only place where the user's effects happen.
+
+A body runs in the nursery of its run's instance, on the owner, after the activation that asked for
+it is committed. It may run again elsewhere (at least once); its outcome is recorded once.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from flowactor.errors import StepTimedOut
+from flowactor.identity import StepKey, describe_key
+from flowactor.limits import NANOSECONDS, STEPS_RUNNING_MAX
+from flowactor.machine.events import Failure
+from flowactor.machine.state import PendingStep, RunState
+from flowactor.observability.events import Observer, StepFinished, StepStarted
+from flowactor.workflow import StepCall, StepInfo, encode_failure, step_context
+
+__all__ = ["StepRunner"]
+
+
+class StepRunner:
+    """Runs bodies, at most ``STEPS_RUNNING_MAX`` at once on this node; more wait their turn.
+
+    Args:
+        now_ns: wall clock, to know how much of ``schedule_to_close`` is left.
+        observer: told when bodies start and finish.
+    """
+
+    def __init__(self, now_ns: Callable[[], int], observer: Observer) -> None:
+        self._now_ns: Final = now_ns
+        self._observer: Final = observer
+        self._limiter: Final = trio.CapacityLimiter(STEPS_RUNNING_MAX)
+
+    async def execute(self, run: RunState, pending: PendingStep, call: StepCall) -> bytes | Failure:
+        """One attempt: the payload of the body's value, or its failure as a value."""
+        key = pending.command.step
+        name, attempt = describe_key(key), pending.attempt
+        info = StepInfo(
+            workflow_id=run.workflow_id,
+            run_id=run.run_id,
+            step=key,
+            attempt=attempt,
+            idempotency_key=idempotency_key(run, key),
+        )
+        async with self._limiter:
+            self._observer(StepStarted(run.run_id, name, attempt))
+            outcome: bytes | Failure | None = None
+            try:
+                outcome = await self._attempt(pending, call, info)
+            finally:
+                self._observer(StepFinished(run.run_id, name, attempt, _word(outcome)))
+        return outcome
+
+    async def _attempt(self, pending: PendingStep, call: StepCall, info: StepInfo) -> bytes | Failure:
+        kind, seconds = self._limit(pending)
+        try:
+            with step_context(info), trio.fail_after(seconds):
+                return await call.invoke()
+        except trio.TooSlowError as error:
+            if kind is None:
+                return encode_failure(error)
+            text = f"step {pending.command.name} exceeded {kind} of {seconds:g} s in attempt {info.attempt}"
+            return encode_failure(StepTimedOut(text, kind))
+        except Exception as error:  # noqa: BLE001  # whatever the user's body raises is its outcome
+            return encode_failure(error)
+
+    def _limit(self, pending: PendingStep) -> tuple[str | None, float]:
+        """Which time-out strikes first, and after how many seconds."""
+        command = pending.command
+        limits: list[tuple[float, str | None]] = [(float("inf"), None)]
+        if command.start_to_close_ns:
+            limits.append((command.start_to_close_ns / NANOSECONDS, "start_to_close"))
+        if pending.deadline_ns:
+            left_ns = max(0, pending.deadline_ns - self._now_ns())
+            limits.append((left_ns / NANOSECONDS, "schedule_to_close"))
+        seconds, kind = min(limits, key=lambda limit: limit[0])
+        return kind, seconds
+
+
+def idempotency_key(run: RunState, step: StepKey) -> str:
+    """The same for every attempt of this step on any node, and for no other step of any run.
+
+    A run id is hexadecimal, so what follows the first colon is exactly the step's own name.
+    """
+    return f"{run.run_id}:{describe_key(step)}"
+
+
+def _word(outcome: bytes | Failure | None) -> str:
+    if outcome is None:
+        return "cancelled"
+    if isinstance(outcome, bytes):
+        return "completed"
+    return "timed out" if outcome.error_type == "flowactor.errors.StepTimedOut" else "failed"

@@ -1,0 +1,145 @@
+"""Replicated state as clients see it: runs, steps and histories turned into view records."""
+
+from collections.abc import Iterator
+
+from flowactor.cluster.requests import EventView, RunView, StepView
+from flowactor.codec import records
+from flowactor.identity import NodeId, RunId, describe_key
+from flowactor.machine import commands, events, history
+from flowactor.machine.operations import Advance, InboxRef
+from flowactor.machine.replies import RunStatus
+from flowactor.machine.state import RunState, RunSummary
+
+__all__ = ["HistoryRow", "event_views", "run_view"]
+
+HistoryRow = tuple[str, str, int, int, int, int, bytes]
+"""(run id, workflow id, log index, ordinal, stamp, node, encoded record)."""
+
+
+def run_view(summary: RunSummary, live: RunState | None = None, diverged: str = "") -> RunView:
+    """A run; with ``live`` also what is pending in it."""
+    view = RunView(
+        workflow_id=summary.workflow_id,
+        run_id=summary.run_id,
+        workflow_type=summary.workflow_type,
+        version=summary.version,
+        status=summary.status,
+        owner=summary.owner,
+        epoch=summary.epoch,
+        position=summary.position,
+        started_ns=summary.started_ns,
+        closed_ns=summary.closed_ns,
+        reason=summary.reason or (summary.failure.message if summary.failure else ""),
+        variables=tuple(sorted(live.variables.items())) if live else (),
+        steps=tuple(_step_views(live)) if live else (),
+        timers=tuple(
+            (describe_key(key), due) for key, due in sorted(live.timers.items(), key=lambda t: (t[1], t[0]))
+        )
+        if live
+        else (),
+        inbox=len(live.inbox) if live else 0,
+        diverged=diverged,
+    )
+    return view
+
+
+def _step_views(run: RunState) -> Iterator[StepView]:
+    for key, step in sorted(run.steps.items()):
+        yield StepView(
+            key=describe_key(key),
+            name=step.command.name,
+            attempt=step.attempt,
+            state=step.state.value,
+            due_ns=step.due_ns,
+            last_failure=step.last_failure,
+        )
+
+
+def event_views(row: HistoryRow) -> Iterator[EventView]:
+    """The events in one history row. Ordinals count up from the row's own: the facts of an
+    activation are itself, then what it consumed, then its commands (``machine.history.Journal``).
+    """
+    run_id, workflow_id, index, first, stamp_ns, node, data = row
+    for offset, (kind, detail, payload) in enumerate(_facts(records.decode(data))):
+        if kind:
+            yield EventView(
+                index, first + offset, stamp_ns, workflow_id, RunId(run_id), kind, detail, NodeId(node), payload
+            )
+
+
+_Fact = tuple[str, str, bytes]
+_NO_EVENT: _Fact = ("", "", b"")
+"""Takes an ordinal, but tells people nothing that another event does not."""
+
+
+def _facts(record: history.HistoryRecord) -> Iterator[_Fact]:
+    match record:
+        case history.Opened():
+            yield "started", f"{record.workflow_type} v{record.version}", b""
+        case history.Arrived():
+            yield _arrival(record.event)
+        case history.Activated():
+            yield from _activation(record.advance)
+        case history.AttemptFailed():
+            text = f"{describe_key(record.step)} attempt {record.attempt}: {_failure(record.failure)}"
+            yield "attempt_failed", text, b""
+        case history.AttemptStarted():
+            yield "attempt_started", f"{describe_key(record.step)} attempt {record.attempt}", b""
+        case history.OwnerAssigned():
+            yield "owner_changed", f"node {record.owner}, epoch {record.epoch}", b""
+        case history.Parked():
+            yield "parked", record.reason, b""
+        case history.Resumed():
+            yield "resumed", "", b""
+        case history.Closed():
+            # The other endings are commands of the run's own last activation.
+            by_itself = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED)
+            yield _NO_EVENT if record.status in by_itself else (record.status.value, record.reason, b"")
+
+
+def _arrival(event: events.Event) -> _Fact:
+    match event:
+        case events.RunStarted():
+            return "input", "", event.arguments
+        case events.SignalReceived():
+            return "signal_received", event.name, event.arguments
+        case events.CancelRequested():
+            return "cancel_requested", event.reason, b""
+        case events.TimerFired():
+            return "timer_fired", describe_key(event.timer), b""
+        case events.StepEnded():
+            text = f"{describe_key(event.step)} after {event.attempts}: {_failure(event.failure)}"
+            return "step_failed", text, b""
+        case events.StepCompleted():
+            return "step_completed", describe_key(event.step), event.result
+
+
+def _activation(advance: Advance) -> Iterator[_Fact]:
+    yield _NO_EVENT
+    for item in advance.consumed:
+        yield _NO_EVENT if isinstance(item, InboxRef) else _arrival(item)
+    yield from map(_command, advance.commands)
+
+
+def _command(command: commands.Command) -> _Fact:
+    match command:
+        case commands.ScheduleStep():
+            return "step_scheduled", describe_key(command.step), command.arguments
+        case commands.CancelStep():
+            return "step_cancelled", describe_key(command.step), b""
+        case commands.ArmTimer():
+            return "timer_armed", describe_key(command.timer), b""
+        case commands.CancelTimer():
+            return "timer_cancelled", describe_key(command.timer), b""
+        case commands.SetVariable():
+            return "variable_set", command.name, command.value
+        case commands.CompleteRun():
+            return "completed", "", command.result
+        case commands.FailRun():
+            return "failed", _failure(command.failure), b""
+        case commands.RunEndedCancelled():
+            return "cancelled", command.reason, b""
+
+
+def _failure(failure: events.Failure) -> str:
+    return f"{failure.error_type.rpartition('.')[2]}: {failure.message}"
