@@ -6,6 +6,7 @@ from collections import deque
 from attrs import Factory, define
 
 from flowactor.raft.config import RaftConfig
+from flowactor.raft.messages import Append
 
 __all__ = ["Flow", "Progress"]
 
@@ -35,7 +36,8 @@ class Progress:
         nudged: somebody there waits for the commit index.
         loading: entries are being read back from disk.
         load_round: do not ask the disk before this round, it had nothing.
-        known: (index, term) of a position below the window, learned while sending from disk.
+        known: (index, term) just before ``next_index``, as of the last append: heartbeats must be
+            able to ask about it after it has left the window, or a lost append is never missed.
     """
 
     next_index: int
@@ -61,15 +63,17 @@ class Progress:
             return 0
         return min(config.append_bytes_max, config.inflight_bytes_max - self.inflight_bytes)
 
-    def sent(self, last: int, term: int, size: int) -> None:
-        """An append up to ``last``, of ``term``, is on its way."""
+    def sent(self, append: Append, size: int) -> None:
+        """An append with entries of this size is on its way."""
         if self.flow is Flow.PROBE:
             self.asked = True
+            self.known = (append.previous_index, append.previous_term)
             return
-        self.inflight.append((last, size))
+        last = append.entries[-1]
+        self.inflight.append((last.index, size))
         self.inflight_bytes += size
-        self.next_index = last + 1
-        self.known = (last, term)
+        self.next_index = last.index + 1
+        self.known = (last.index, last.term)
 
     def accepted(self, index: int) -> bool:
         """The follower has everything up to ``index`` durable; returns whether that is news.

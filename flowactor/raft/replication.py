@@ -148,7 +148,6 @@ def on_entries_loaded(state: State, event: EntriesLoaded) -> None:
     if previous + 1 != progress.next_index or not progress.room_bytes(state.config):
         return
     size = sum(len(entry.data) + ENTRY_OVERHEAD_BYTES for entry in event.entries)
-    progress.known = (previous, event.previous_term)
     append = Append(
         state.term, previous, event.previous_term, state.commit, role.round, event.entries
     )
@@ -222,7 +221,7 @@ def _send(state: State, role: Leader, peer: NodeId, batch: Batch) -> None:
     append, size = batch
     progress = role.peers[peer]
     if append.entries:
-        progress.sent(append.entries[-1].index, append.entries[-1].term, size)
+        progress.sent(append, size)
     progress.round_sent = role.round
     progress.commit_sent = state.commit
     state.send(peer, append)

@@ -1,0 +1,288 @@
+"""Several Raft cores, their disks, and a network that does what a test says."""
+
+from random import Random
+
+from attrs import Factory, define, frozen
+
+from flowactor.raft import (
+    EntriesLoaded,
+    Entry,
+    EntryKind,
+    Event,
+    HardState,
+    LoadEntries,
+    Message,
+    Propose,
+    Raft,
+    RaftConfig,
+    ReadIndex,
+    Receive,
+    Restored,
+    Role,
+    ShareCommit,
+    Tick,
+    WritePersisted,
+)
+from tests.raft.checker import Checker, Disk
+
+
+@frozen
+class Packet:
+    """A message under way."""
+
+    sender: int
+    receiver: int
+    message: Message
+
+
+@define
+class Member:
+    """One node: its core (None while it is down), its disk, and what it has applied."""
+
+    config: RaftConfig
+    disk: Disk
+    raft: Raft | None = None
+    applied: int = 0
+    durable_applied: int = 0
+    loads: list[LoadEntries] = Factory(list)
+    reads: dict[int, int] = Factory(dict)
+    refused: dict[int, object] = Factory(dict)
+    accepted: dict[int, tuple[int, int, int]] = Factory(dict)
+    starts: int = 0
+
+
+class Cluster:
+    """Drives cores by hand; every step is checked.
+
+    Args:
+        count: nodes, numbered from 1.
+        seed: of the cores' election time-outs, and of ``random``.
+        disks: what some nodes have from before.
+        settings: of ``RaftConfig``.
+    """
+
+    def __init__(self, count=3, seed=1, disks=None, checker=None, **settings) -> None:
+        voters = tuple(range(1, count + 1))
+        self.random = Random(seed)
+        self.seed = seed
+        self.network: list[Packet] = []
+        self.cut: set[tuple[int, int]] = set()
+        self.tokens = 0
+        disks = disks or {}
+        self.members = {
+            node: Member(RaftConfig(node, voters, **settings), disks.get(node) or Disk())
+            for node in voters
+        }
+        self.checker = checker or Checker(voters, {n: m.disk for n, m in self.members.items()})
+        for node in voters:
+            self.start(node)
+
+    # -- nodes ----------------------------------------------------------------------------------
+
+    def start(self, node: int) -> None:
+        """Start a core from what its disk holds."""
+        member = self.members[node]
+        disk = member.disk
+        member.starts += 1
+        member.applied = member.durable_applied
+        member.raft = Raft(
+            member.config,
+            Restored(
+                hard_state=disk.hard_state,
+                first_index=disk.base[0] + 1,
+                entries=tuple(disk.entries),
+                previous_index=disk.base[0],
+                previous_term=disk.base[1],
+                applied=member.durable_applied,
+            ),
+            seed=self.seed * 1000 + node * 100 + member.starts,
+        )
+
+    def crash(self, node: int, applied: int | None = None) -> None:
+        """Lose everything that is not durable; the state machine comes back at ``applied``."""
+        member = self.members[node]
+        member.raft = None
+        member.disk.queue.clear()
+        member.loads.clear()
+        if applied is not None:
+            member.durable_applied = applied
+
+    def restart(self, node: int) -> None:
+        self.crash(node)
+        self.start(node)
+
+    def step(self, node: int, *events: Event) -> None:
+        """Step a core and do the driver's duties, but for the disk and the network."""
+        member = self.members[node]
+        assert member.raft is not None
+        before = self.checker.before(member.raft)
+        effects = member.raft.step(events)
+        self.checker.after(node, member.raft, before, effects, member.applied)
+        member.applied += len(effects.committed)
+        if effects.write is not None:
+            member.disk.queue.append(effects.write)
+        member.loads += effects.loads
+        member.reads.update(effects.reads)
+        member.refused.update(effects.refused)
+        member.accepted.update({token: place for token, *place in effects.accepted})
+        self.tell(node, events, effects)
+        for peer, message in effects.messages:
+            self.network.append(Packet(node, peer, message))
+
+    def sync(self, node: int, count: int | None = None) -> None:
+        """Make the oldest writes durable, all of them by default, and report the last of them."""
+        disk = self.members[node].disk
+        written = [disk.sync() for _ in range(len(disk.queue) if count is None else count)]
+        if written:
+            log = self.state(node).log
+            for entry in disk.entries[-1:]:
+                gone = entry.index > log.last_index
+                replaced = not gone and entry.index > log.previous_index
+                if gone or (replaced and log.term_at(entry.index) != entry.term):
+                    self.checker.marks["late write"] += 1
+            self.step(node, WritePersisted(written[-1].number))
+
+    def load(self, node: int) -> None:
+        """Answer the oldest request for entries from the disk."""
+        member = self.members[node]
+        wanted = member.loads.pop(0)
+        disk = member.disk
+        first = wanted.first - disk.base[0] - 1
+        if first < 0:
+            self.step(node, EntriesLoaded(wanted.peer, 0, ()))
+            return
+        found, size = [], 0
+        for entry in disk.entries[first : wanted.last - disk.base[0]]:
+            size += len(entry.data) + 64
+            if found and size > wanted.bytes_max:
+                break
+            found.append(entry)
+        previous_term = disk.term_at(wanted.first - 1)
+        assert previous_term is not None
+        self.step(node, EntriesLoaded(wanted.peer, previous_term, tuple(found)))
+
+    # -- the network ----------------------------------------------------------------------------
+
+    def deliver(self, packet: Packet) -> None:
+        """Hand a message over, if the link and the receiver are up."""
+        reachable = (packet.sender, packet.receiver) not in self.cut
+        if reachable and self.members[packet.receiver].raft is not None:
+            self.step(packet.receiver, Receive(packet.sender, packet.message))
+
+    def isolate(self, *nodes: int) -> None:
+        """Cut these nodes off from the others."""
+        for a in self.members:
+            for b in self.members:
+                if (a in nodes) != (b in nodes):
+                    self.cut.add((a, b))
+
+    def heal(self) -> None:
+        self.cut.clear()
+
+    def settle(self, *frozen_disks: int) -> None:
+        """Deliver and sync until nothing is under way, in a fixed order."""
+        for _ in range(10_000):
+            if self.network:
+                self.deliver(self.network.pop(0))
+                continue
+            busy = [
+                node
+                for node, member in self.members.items()
+                if member.raft is not None
+                and ((member.disk.queue and node not in frozen_disks) or member.loads)
+            ]
+            if not busy:
+                return
+            for node in busy:
+                if self.members[node].loads:
+                    self.load(node)
+                elif node not in frozen_disks:
+                    self.sync(node)
+        raise AssertionError("the cluster never comes to rest")
+
+    def tick(self, *nodes: int, times: int = 1) -> None:
+        """Let time pass on these nodes (all by default), settling after each tick."""
+        for _ in range(times):
+            for node in nodes or self.members:
+                if self.members[node].raft is not None:
+                    self.step(node, Tick())
+            self.settle()
+
+    # -- what tests ask for ---------------------------------------------------------------------
+
+    def state(self, node: int):
+        """The inside of a core."""
+        raft = self.members[node].raft
+        assert raft is not None
+        return raft._state
+
+    def status(self, node: int):
+        raft = self.members[node].raft
+        assert raft is not None
+        return raft.status()
+
+    def forget_leader(self, *nodes: int) -> None:
+        """Let the minimum election time-out pass on these nodes, without their campaigning."""
+        for node in nodes:
+            state = self.state(node)
+            state.election_ticks = 1_000_000
+            for _ in range(state.config.election_ticks_min):
+                self.step(node, Tick())
+
+    def campaign(self, node: int) -> None:
+        """Let only this node's election time-out pass."""
+        state = self.state(node)
+        state.election_elapsed = state.election_ticks = state.config.election_ticks_min
+        self.step(node, Tick())
+
+    def elect(self, node: int, among: tuple[int, ...] = ()) -> None:
+        """Make a node the leader, by the votes of ``among`` (default: all that are up)."""
+        others = [n for n, m in self.members.items() if m.raft is not None and n != node]
+        followers = [n for n in others if self.status(n).role is not Role.LEADER]
+        self.forget_leader(*[n for n in followers if not among or n in among])
+        self.campaign(node)
+        self.settle()
+        assert self.status(node).role is Role.LEADER, f"{node} was not elected"
+
+    def propose(self, node: int, *payloads: bytes) -> int:
+        """Propose, and return the token."""
+        self.tokens += 1
+        self.step(node, Propose(self.tokens, payloads))
+        return self.tokens
+
+    def read(self, node: int) -> int:
+        """Ask for a read index, and return the token."""
+        self.tokens += 1
+        self.checker.ask(node, self.tokens)
+        self.step(node, ReadIndex(self.tokens))
+        return self.tokens
+
+    def share_commit(self, node: int) -> None:
+        """Have a leader tell everybody its commit index."""
+        self.step(node, ShareCommit(tuple(self.members)))
+
+    def leader(self) -> int | None:
+        """The node that leads in the highest term, if any."""
+        leading = [
+            (self.status(node).term, node)
+            for node, member in self.members.items()
+            if member.raft is not None and self.status(node).role is Role.LEADER
+        ]
+        return max(leading)[1] if leading else None
+
+    def terms(self, node: int) -> list[int]:
+        """The terms in a node's log in memory."""
+        log = self.state(node).log
+        return [entry.term for entry in log.between(log.first_index, log.last_index)]
+
+    def tell(self, node, events, effects) -> None:
+        """Called after each step; transcripts write it down."""
+
+
+def restored_disk(terms: list[int], term: int, commit: int = 0) -> Disk:
+    """A disk whose log has entries of these terms."""
+    entries = [
+        Entry(t, index, EntryKind.PAYLOAD, f"{t}.{index}".encode())
+        for index, t in enumerate(terms, 1)
+    ]
+    return Disk(HardState(term, 0, commit), entries=entries)

@@ -1,0 +1,175 @@
+"""Random faults on a cluster of cores: everything a network, a disk and a power supply may do."""
+
+from random import Random
+
+from flowactor.raft import Role, Tick
+from tests.raft.cluster import Cluster, Packet
+
+SMALL = {
+    "election_ticks_min": 3,
+    "election_ticks_max": 7,
+    "heartbeat_ticks": 1,
+    "append_bytes_max": 200,
+    "inflight_appends_max": 3,
+    "inflight_bytes_max": 400,
+    "uncommitted_bytes_max": 1500,
+    "cache_bytes_max": 600,
+}
+"""Limits and times so small that a short storm meets all of them."""
+
+
+class Storm:
+    """A cluster, and the acts of chance upon it.
+
+    Args:
+        seed: decides everything.
+        count: nodes.
+    """
+
+    def __init__(self, seed: int, count: int) -> None:
+        self.random = Random(seed)
+        self.cluster = Cluster(count, seed, **SMALL)
+        self.nodes = tuple(self.cluster.members)
+        chance = self.random
+        # Each storm has a temper of its own: even odds everywhere would visit few extremes.
+        self.acts = [self.deliver, self.tick, self.sync, self.propose, self.read, self.load]
+        self.odds = [12.0, 2 * chance.random() + 1, 8 * chance.random() + 1, 1.5, 1.5, 2.0]
+        self.acts += [self.lose, self.double, self.crash, self.part, self.heal, self.purge]
+        self.odds += [chance.random() * scale for scale in (1.0, 1.0, 0.1, 0.2, 0.4, 0.2)]
+        self.acts += [self.share, self.leap]
+        self.odds += [0.3, chance.random() * 0.3]
+        self.pace = dict.fromkeys(self.nodes, 1.0)
+        self.reorder = chance.random() < 0.5
+
+    def run(self, events: int) -> None:
+        for act in self.random.choices(self.acts, self.odds, k=events):
+            act()
+
+    def up(self) -> list[int]:
+        return [n for n in self.nodes if self.cluster.members[n].raft is not None]
+
+    def any_up(self) -> int | None:
+        up = self.up()
+        return self.random.choice(up) if up else None
+
+    def take(self) -> Packet | None:
+        network = self.cluster.network
+        if not network:
+            return None
+        if len(network) > 400:
+            del network[: len(network) // 2]
+        reach = len(network) if self.reorder else 1
+        return network.pop(self.random.randrange(reach))
+
+    def deliver(self) -> None:
+        packet = self.take()
+        if packet is not None:
+            self.cluster.deliver(packet)
+
+    def lose(self) -> None:
+        self.take()
+
+    def double(self) -> None:
+        packet = self.take()
+        if packet is not None:
+            self.cluster.network += [packet, packet]
+
+    def tick(self) -> None:
+        up = self.up()
+        if up:
+            pace = [self.pace[node] for node in up]
+            self.cluster.step(self.random.choices(up, pace)[0], Tick())
+
+    def leap(self) -> None:
+        """One node sees much time pass while the others see none."""
+        node = self.any_up()
+        if node is not None:
+            self.cluster.step(node, *[Tick()] * 7)
+
+    def sync(self) -> None:
+        node = self.any_up()
+        if node is None:
+            return
+        queued = len(self.cluster.members[node].disk.queue)
+        if queued:
+            self.cluster.sync(node, self.random.randint(1, queued))
+
+    def propose(self) -> None:
+        leading = [n for n in self.up() if self.cluster.status(n).role is Role.LEADER]
+        if leading:
+            size = self.random.choice((1, 10, 300))
+            payloads = [b"p" * size] * self.random.randint(1, 3)
+            self.cluster.propose(self.random.choice(leading), *payloads)
+
+    def read(self) -> None:
+        leading = [n for n in self.up() if self.cluster.status(n).role is Role.LEADER]
+        if leading:
+            self.cluster.read(self.random.choice(leading))
+
+    def share(self) -> None:
+        leading = [n for n in self.up() if self.cluster.status(n).role is Role.LEADER]
+        if leading:
+            self.cluster.share_commit(self.random.choice(leading))
+
+    def load(self) -> None:
+        node = self.any_up()
+        if node is not None and self.cluster.members[node].loads:
+            self.cluster.load(node)
+
+    def crash(self) -> None:
+        """A node stops, or one that stopped starts; its state machine may lag behind its log."""
+        node = self.random.choice(self.nodes)
+        member = self.cluster.members[node]
+        if member.raft is None:
+            self.cluster.start(node)
+        else:
+            applied = self.random.randint(member.durable_applied, member.applied)
+            self.cluster.crash(node, applied=applied)
+
+    def purge(self) -> None:
+        """A node compacts its log, down to what its followers could not need any more."""
+        node = self.random.choice(self.nodes)
+        member = self.cluster.members[node]
+        everywhere = min(m.disk.last_index for m in self.cluster.members.values())
+        lowest = min(member.durable_applied, everywhere)
+        common = min(m.durable_applied for m in self.cluster.members.values())
+        lowest = min(lowest, common)
+        if lowest > member.disk.base[0]:
+            member.disk.purge_to(lowest)
+
+    def part(self) -> None:
+        """A link is cut in one direction, or a node is cut off, perhaps with a clock that crawls:
+        so a leader may believe in itself for long after it was deposed.
+        """
+        if self.random.random() < 0.7:
+            node = self.cluster.leader() or self.random.choice(self.nodes)
+            self.cluster.isolate(node)
+            self.pace[node] = self.random.choice((1.0, 0.05))
+        else:
+            a, b = self.random.sample(self.nodes, 2)
+            self.cluster.cut.add((a, b))
+
+    def heal(self) -> None:
+        self.cluster.heal()
+        self.pace = dict.fromkeys(self.nodes, 1.0)
+
+    def calm(self) -> None:
+        """End all faults; a leader must appear and everybody must agree with it (I32 to I34)."""
+        cluster = self.cluster
+        cluster.heal()
+        for node in self.nodes:
+            if cluster.members[node].raft is None:
+                cluster.start(node)
+        cluster.settle()
+        for _ in range(40):
+            cluster.tick(times=5)
+            leader = cluster.leader()
+            if leader is None or cluster.state(leader).role.uncommitted_bytes:
+                continue
+            cluster.propose(leader, b"calm")
+            read = cluster.read(leader)
+            cluster.tick(times=3)
+            applied = {member.applied for member in cluster.members.values()}
+            if len(applied) == 1 and read in cluster.members[leader].reads:
+                return
+        raise AssertionError("no agreement in bounded time after healing")
