@@ -1,8 +1,8 @@
 """The codec of user values: inputs, results, signals, variables, the fields of exceptions.
 
-``wire`` says what is written; here are the doors, with errors that name the place. Equal values of
-one type have equal bytes on every node, whatever its hash seed (rule *canonical_bytes*), because
-bytes are what a standby compares.
+``wire`` says what is written, ``writing`` and ``reading`` do it; here are the doors, with errors
+that name the place. Equal values of one type have equal bytes on every node, whatever its hash seed
+(rule *canonical_bytes*), because bytes are what a standby compares.
 """
 
 import json
@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import cbor2
 
-from flowactor.codec import wire
+from flowactor.codec.reading import from_json_form, from_wire, to_json_form
 from flowactor.codec.wire import Misfit
+from flowactor.codec.writing import locate, to_wire
 from flowactor.errors import InvalidInput, UnencodableValue
 from flowactor.limits import PAYLOAD_BYTES_MAX
 
@@ -77,7 +78,9 @@ def encode_arguments(values: Sequence[Any], hints: Mapping[str, Any], where: str
     return _write(plain, where)
 
 
-def decode_arguments(data: bytes, hints: Mapping[str, Any], required: int, where: str) -> tuple[Any, ...]:
+def decode_arguments(
+    data: bytes, hints: Mapping[str, Any], required: int, where: str
+) -> tuple[Any, ...]:
     """The arguments in a payload that ``encode_arguments`` made.
 
     Raises:
@@ -107,7 +110,7 @@ def payload_from_json(
             source = json.loads(source)
         except ValueError as error:
             raise InvalidInput(f"{where}: not JSON: {error}") from None
-    plain = wire.from_json_form(source if isinstance(source, list) else [source])
+    plain = from_json_form(source if isinstance(source, list) else [source])
     count = len(hints) if required is None else required
     return encode_arguments(_arguments(plain, hints, count, where, from_json=True), hints, where)
 
@@ -116,7 +119,7 @@ def payload_to_json(data: bytes) -> Any:
     """A payload as JSON can say it, for people who do not have its types: times are ISO 8601 text,
     bytes are base64, objects of a union carry their type name as ``"$type"``.
     """
-    return wire.to_json_form(_read(data, "payload"))
+    return to_json_form(_read(data, "payload"))
 
 
 def _arguments(
@@ -137,9 +140,9 @@ def _arguments(
 
 def _down(value: Any, hint: Any, root: str, where: str) -> Any:
     try:
-        return wire.to_wire(hint)(value)
+        return to_wire(hint)(value)
     except Misfit as error:
-        found = wire.locate(value, hint, error)
+        found = locate(value, hint, error)
     except RecursionError:
         found = Misfit("a value that contains itself cannot be stored", unencodable=True)
     except (cbor2.CBORError, AttributeError, TypeError, ValueError) as error:
@@ -151,7 +154,7 @@ def _down(value: Any, hint: Any, root: str, where: str) -> Any:
 
 def _up(plain: Any, hint: Any, root: str, where: str, *, from_json: bool = False) -> Any:
     try:
-        return wire.from_wire(plain, hint, json=from_json)
+        return from_wire(plain, hint, json=from_json)
     except Misfit as error:
         raise InvalidInput(f"{where}: {root}{error.path}: {error.text}") from error.__cause__
 
@@ -162,7 +165,9 @@ def _write(plain: Any, where: str) -> bytes:
     except (cbor2.CBORError, ValueError, TypeError, RecursionError) as error:
         raise UnencodableValue(f"{where}: cannot be stored: {error}") from error
     if len(data) > PAYLOAD_BYTES_MAX:
-        raise InvalidInput(f"{where}: {len(data)} bytes are more than the {PAYLOAD_BYTES_MAX} allowed")
+        raise InvalidInput(
+            f"{where}: {len(data)} bytes are more than the {PAYLOAD_BYTES_MAX} allowed"
+        )
     return data
 
 

@@ -22,7 +22,16 @@ import cbor2
 
 from flowactor.errors import MalformedDataError
 
-__all__ = ["decode", "decode_plain", "encode", "encode_plain", "from_plain", "join", "record", "to_plain"]
+__all__ = [
+    "decode",
+    "decode_plain",
+    "encode",
+    "encode_plain",
+    "from_plain",
+    "join",
+    "record",
+    "to_plain",
+]
 
 T = TypeVar("T")
 Convert = Callable[[Any], Any]
@@ -57,7 +66,9 @@ def record(tag: int) -> Callable[[type[T]], type[T]]:
         fields = attrs.fields(cls)  # type: ignore[arg-type]  # the decorator sits on attrs classes
         names = tuple(field.name for field in fields)
         if tag in _BY_TAG and _BY_TAG[tag].cls.__qualname__ != cls.__qualname__:
-            raise AssertionError(f"tag {tag} of {cls.__name__} belongs to {_BY_TAG[tag].cls.__name__}")
+            raise AssertionError(
+                f"tag {tag} of {cls.__name__} belongs to {_BY_TAG[tag].cls.__name__}"
+            )
         required = sum(field.default is attrs.NOTHING for field in fields)
         layout = _Layout(tag, cls, names, required, _getter(names))
         _BY_TAG[tag] = _BY_CLASS[cls] = layout
@@ -76,13 +87,17 @@ def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def _converters(hint: Any) -> tuple[Convert, Convert] | None:
-    """The (to plain, from plain) pair a field of this type needs, or None if it is plain already."""
+    """The (to plain, from plain) pair a field of this type needs, or None if it is plain
+    already.
+    """
     origin = typing.get_origin(hint)
     if origin is tuple:
         inner = typing.get_args(hint)
         if len(inner) == 2 and inner[1] is Ellipsis and (pair := _converters(inner[0])):
             down, up = pair
-            return (lambda items: [down(x) for x in items]), (lambda items: tuple(up(x) for x in items))
+            return (lambda items: [down(x) for x in items]), (
+                lambda items: tuple(up(x) for x in items)
+            )
         return None
     if origin is typing.Union or isinstance(hint, types.UnionType):
         pairs = [pair for part in typing.get_args(hint) if (pair := _converters(part))]
@@ -129,16 +144,21 @@ def from_plain(plain: Sequence[Any]) -> Any:
     """
     layout = _BY_TAG.get(plain[0]) if type(plain) is tuple and plain else None
     if layout is None:
-        raise MalformedDataError(f"no record has the tag {plain[:1]!r}" if isinstance(plain, tuple) else "not a record")
+        raise MalformedDataError(
+            f"no record has the tag {plain[:1]!r}" if isinstance(plain, tuple) else "not a record"
+        )
     convert = layout.convert
     if convert is None:
         convert = layout.resolve()
     count = len(plain) - 1
     if not layout.required <= count <= len(layout.names):
-        raise MalformedDataError(f"{layout.cls.__name__} has {len(layout.names)} fields, the data has {count}")
+        raise MalformedDataError(
+            f"{layout.cls.__name__} has {len(layout.names)} fields, the data has {count}"
+        )
     if not convert:
         return layout.cls(*plain[1:])
     values = list(plain[1:])
+    index = 0
     try:
         for index, _, up in convert:
             if index < count:
@@ -192,5 +212,3 @@ def join(items: Sequence[bytes]) -> bytes:
     else:
         head = b"\x9a" + count.to_bytes(4)
     return head + b"".join(items)
-
-

@@ -1,9 +1,11 @@
-"""What users write, and the deterministic interpreter that runs it. Pure: no Trio, no clock, no disk.
+"""What users write, and the deterministic interpreter that runs it. Pure: no Trio, no clock, no
+disk.
 
 User code is a coroutine, driven by hand: ``Interpreter.activate`` feeds it the facts of one
 activation and returns the commands it asked for. The same facts give the same commands on every
 node, in every replay and in the simulator, because nothing else reaches the code: time is the
-activation's stamp, chance a generator seeded from the run's id, branches take turns in a fixed order.
+activation's stamp, chance a generator seeded from the run's id, branches take turns in a fixed
+order.
 
 What the driver (an instance actor, a test) owes:
 

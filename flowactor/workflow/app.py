@@ -12,7 +12,8 @@ class App:
     """The workflows of a service.
 
     Args:
-        workflows: classes decorated with ``@workflow``; several versions of one type may be among them.
+        workflows: classes decorated with ``@workflow``; several versions of one type may be among
+            them.
         name: for people.
 
     Raises:
@@ -31,8 +32,8 @@ class App:
             key = (definition.name, definition.version)
             if key in definitions:
                 raise ConfigurationError(
-                    f"{definition.name} version {definition.version} is registered twice: "
-                    f"{definitions[key].cls.__qualname__} and {cls.__qualname__}; give one another version"
+                    f"{definition.name} v{definition.version} is registered twice: "
+                    f"{definitions[key].cls.__qualname__} and {cls.__qualname__}; change a version"
                 )
             definition.resolve()
             definitions[key] = definition

@@ -38,7 +38,7 @@ class CancelStatus:
         self.reason = ""
         self.tasks: dict[Task, None] = {}
         self.children: dict[CancelStatus, None] = {}
-        self.cancelled = parent is not None and parent.cancelled and not shield
+        self.cancelled: bool = parent is not None and parent.cancelled and not shield
         if parent is not None:
             parent.children[self] = None
 

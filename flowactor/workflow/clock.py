@@ -1,6 +1,6 @@
 """Time, chance and waiting, as a run sees them: the same on every node and in every replay."""
 
-import datetime
+import datetime as dt
 import random as random_module
 import uuid
 from collections.abc import Callable
@@ -10,9 +10,17 @@ from flowactor.workflow.scheduler import RunInfo, Wait, suspend
 from flowactor.workflow.scopes import CancelScope, Span, from_ns, span_ns, to_ns
 
 __all__ = [
-    "checkpoint", "now", "random", "sleep", "sleep_forever", "sleep_until", "time_ns", "uuid4", "wait_condition",
+    "checkpoint",
+    "now",
+    "random",
+    "sleep",
+    "sleep_forever",
+    "sleep_until",
+    "time_ns",
+    "uuid4",
+    "wait_condition",
     "workflow_info",
-]  # fmt: skip
+]
 
 
 class _Forever(Wait):
@@ -37,7 +45,7 @@ async def sleep(seconds: Span) -> None:
     await scheduler.sleep_until_ns(scheduler.now_ns + span)
 
 
-async def sleep_until(moment: datetime.datetime) -> None:
+async def sleep_until(moment: dt.datetime) -> None:
     """Wait, durably, until a moment (which must have a time zone)."""
     await current("sleep_until").sleep_until_ns(to_ns(moment))
 
@@ -53,7 +61,7 @@ async def checkpoint() -> None:
     await current("checkpoint").checkpoint()
 
 
-async def wait_condition(predicate: Callable[[], object], timeout: Span | None = None) -> bool:  # noqa: ASYNC109
+async def wait_condition(predicate: Callable[[], object], timeout: Span | None = None) -> bool:
     """Wait until ``predicate()`` is true. It is asked again whenever something happened in the run,
     and may only look.
 
@@ -69,7 +77,7 @@ async def wait_condition(predicate: Callable[[], object], timeout: Span | None =
     return not scope.cancelled_caught
 
 
-def now() -> datetime.datetime:
+def now() -> dt.datetime:
     """The moment of the current activation, in UTC; it stands still while the code runs."""
     return from_ns(current("now").now_ns)
 

@@ -1,6 +1,7 @@
 """Which scheduler is at work: the way from ``fa.sleep(1)`` in user code to the run it belongs to.
 
-Set for the length of one activation (or query) and never across an ``await`` of the node's own event
+Set for the length of one activation (or query) and never across an ``await`` of the node's own
+event
 loop: the interpreter is synchronous, so one slot serves all runs of a process.
 """
 
@@ -38,7 +39,9 @@ def current(what: str) -> "Scheduler":
     """
     scheduler = ACTIVE.scheduler
     if scheduler is None:
-        raise WorkflowMisuse(f"{what} works only inside a workflow's run, signal handlers and queries")
+        raise WorkflowMisuse(
+            f"{what} works only inside a workflow's run, signal handlers and queries"
+        )
     if scheduler.disposed:
         raise GeneratorExit
     return scheduler

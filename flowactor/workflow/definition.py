@@ -11,7 +11,16 @@ from attrs import field, frozen
 from flowactor.errors import ConfigurationError, InvalidInput, NotFound
 from flowactor.workflow.signatures import Signature, looks_async
 
-__all__ = ["Handler", "HandlerKind", "WorkflowDefinition", "definition_of", "handler_of", "query", "signal", "workflow"]
+__all__ = [
+    "Handler",
+    "HandlerKind",
+    "WorkflowDefinition",
+    "definition_of",
+    "handler_of",
+    "query",
+    "signal",
+    "workflow",
+]
 
 C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -74,7 +83,10 @@ class WorkflowDefinition:
         Raises:
             ConfigurationError: one of them does not exist.
         """
-        for signature in (self.run, *(h.signature for h in (*self.signals.values(), *self.queries.values()))):
+        for signature in (
+            self.run,
+            *(h.signature for h in (*self.signals.values(), *self.queries.values())),
+        ):
             signature.resolve()
 
     def check_arguments(self, arguments: bytes) -> None:
@@ -97,12 +109,14 @@ class WorkflowDefinition:
 @overload
 def workflow(cls: C, /) -> C: ...
 @overload
-def workflow(*, version: int = 1, name: str | None = None, standby: Standby = "hot") -> Callable[[C], C]: ...
+def workflow(
+    *, version: int = 1, name: str | None = None, standby: Standby = "hot"
+) -> Callable[[C], C]: ...
 def workflow(
     cls: Any = None, /, *, version: int = 1, name: str | None = None, standby: Standby = "hot"
 ) -> Any:
-    """Make a class a workflow type. Its ``async def run(self, ...)`` is the code; ``__init__`` takes
-    nothing and sets up the state that signal handlers and queries share with it.
+    """Make a class a workflow type. Its ``async def run(self, ...)`` is the code; ``__init__``
+    takes nothing and sets up the state that signal handlers and queries share with it.
 
     Args:
         cls: when used without parentheses.
@@ -149,7 +163,9 @@ def _handler_decorator(kind: HandlerKind, function: Any, name: str | None) -> An
         called = name or function.__name__
         is_async = looks_async(function)
         if kind is HandlerKind.QUERY and is_async:
-            raise ConfigurationError(f"query {called} must be a plain method: it may look, not wait")
+            raise ConfigurationError(
+                f"query {called} must be a plain method: it may look, not wait"
+            )
         _check_method(function, f"{kind.value} {called}")
         signature = Signature(function, f"arguments of {kind.value} {called}", skip_self=True)
         setattr(function, _HANDLER, Handler(kind, called, function, signature, is_async))
@@ -168,7 +184,9 @@ def definition_of(reference: object) -> WorkflowDefinition:
     if not isinstance(found, WorkflowDefinition) or (
         isinstance(reference, type) and _DEFINITION not in vars(reference)
     ):
-        raise InvalidInput(f"{reference!r} is no workflow; decorate its class with @workflow(version=1)")
+        raise InvalidInput(
+            f"{reference!r} is no workflow; decorate its class with @workflow(version=1)"
+        )
     return found
 
 
@@ -180,7 +198,9 @@ def handler_of(reference: object, kind: HandlerKind) -> Handler:
     """
     found = getattr(reference, _HANDLER, None)
     if not isinstance(found, Handler) or found.kind is not kind:
-        raise InvalidInput(f"{reference!r} is no {kind.value} of a workflow; decorate it with @{kind.value}")
+        raise InvalidInput(
+            f"{reference!r} is no {kind.value} of a workflow; decorate it with @{kind.value}"
+        )
     return found
 
 
@@ -190,8 +210,10 @@ def handler_of(reference: object, kind: HandlerKind) -> Handler:
 def _define(cls: type, name: str, version: int, standby: Standby) -> WorkflowDefinition:
     if not isinstance(cls, type):
         raise ConfigurationError(f"@workflow decorates a class, not {cls!r}")
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ConfigurationError(f"{name}: version is {version!r}, it must be a whole number from 1 up")
+    if type(version) is not int or version < 1:
+        raise ConfigurationError(
+            f"{name}: version is {version!r}, it must be a whole number from 1 up"
+        )
     if standby not in ("hot", "cold"):
         raise ConfigurationError(f"{name}: standby is {standby!r}, it must be 'hot' or 'cold'")
     run = getattr(cls, "run", None)
@@ -212,7 +234,11 @@ def _define(cls: type, name: str, version: int, standby: Standby) -> WorkflowDef
 
 def _copy_of(function: types.FunctionType) -> types.FunctionType:
     copy = types.FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     copy.__annotations__ = function.__annotations__
@@ -240,14 +266,20 @@ def _check_init(cls: type, name: str) -> None:
 
 def _handlers(cls: type, name: str) -> tuple[dict[str, Handler], dict[str, Handler]]:
     found: dict[HandlerKind, dict[str, Handler]] = {kind: {} for kind in HandlerKind}
-    attributes = dict.fromkeys(attribute for base in reversed(cls.__mro__) for attribute in vars(base))
+    attributes = dict.fromkeys(
+        attribute for base in reversed(cls.__mro__) for attribute in vars(base)
+    )
     for attribute in attributes:
-        marked = any(_HANDLER in getattr(vars(base).get(attribute), "__dict__", ()) for base in cls.__mro__)
+        marked = any(
+            _HANDLER in getattr(vars(base).get(attribute), "__dict__", ()) for base in cls.__mro__
+        )
         if not marked:
             continue
         handler = getattr(getattr(cls, attribute), _HANDLER, None)
         if handler is None:
-            raise ConfigurationError(f"{name}.{attribute} overrides a handler: decorate it like the original")
+            raise ConfigurationError(
+                f"{name}.{attribute} overrides a handler: decorate it like the original"
+            )
         if any(handler.name in handlers for handlers in found.values()):
             raise ConfigurationError(f"{name} has two handlers named {handler.name!r}")
         found[handler.kind][handler.name] = handler

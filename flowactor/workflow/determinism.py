@@ -1,4 +1,6 @@
-"""Comparing what code asks for with what its history recorded: every node, every activation (D8)."""
+"""Comparing what code asks for with what its history recorded: every node, every activation
+(D8).
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,16 +38,19 @@ class Mismatch:
 
     def __str__(self) -> str:
         return (
-            f"the workflow's code asks for something else than its history (command {self.index + 1} of an "
-            f"activation):\n  recorded: {_described(self.recorded)}\n  this code: {_described(self.produced)}"
+            "the workflow's code asks for something else than its history "
+            f"(command {self.index + 1} of an activation):\n"
+            f"  recorded: {_described(self.recorded)}\n"
+            f"  this code: {_described(self.produced)}"
         )
 
 
 def compare(recorded: Sequence[Command], produced: Sequence[Command]) -> Mismatch | None:
     """The first difference between two activations' commands, or None.
 
-    Compared is what the run's course depends on: kinds, keys, arguments, values, due times, outcomes.
-    Free to change are a step's retry policy and time-outs, and the lines that things are on.
+    Compared is what the run's course depends on: kinds, keys, arguments, values, due times,
+    outcomes. Free to change are a step's retry policy and time-outs, and the lines that things are
+    on.
     """
     for index in range(max(len(recorded), len(produced))):
         left = recorded[index] if index < len(recorded) else None

@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import attrs
 
-from flowactor.codec import payloads, wire
+from flowactor.codec import payloads, records, wire
 from flowactor.errors import CallerError, InvalidInput, NonRetryableError, StepFailed
 from flowactor.machine.events import Failure
-from flowactor.codec import records
 
 __all__ = ["decode_failure", "encode_failure", "matches"]
 
@@ -39,7 +38,9 @@ def encode_failure(
 
 
 def matches(error: BaseException, listed: Iterable[type[BaseException] | str]) -> bool:
-    """The error is of a listed type: the type itself, a qualified name, or a bare name, also of a base."""
+    """The error is of a listed type: the type itself, a qualified name, or a bare name, also of a
+    base.
+    """
     names: set[str] | None = None
     for item in listed:
         if isinstance(item, type):
@@ -75,7 +76,9 @@ def _encode(error: BaseException, *, retryable: bool, depth: int) -> Failure:
         error_type=_qualified(type(error)),
         message=_message(error),
         details=_details(error, depth),
-        cause=_encode(cause, retryable=True, depth=depth + 1) if cause and depth < _CAUSES_MAX else None,
+        cause=_encode(cause, retryable=True, depth=depth + 1)
+        if cause and depth < _CAUSES_MAX
+        else None,
         notes=tuple(str(note) for note in getattr(error, "__notes__", ())),
         retryable=retryable,
     )
@@ -102,7 +105,9 @@ def _details(error: BaseException, depth: int) -> bytes:
     }
     if isinstance(error, BaseExceptionGroup):
         members = error.exceptions if depth < _CAUSES_MAX else ()
-        fields[_MEMBERS] = [records.encode(_encode(e, retryable=True, depth=depth + 1)) for e in members]
+        fields[_MEMBERS] = [
+            records.encode(_encode(e, retryable=True, depth=depth + 1)) for e in members
+        ]
     elif not attrs.has(type(error)) and error.args != (_message(error),):
         fields[_ARGS] = list(error.args)
     if not fields:
@@ -114,13 +119,16 @@ def _details(error: BaseException, depth: int) -> bytes:
 
 
 def _fields(error: BaseException) -> dict[str, Any]:
-    if attrs.has(type(error)):
-        return {field.name: getattr(error, field.name, None) for field in attrs.fields(type(error))}
+    cls: type = type(error)
+    if attrs.has(cls):
+        return {field.name: getattr(error, field.name, None) for field in attrs.fields(cls)}
     return vars(error)
 
 
 def _storable(value: Any) -> Any:
-    """The parts of ``value`` that can be stored, and names of types in place of those that cannot."""
+    """The parts of ``value`` that can be stored, and names of types in place of those that
+    cannot.
+    """
     if isinstance(value, dict):
         return {str(key): _storable(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -136,7 +144,9 @@ def _rebuilt(failure: Failure) -> Exception:
     cls = wire.find_imported(failure.error_type)
     if isinstance(cls, type) and issubclass(cls, Exception):
         try:
-            fields = payloads.decode_payload(failure.details, None, "fields") if failure.details else {}
+            fields = (
+                payloads.decode_payload(failure.details, None, "fields") if failure.details else {}
+            )
             return _instance(cls, failure.message, fields)
         except Exception:  # noqa: BLE001, S110  # a changed class: the caller still gets a typed error
             pass
@@ -152,7 +162,7 @@ def _instance(cls: type[Exception], message: str, fields: dict[str, Any]) -> Exc
     args = fields.pop(_ARGS, [message])
     make: Callable[..., Exception] = cls
     if cls.__init__.__class__.__name__ == "function":
-        # The class has an __init__ of its own, whose parameters need not be the arguments it hands to
+        # The class has an __init__ of its own, whose parameters need not be what it hands on to
         # Exception. Its effect is in the fields, so it is not called again.
         make = cls.__new__
         error = make(cls, *args)
@@ -166,5 +176,7 @@ def _instance(cls: type[Exception], message: str, fields: dict[str, Any]) -> Exc
 
 def _attrs_instance(cls: Any, fields: dict[str, Any]) -> Exception:
     settable = {field.name: field.alias for field in attrs.fields(cls) if field.init}
-    error: Exception = cls(**{settable[name]: value for name, value in fields.items() if name in settable})
+    error: Exception = cls(
+        **{settable[name]: value for name, value in fields.items() if name in settable}
+    )
     return error

@@ -33,12 +33,18 @@ _STEP: Final = "put the call into an async function marked @fa.step and await th
 
 
 def refusal(body: Any, awaited: object) -> ForeignAwait:
-    """The error for ``awaited``, which came up from the innermost await in the coroutine ``body``."""
+    """The error for ``awaited``, which came up from the innermost await in the coroutine
+    ``body``.
+    """
     chain = _chain(body)
     at = max((i for i, link in enumerate(chain) if _is_user_code(link)), default=0)
     frame = _frame(chain[at])
     what = chain[at + 1] if at + 1 < len(chain) else awaited
-    name = _name(what) if at + 1 < len(chain) else f"{type(awaited).__module__}.{type(awaited).__qualname__}"
+    name = (
+        _name(what)
+        if at + 1 < len(chain)
+        else f"{type(awaited).__module__}.{type(awaited).__qualname__}"
+    )
     file, line = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("?", 0)
     return ForeignAwait(_message(file, line, name))
 
@@ -77,7 +83,7 @@ def _message(file: str, line: int, name: str) -> str:
 
 def _chain(body: Any) -> list[Any]:
     """What awaits what, from the task's own coroutine to the innermost."""
-    chain = []
+    chain: list[Any] = []
     link = body
     while link is not None and len(chain) < 1000:
         chain.append(link)

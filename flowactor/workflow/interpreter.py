@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final, assert_never
 
 from attrs import frozen
@@ -41,8 +42,8 @@ __all__ = ["Activation", "Interpreter"]
 
 @frozen
 class Activation:
-    """What the code asked for. ``more``: it was cut short because that is a lot; activate again, with
-    no events, once it is recorded.
+    """What the code asked for. ``more``: it was cut short because that is a lot; activate again,
+    with no events, once it is recorded.
     """
 
     commands: tuple[Command, ...]
@@ -92,15 +93,15 @@ class Interpreter:
         scheduler = self._scheduler
         self._events.extend(events)
         scheduler.live = self.live
-        with self._at_work():
-            scheduler.begin(now_ns)
-            settled = scheduler.settle()
-            while settled and not self._root.done and self._events:
+        scheduler.begin(now_ns)
+        with _AtWork(scheduler):
+            settled = scheduler.settle() if self.unfinished else True
+            while settled and self._events and not self._root.done:
                 self._deliver(self._events.popleft())
                 settled = scheduler.settle()
+        self.unfinished = not self._root.done and (not settled or bool(self._events))
         if self._root.done:
             self._end()
-        self.unfinished = not self.closed and (not settled or bool(self._events))
         return Activation(tuple(scheduler.commands), self.unfinished)
 
     def query(self, name: str, arguments: bytes) -> bytes:
@@ -118,7 +119,7 @@ class Interpreter:
             raise NotFound("the run has not started yet")
         who = f"query {name}"
         self._scheduler.live = False
-        with self._at_work(), _looking_only(self._instance, who) as view:
+        with _AtWork(self._scheduler), _looking_only(self._instance, who) as view:
             answer = self._scheduler.read_only(who, lambda: handler.function(view, *args, **kwargs))
         return payloads.encode_payload(answer, handler.signature.returns, f"answer of {who}")
 
@@ -136,11 +137,12 @@ class Interpreter:
     def close(self) -> None:
         """Take the run out of memory: its suspended code is closed and can no longer act."""
         self.closed = True
-        with self._at_work():
+        with _AtWork(self._scheduler):
             self._scheduler.dispose()
 
     def __del__(self) -> None:
-        if not self.closed and not sys.is_finalizing():
+        # A closed run has no suspended code left.
+        if not getattr(self, "closed", True):
             self.close()
 
     # -- events ---------------------------------------------------------------------------------
@@ -220,7 +222,9 @@ class Interpreter:
         if error is None:
             try:
                 where = f"result of {self.definition.name}"
-                return CompleteRun(payloads.encode_payload(root.result, self.definition.run.returns, where), site)
+                return CompleteRun(
+                    payloads.encode_payload(root.result, self.definition.run.returns, where), site
+                )
             except InvalidInput as invalid:
                 return FailRun(encode_failure(invalid), site)
         if self._scheduler.root.called:
@@ -230,19 +234,25 @@ class Interpreter:
                 return RunEndedCancelled(self._scheduler.root.reason, site)
         return FailRun(encode_failure(error), sites.of_traceback(error.__traceback__) or site)
 
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        """The code's calls of flowactor reach this run. Async generators that it leaves unfinished are
-        nobody's but its own: without this the node's event loop would adopt them.
-        """
-        before, ACTIVE.scheduler = ACTIVE.scheduler, self._scheduler
-        hooks = sys.get_asyncgen_hooks()
+
+class _AtWork:
+    """Inside the block the code's calls of flowactor reach this run. Async generators it leaves
+    unfinished are nobody's but its own: without this the node's event loop would adopt them.
+    """
+
+    __slots__ = ("_before", "_hooks", "_scheduler")
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def __enter__(self) -> None:
+        self._before, ACTIVE.scheduler = ACTIVE.scheduler, self._scheduler
+        self._hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(None, None)
-        try:
-            yield
-        finally:
-            sys.set_asyncgen_hooks(*hooks)
-            ACTIVE.scheduler = before
+
+    def __exit__(self, *_: object) -> None:
+        sys.set_asyncgen_hooks(*self._hooks)
+        ACTIVE.scheduler = self._before
 
 
 class _Root:
@@ -282,8 +292,8 @@ class _Root:
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """Code outside the main task failed: the main task is cancelled, cleans up, and the run ends
-        with this error.
+        """Code outside the main task failed: the main task is cancelled, cleans up, and the run
+        ends with this error.
         """
         if self.error is None:
             self.error = error
@@ -301,15 +311,15 @@ class _Root:
 
 @contextmanager
 def _looking_only(instance: Any, who: str) -> Iterator[Any]:
-    """A view of the workflow object that cannot change it: attributes are copies, and setting one is
-    refused. Values changed in place are noticed afterwards; the run never sees either.
+    """A view of the workflow object that cannot change it: attributes are copies, and setting one
+    is refused. Values changed in place are noticed afterwards; the run never sees either.
 
     Raises:
         ReadOnlyViolation: when the block is left, if something was changed in place.
     """
     fields = _fields_of(instance)
     memo: dict[int, Any] = {}
-    view = object.__new__(_view_class(type(instance), who))
+    view: Any = object.__new__(_view_class(instance.__class__))
     comparable: list[tuple[str, Any]] = []
     for name, value in fields.items():
         copied = _copied(value, memo)
@@ -324,7 +334,11 @@ def _looking_only(instance: Any, who: str) -> Iterator[Any]:
 
 def _fields_of(instance: Any) -> dict[str, Any]:
     slots = [name for cls in type(instance).__mro__ for name in getattr(cls, "__slots__", ())]
-    values = {name: getattr(instance, name) for name in slots if hasattr(instance, name) and name[:2] != "__"}
+    values = {
+        name: getattr(instance, name)
+        for name in slots
+        if hasattr(instance, name) and name[:2] != "__"
+    }
     return values | dict(getattr(instance, "__dict__", {}))
 
 
@@ -342,9 +356,10 @@ def _equal(left: Any, right: Any) -> bool:
         return False
 
 
-def _view_class(cls: type, who: str) -> type:
-    def refuse(self: Any, name: str, value: Any = None) -> None:
-        raise ReadOnlyViolation(f"{who} set {name!r}; a query may only look")
+@cache
+def _view_class(cls: type) -> type:
+    def refuse(_self: Any, name: str, _value: Any = None) -> None:
+        raise ReadOnlyViolation(f"a query set {name!r}; it may only look")
 
     namespace: dict[str, Callable[..., None]] = {"__setattr__": refuse, "__delattr__": refuse}
     return type(cls.__name__, (cls,), namespace)

@@ -21,7 +21,9 @@ class ReplaySafeLogger(_Adapter):
         scheduler = ACTIVE.scheduler
         return (scheduler is None or scheduler.live) and self.logger.isEnabledFor(level)
 
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
         scheduler = ACTIVE.scheduler
         if scheduler is not None:
             info = scheduler.info

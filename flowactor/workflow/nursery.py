@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Any, Literal, TypeVar, TypeVarTuple, overload
+from typing import Any, Literal, Self, TypeVar, TypeVarTuple, overload
 
 from flowactor.errors import WorkflowMisuse
 from flowactor.workflow import sites
@@ -42,21 +42,27 @@ class Nursery:
         spawner = scheduler.acting_task("start_soon")
         status = self.cancel_scope._status  # noqa: SLF001  # a nursery is its scope's other half
         if self._closed or status is None:
-            raise WorkflowMisuse("this nursery is closed: start_soon works inside its async with block")
-        if not callable(function):
-            if isinstance(function, Coroutine):
-                function.close()
-            raise WorkflowMisuse("start_soon takes a function and its arguments: start_soon(f, x), not f(x)")
+            raise WorkflowMisuse(
+                "this nursery is closed: start_soon works inside its async with block"
+            )
+        coroutine: object = function
+        if isinstance(coroutine, Coroutine):
+            coroutine.close()
+            raise WorkflowMisuse(
+                "start_soon takes a function and its arguments: start_soon(f, x), not f(x)"
+            )
         body = function(*args)
         if not isinstance(body, Coroutine):
             name = getattr(function, "__qualname__", function)
-            raise WorkflowMisuse(f"start_soon needs an async function; {name} returned {body!r:.80}")
+            raise WorkflowMisuse(
+                f"start_soon needs an async function; {name} returned {body!r:.80}"
+            )
         path = (*spawner.path, spawner.spawned)
         spawner.spawned += 1
         self._children += 1
         scheduler.spawn(body, path, self, status, sites.here(spawner.site))
 
-    def child_finished(self, task: Task, value: Any, error: BaseException | None) -> None:
+    def child_finished(self, _task: Task, _value: Any, error: BaseException | None) -> None:
         self._children -= 1
         if error is not None:
             self.fail(error)
@@ -69,14 +75,17 @@ class Nursery:
         self._errors.append(error)
         self.cancel_scope.cancel("another branch of the nursery failed")
 
-    async def __aenter__(self) -> "Nursery":
+    async def __aenter__(self) -> Self:
         self.cancel_scope.__enter__()
         self._parent = current("open_nursery").task
         self._closed = False
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> bool:
         if isinstance(error, GeneratorExit):
             return False
@@ -133,7 +142,7 @@ class _NurseryWait(Wait):
 
 
 def open_nursery() -> Nursery:
-    """``async with open_nursery() as nursery:`` - the block ends when all its branches have."""
+    """A nursery, for ``async with``: the block ends when all its branches have ended."""
     return Nursery()
 
 
@@ -141,7 +150,9 @@ def open_nursery() -> Nursery:
 async def gather(*awaitables: Awaitable[T], return_exceptions: Literal[False] = ...) -> list[T]: ...
 @overload
 async def gather(*awaitables: Awaitable[T], return_exceptions: bool) -> list[T | Exception]: ...
-async def gather(*awaitables: Awaitable[T], return_exceptions: bool = False) -> list[T] | list[T | Exception]:
+async def gather(
+    *awaitables: Awaitable[T], return_exceptions: bool = False
+) -> list[T] | list[T | Exception]:
     """Run all at once; their results in the order given.
 
     The first exception cancels the rest and leaves as part of an exception group; with

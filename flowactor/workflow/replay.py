@@ -1,4 +1,6 @@
-"""Running code against a history: how a standby catches up, and how new code is tested on old runs."""
+"""Running code against a history: how a standby catches up, and how new code is tested on old
+runs.
+"""
 
 from collections.abc import Iterable
 
@@ -24,7 +26,9 @@ class Activated:
     commands: tuple[Command, ...]
 
 
-def replay(definition: WorkflowDefinition, info: RunInfo, history: Iterable[Activated]) -> Interpreter:
+def replay(
+    definition: WorkflowDefinition, info: RunInfo, history: Iterable[Activated]
+) -> Interpreter:
     """An interpreter that has lived through ``history``, oldest first.
 
     Raises:
@@ -36,7 +40,6 @@ def replay(definition: WorkflowDefinition, info: RunInfo, history: Iterable[Acti
         mismatch = compare(activated.commands, activation.commands)
         if mismatch is not None:
             interpreter.close()
-            raise DeterminismViolation(
-                f"{info.workflow_type} v{info.version}, run {info.run_id}, activation {position}: {mismatch}"
-            )
+            who = f"{info.workflow_type} v{info.version}, run {info.run_id}"
+            raise DeterminismViolation(f"{who}, activation {position}: {mismatch}")
     return interpreter

@@ -2,7 +2,8 @@
 
 A task is a user coroutine. It runs until it awaits something of flowactor's, which yields a
 ``Wait`` up to here; anything else that comes up is refused (``foreign``). Order is fully determined
-by the code and the events: no clock, no sets, no identity hashes. What the code asks for collects in
+by the code and the events: no clock, no sets, no identity hashes. What the code asks for collects
+in
 ``commands``.
 """
 
@@ -73,7 +74,7 @@ def suspend(wait: Wait) -> Generator[Wait, Any, Any]:
 class Parent(Protocol):
     """Whoever a task reports to: a nursery, or the run."""
 
-    def child_finished(self, task: "Task", value: Any, error: BaseException | None) -> None: ...
+    def child_finished(self, task: "Task", value: Any, error: BaseException | None, /) -> None: ...
 
 
 class Task:
@@ -84,8 +85,18 @@ class Task:
     """
 
     __slots__ = (
-        "context", "coroutine", "error", "keys", "parent", "path", "site", "spawned", "status", "value", "wait",
-    )  # fmt: skip
+        "context",
+        "coroutine",
+        "error",
+        "keys",
+        "parent",
+        "path",
+        "site",
+        "spawned",
+        "status",
+        "value",
+        "wait",
+    )
 
     def __init__(
         self,
@@ -161,7 +172,9 @@ class Scheduler:
         self._command_bytes = 0
 
     def settle(self) -> bool:
-        """Run tasks until none is ready; False if the activation is full and must be recorded first."""
+        """Run tasks until none is ready; False if the activation is full and must be recorded
+        first.
+        """
         while True:
             while self._ready:
                 if self.full:
@@ -172,7 +185,10 @@ class Scheduler:
 
     @property
     def full(self) -> bool:
-        return len(self.commands) >= ACTIVATION_COMMANDS_MAX or self._command_bytes >= ACTIVATION_BYTES_MAX
+        return (
+            len(self.commands) >= ACTIVATION_COMMANDS_MAX
+            or self._command_bytes >= ACTIVATION_BYTES_MAX
+        )
 
     def emit(self, command: Command, payload_bytes: int = 0) -> None:
         self.commands.append(command)
@@ -221,7 +237,7 @@ class Scheduler:
                 wait = run(body.throw, foreign.refusal(body, wait))
         except StopIteration as stop:
             self._finish(task, stop.value, None)
-        except (Exception, Cancelled, BaseExceptionGroup) as raised:
+        except (Exception, Cancelled, BaseExceptionGroup) as raised:  # noqa: BLE001  # its parent gets it
             self._finish(task, None, foreign.translated(raised))
         else:
             task.wait = wait
@@ -240,7 +256,9 @@ class Scheduler:
         ReadOnlyViolation: a query, or the predicate of a condition, is running.
         """
         if self._read_only:
-            raise ReadOnlyViolation(f"{what} changes the run; {self._read_only} may only look at it")
+            raise ReadOnlyViolation(
+                f"{what} changes the run; {self._read_only} may only look at it"
+            )
 
     def acting_task(self, what: str) -> Task:
         """The task that calls.

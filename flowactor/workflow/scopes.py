@@ -2,7 +2,7 @@
 run, so it holds across restarts and on whichever node the run is by then.
 """
 
-import datetime
+import datetime as dt
 import math
 import sys
 from types import TracebackType
@@ -15,11 +15,20 @@ from flowactor.workflow.cancellation import Cancelled, CancelStatus
 from flowactor.workflow.context import ACTIVE, current
 from flowactor.workflow.scheduler import Task
 
-__all__ = ["CancelScope", "fail_after", "fail_at", "from_ns", "move_on_after", "move_on_at", "span_ns", "to_ns"]
+__all__ = [
+    "CancelScope",
+    "fail_after",
+    "fail_at",
+    "from_ns",
+    "move_on_after",
+    "move_on_at",
+    "span_ns",
+    "to_ns",
+]
 
-Span = float | datetime.timedelta
-_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_MICROSECOND: Final = datetime.timedelta(microseconds=1)
+Span = float | dt.timedelta
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
 
 
 def span_ns(span: Span) -> int:
@@ -28,14 +37,14 @@ def span_ns(span: Span) -> int:
     Raises:
         ValueError: it is not a number.
     """
-    if isinstance(span, datetime.timedelta):
+    if isinstance(span, dt.timedelta):
         return span // _MICROSECOND * 1000
     if math.isnan(span):
         raise ValueError("a time span must be a number of seconds, not nan")
     return round(span * NANOSECONDS)
 
 
-def to_ns(moment: datetime.datetime) -> int:
+def to_ns(moment: dt.datetime) -> int:
     """Nanoseconds since the epoch.
 
     Raises:
@@ -46,8 +55,8 @@ def to_ns(moment: datetime.datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND * 1000
 
 
-def from_ns(stamp_ns: int) -> datetime.datetime:
-    return _EPOCH + datetime.timedelta(microseconds=stamp_ns // 1000)
+def from_ns(stamp_ns: int) -> dt.datetime:
+    return _EPOCH + dt.timedelta(microseconds=stamp_ns // 1000)
 
 
 class CancelScope:
@@ -65,7 +74,7 @@ class CancelScope:
     def __init__(
         self,
         *,
-        deadline: datetime.datetime | None = None,
+        deadline: dt.datetime | None = None,
         relative_deadline: Span | None = None,
         shield: bool = False,
     ) -> None:
@@ -84,12 +93,12 @@ class CancelScope:
         self.cancelled_caught = False
 
     @property
-    def deadline(self) -> datetime.datetime | None:
+    def deadline(self) -> dt.datetime | None:
         """When the block will be cancelled. May be moved; None is never."""
         return None if self._due_ns is None else from_ns(self._due_ns)
 
     @deadline.setter
-    def deadline(self, moment: datetime.datetime | None) -> None:
+    def deadline(self, moment: dt.datetime | None) -> None:
         current("CancelScope.deadline").check_writable("CancelScope.deadline")
         self._disarm()
         self._due_ns, self._span_ns = (None if moment is None else to_ns(moment)), None
@@ -112,7 +121,9 @@ class CancelScope:
         return self._called
 
     def cancel(self, reason: str = "") -> None:
-        """Cancel the block: whatever waits in it gets ``Cancelled``, now and at each later await."""
+        """Cancel the block: whatever waits in it gets ``Cancelled``, now and at each later
+        await.
+        """
         scheduler = current("CancelScope.cancel")
         scheduler.check_writable("CancelScope.cancel")
         if self._called:
@@ -131,13 +142,20 @@ class CancelScope:
         self._status = CancelStatus(task.status, shield=self._shield)
         task.enter(self._status)
         if self._called:
-            self._status.called, self._status.reason, self._status.cancelled = True, self._reason, True
+            self._status.called, self._status.reason, self._status.cancelled = (
+                True,
+                self._reason,
+                True,
+            )
         else:
             self._arm()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> bool:
         left = self.leave(error)
         if left is None:
@@ -166,7 +184,9 @@ class CancelScope:
         assert status is not None
         assert task is not None
         if task is not scheduler.task or task.status is not status:
-            raise WorkflowMisuse("cancel scopes must be left in the task that entered them, innermost first")
+            raise WorkflowMisuse(
+                "cancel scopes must be left in the task that entered them, innermost first"
+            )
         self._disarm()
         absorbs = status.cancelled and not status.parent_is_visible()
         assert status.parent is not None
@@ -209,7 +229,10 @@ class CancelScope:
 
 class _FailScope(CancelScope):
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> bool:
         swallowed = super().__exit__(kind, error, traceback)
         if self.cancelled_caught:
@@ -218,11 +241,11 @@ class _FailScope(CancelScope):
 
 
 def move_on_after(seconds: Span, *, shield: bool = False) -> CancelScope:
-    """``with move_on_after(60):`` leaves the block after a minute, wherever it waits by then."""
+    """A scope that is left after ``seconds``, wherever its block waits by then."""
     return CancelScope(relative_deadline=seconds, shield=shield)
 
 
-def move_on_at(deadline: datetime.datetime, *, shield: bool = False) -> CancelScope:
+def move_on_at(deadline: dt.datetime, *, shield: bool = False) -> CancelScope:
     """As ``move_on_after``, at a given moment."""
     return CancelScope(deadline=deadline, shield=shield)
 
@@ -232,6 +255,6 @@ def fail_after(seconds: Span, *, shield: bool = False) -> CancelScope:
     return _FailScope(relative_deadline=seconds, shield=shield)
 
 
-def fail_at(deadline: datetime.datetime, *, shield: bool = False) -> CancelScope:
+def fail_at(deadline: dt.datetime, *, shield: bool = False) -> CancelScope:
     """As ``fail_after``, at a given moment."""
     return _FailScope(deadline=deadline, shield=shield)

@@ -1,8 +1,10 @@
-"""What a function takes and returns, as the codec needs it: names, types, and how many must be given."""
+"""What a function takes and returns, as the codec needs it: names, types, and how many must be
+given.
+"""
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -12,9 +14,7 @@ from flowactor.errors import ConfigurationError, InvalidInput
 __all__ = ["Signature", "looks_async"]
 
 _NO_ARGUMENTS: Final = payloads.encode_arguments((), {}, "")
-_AWAITABLES: Final = frozenset(
-    hint.__origin__ for hint in (typing.Awaitable[int], typing.Coroutine[int, int, int])  # type: ignore[attr-defined]
-)
+_AWAITABLES: Final = frozenset({Awaitable, Coroutine})
 
 
 def looks_async(function: Any) -> bool:
@@ -22,8 +22,8 @@ def looks_async(function: Any) -> bool:
 
 
 class Signature:
-    """The durable signature of a user's function. Arguments travel by position, without those at the
-    end that were left to their defaults.
+    """The durable signature of a user's function. Arguments travel by position, without those at
+    the end that were left to their defaults.
 
     Args:
         function: the function itself, not a wrapper.
@@ -34,14 +34,17 @@ class Signature:
         ConfigurationError: it takes ``*args`` or ``**kwargs``, for which there is no stable order.
     """
 
-    def __init__(self, function: Callable[..., Any], where: str, *, skip_self: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], where: str, *, skip_self: bool = False
+    ) -> None:
         self.function = function
         self.where = where
         listed = list(inspect.signature(function).parameters.values())[1 if skip_self else 0 :]
         for parameter in listed:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise ConfigurationError(
-                    f"{where}: {parameter} cannot be recorded; name each parameter, or take a list or dict"
+                    f"{where}: {parameter} cannot be recorded; "
+                    "name each parameter, or take a list or dict"
                 )
         self.names = tuple(parameter.name for parameter in listed)
         self.defaults = {p.name: p.default for p in listed if p.default is not p.empty}
@@ -108,8 +111,8 @@ class Signature:
         return args, {name: value for name, value in pairs if name in self.keyword_only}
 
     def encode_json(self, source: Any) -> bytes:
-        """The payload of a call whose arguments a person wrote as JSON: an array of them, or the only
-        one.
+        """The payload of a call whose arguments a person wrote as JSON: an array of them, or the
+        only one.
 
         Raises:
             InvalidInput: they do not fit; names the path of the field.
@@ -120,10 +123,14 @@ class Signature:
         positional = [name for name in self.names if name not in self.keyword_only]
         given = dict(zip(positional, args, strict=False))
         unknown = [name for name in kwargs if name not in self.names or name in given]
-        missing = [n for n in self.names if n not in given and n not in kwargs and n not in self.defaults]
+        missing = [
+            n for n in self.names if n not in given and n not in kwargs and n not in self.defaults
+        ]
         if len(args) > len(positional) or unknown or missing:
             listed = ", ".join(self.names) or "none"
-            raise InvalidInput(f"{self.where}: the parameters are ({listed}), given were {_shown(args, kwargs)}")
+            raise InvalidInput(
+                f"{self.where}: the parameters are ({listed}), given were {_shown(args, kwargs)}"
+            )
         given.update(kwargs)
         last = max((i for i, name in enumerate(self.names) if name in given), default=-1)
         return tuple(given.get(name, self.defaults.get(name)) for name in self.names[: last + 1])
@@ -147,8 +154,8 @@ _OF_FUNCTION: Final[WeakKeyDictionary[Any, Signature]] = WeakKeyDictionary()
 
 
 def signature_of(function: Callable[..., Any], where: str, count: int) -> Signature | None:
-    """The signature of any callable that is passed ``count`` arguments by position, or None if it has
-    none that could be used (builtins, ``*args``): its arguments then travel without types.
+    """The signature of any callable that is passed ``count`` arguments by position, or None if it
+    has none that could be used (builtins, ``*args``): its arguments then travel without types.
     """
     target = getattr(function, "__func__", function)
     try:

@@ -7,13 +7,18 @@ from typing import Final
 __all__ = ["here", "of_function", "of_traceback"]
 
 _PACKAGE: Final = "flowactor.workflow."
+_IS_USER: Final[dict[CodeType, bool]] = {}
 _CACHE: Final[dict[tuple[CodeType, int], str]] = {}
 """Bounded by the lines of the program."""
 
 
 def _is_user(frame: FrameType) -> bool:
-    module = frame.f_globals.get("__name__", "")
-    return not (module.startswith(_PACKAGE) or module == "contextlib")
+    known = _IS_USER.get(frame.f_code)
+    if known is None:
+        module = frame.f_globals.get("__name__", "")
+        known = not (module.startswith(_PACKAGE) or module == "contextlib")
+        _IS_USER[frame.f_code] = known
+    return known
 
 
 def _text(frame: FrameType, line: int) -> str:
@@ -27,8 +32,8 @@ def _text(frame: FrameType, line: int) -> str:
 
 
 def here(fallback: str) -> str:
-    """The innermost user frame of the running task; ``fallback`` if there is none, as when a nursery
-    runs a step function itself.
+    """The innermost user frame of the running task; ``fallback`` if there is none, as when a
+    nursery runs a step function itself.
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # inspect.currentframe is the same, slower
     while frame is not None:

@@ -24,17 +24,27 @@ from flowactor.workflow.scopes import Span, span_ns
 from flowactor.workflow.signatures import Signature, looks_async, signature_of
 
 __all__ = [
-    "PendingStep", "RetryPolicy", "Step", "StepCall", "StepInfo", "compute", "step", "step_context", "step_info",
-]  # fmt: skip
+    "PendingStep",
+    "RetryPolicy",
+    "Step",
+    "StepCall",
+    "StepInfo",
+    "compute",
+    "step",
+    "step_context",
+    "step_info",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 
-def _positive(instance: Any, attribute: Any, value: float) -> None:
+def _positive(_: Any, attribute: Any, value: float) -> None:
     if not (value >= 0 and math.isfinite(value)):
-        raise ConfigurationError(f"RetryPolicy.{attribute.name} is {value!r}, it must be a number from 0 up")
+        raise ConfigurationError(
+            f"RetryPolicy.{attribute.name} is {value!r}, it must be a number from 0 up"
+        )
 
 
 @frozen
@@ -50,7 +60,9 @@ class RetryPolicy:
     backoff_coefficient: float = field(default=2.0, validator=_positive)
     maximum_interval: float = field(default=100.0, validator=_positive)
     maximum_attempts: int = field(default=0, validator=_positive)
-    non_retryable_error_types: tuple[type[BaseException] | str, ...] = field(default=(), converter=tuple)
+    non_retryable_error_types: tuple[type[BaseException] | str, ...] = field(
+        default=(), converter=tuple
+    )
 
     def rule(self) -> RetryRule:
         """The policy as replicated state."""
@@ -76,9 +88,10 @@ class _Plan:
     start_to_close_ns: int = 0
     schedule_to_close_ns: int = 0
     local: bool = False
+    where: str = field(init=False)
 
-    @property
-    def where(self) -> str:
+    @where.default
+    def _where(self) -> str:
         return f"{'compute' if self.local else 'step'} {self.name}"
 
 
@@ -116,7 +129,9 @@ class Step(Generic[P, R]):
     ) -> None:
         if not looks_async(function):
             shown = getattr(function, "__qualname__", repr(function))
-            raise ConfigurationError(f"@step needs an async function: write 'async def {shown}(...)'")
+            raise ConfigurationError(
+                f"@step needs an async function: write 'async def {shown}(...)'"
+            )
         self.name = name or function.__name__
         self.function = function
         self.signature = Signature(function, f"arguments of step {self.name}")
@@ -193,22 +208,27 @@ def step(
 
 @overload
 async def compute(
-    name: str, function: Callable[[*Ts], Coroutine[Any, Any, R]], *args: *Ts, retry: RetryPolicy | None = ...
+    name: str,
+    function: Callable[[*Ts], Coroutine[Any, Any, R]],
+    *args: *Ts,
+    retry: RetryPolicy | None = ...,
 ) -> R: ...
 @overload
 async def compute(
     name: str, function: Callable[[*Ts], R], *args: *Ts, retry: RetryPolicy | None = ...
 ) -> R: ...
-async def compute(
+async def compute(  # type: ignore[misc]  # mypy cannot match *args: Any with a TypeVarTuple
     name: str, function: Callable[..., Any], *args: Any, retry: RetryPolicy | None = None
 ) -> Any:
     """Call ``function(*args)`` once, on the node that owns the run, and record what it returns.
 
-    A step without a name of its own, for small things: ``function`` may be a lambda or a method, sync
-    or async. It runs outside the workflow code and must not change the workflow's state.
+    A step without a name of its own, for small things: ``function`` may be a lambda or a method,
+    sync or async. It runs outside the workflow code and must not change the workflow's state.
     """
     plan = _Plan(name, function, (retry or _DEFAULT_RETRY).rule(), local=True)
-    return await _perform(plan, signature_of(function, f"arguments of compute {name}", len(args)), args, {})
+    return await _perform(
+        plan, signature_of(function, f"arguments of compute {name}", len(args)), args, {}
+    )
 
 
 # -- inside the interpreter ---------------------------------------------------------------------
@@ -220,9 +240,15 @@ class PendingStep(Wait):
     __slots__ = ("_scheduler", "arguments", "key", "plan", "signature", "site", "task")
 
     def __init__(
-        self, scheduler: Scheduler, task: Task, key: StepKey, plan: _Plan, signature: Signature | None,
-        arguments: bytes, site: str,
-    ) -> None:  # fmt: skip
+        self,
+        scheduler: Scheduler,
+        task: Task,
+        key: StepKey,
+        plan: _Plan,
+        signature: Signature | None,
+        arguments: bytes,
+        site: str,
+    ) -> None:
         self._scheduler = scheduler
         self.task = task
         self.key = key
@@ -260,16 +286,26 @@ async def _perform(
     site = sites.here(task.site)
     scheduler.emit(
         ScheduleStep(
-            key, plan.name, arguments, plan.retry, plan.start_to_close_ns, plan.schedule_to_close_ns,
-            plan.local, site,
+            key,
+            plan.name,
+            arguments,
+            plan.retry,
+            plan.start_to_close_ns,
+            plan.schedule_to_close_ns,
+            plan.local,
+            site,
         ),
         len(arguments),
-    )  # fmt: skip
-    pending = scheduler.steps[key] = PendingStep(scheduler, task, key, plan, signature, arguments, site)
+    )
+    pending = scheduler.steps[key] = PendingStep(
+        scheduler, task, key, plan, signature, arguments, site
+    )
     outcome: bytes | Failure = await suspend(pending)
     if isinstance(outcome, Failure):
         raise decode_failure(outcome)
-    return payloads.decode_payload(outcome, signature and signature.returns, f"result of {plan.where}")
+    return payloads.decode_payload(
+        outcome, signature and signature.returns, f"result of {plan.where}"
+    )
 
 
 # -- on the side that executes ------------------------------------------------------------------
@@ -289,7 +325,8 @@ class StepCall:
         """Run the body, under whatever event loop awaits this; the payload of what it returns.
 
         Raises:
-            InvalidInput: the result cannot be stored, or is not what the function's annotation says.
+            InvalidInput: the result cannot be stored, or is not what the function's annotation
+                says.
             Exception: whatever the body raises.
         """
         if self.signature is not None:
@@ -310,8 +347,8 @@ async def _awaited(result: Awaitable[Any]) -> Any:
 
 @frozen
 class StepInfo:
-    """What a step's body can know about itself. ``attempt`` counts from 1; ``idempotency_key`` is the
-    same for all attempts of this step on any node, and for no other step.
+    """What a step's body can know about itself. ``attempt`` counts from 1; ``idempotency_key`` is
+    the same for all attempts of this step on any node, and for no other step.
     """
 
     workflow_id: str

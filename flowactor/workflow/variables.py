@@ -60,7 +60,9 @@ async def _record(changed: Variable[T], value: T) -> None:
     task = scheduler.blocking_task("variable")
     where = f"value of variable {changed.name!r}"
     data = payloads.encode_payload(value, None, where)
-    # What was recorded is a copy; the run must not see later changes of the object it was made from.
-    changed.value = value if type(value) in _IMMUTABLE else payloads.decode_payload(data, None, where)
+    # What was recorded is a copy; the run must not see later changes of the object it came from.
+    changed.value = (
+        value if type(value) in _IMMUTABLE else payloads.decode_payload(data, None, where)
+    )
     scheduler.emit(SetVariable(changed.name, data, sites.here(task.site)), len(data))
     await scheduler.flush_if_full()
