@@ -31,7 +31,9 @@ SEQUENCE_MAX: Final = 2**63 - 1
 
 @define(eq=False)
 class Session:
-    """``stored`` are the sequences that have a row; ``dirty`` says that rows lag behind."""
+    """``stored`` are the sequences whose reply is a row, ``stale`` those that have a row of an
+    expired session of the same id; ``dirty`` says that rows lag behind.
+    """
 
     id: SessionId
     last_ns: int
@@ -39,6 +41,7 @@ class Session:
     replies: dict[int, Reply] = Factory(dict)
     in_rows: bool = False
     stored: set[int] = Factory(set)
+    stale: set[int] = Factory(set)
     dirty: bool = False
 
     def raise_floor(self, floor: int) -> None:
@@ -100,7 +103,8 @@ class Sessions:
             return False
         session = Session(session_id, clock_ns)
         if earlier := self._expired.pop(session_id, None):
-            session.in_rows, session.stored = True, earlier.stored
+            session.in_rows = True
+            session.stale = earlier.stored | earlier.stale
         self._live[session_id] = session
         heappush(self._due, (clock_ns + EXPIRY_NS, session_id))
         self._touch(session, clock_ns)
@@ -115,15 +119,15 @@ class Sessions:
             )
         self._touch(session, clock_ns)
         sequence = operation.sequence
-        acknowledged = operation.acknowledged
-        if acknowledged > session.floor and sequence <= SEQUENCE_MAX:
-            session.raise_floor(min(acknowledged, sequence))
+        if sequence > SEQUENCE_MAX:
+            return Rejected("InvalidInput", f"sequence {sequence} is too large")
+        floor = min(operation.acknowledged, sequence)
+        if floor > session.floor:
+            session.raise_floor(floor)
         if sequence < session.floor:
             return Rejected(
                 "SessionExpired", f"the reply of sequence {sequence} is not remembered any more"
             )
-        if sequence > SEQUENCE_MAX:
-            return Rejected("InvalidInput", f"sequence {sequence} is too large")
         reply = session.replies.get(sequence)
         return session if reply is None else reply
 
@@ -136,7 +140,7 @@ class Sessions:
     def take_writes(self) -> Iterator[RowWrite]:
         for session in self._expired.values():
             yield RowWrite("sessions", (session.id,), None)
-            for sequence in sorted(session.stored):
+            for sequence in sorted(session.stored | session.stale):
                 yield RowWrite("session_replies", (session.id, sequence), None)
         for session in self._dirty:
             session.dirty = False
@@ -148,12 +152,13 @@ class Sessions:
     def _write(self, session: Session) -> Iterator[RowWrite]:
         session.in_rows = True
         yield RowWrite("sessions", (session.id,), (session.last_ns, session.floor))
-        for sequence in sorted(session.stored - session.replies.keys()):
+        for sequence in sorted((session.stored | session.stale) - session.replies.keys()):
             yield RowWrite("session_replies", (session.id, sequence), None)
         for sequence in sorted(session.replies.keys() - session.stored):
             encoded = records.encode(session.replies[sequence])
             yield RowWrite("session_replies", (session.id, sequence), (encoded,))
         session.stored = set(session.replies)
+        session.stale.clear()
 
     def digestible(self) -> list[Any]:
         """Plain values that are equal exactly if the sessions are."""

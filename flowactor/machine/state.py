@@ -43,7 +43,7 @@ class Parking(enum.Enum):
 
 @define
 class PendingStep:
-    """A step without outcome. ``attempt`` counts from 1; ``due_ns`` is 0 but for waiting retries."""
+    """A step without outcome. ``attempt`` counts from 1; ``due_ns``, if not 0, is its retry."""
 
     command: ScheduleStep
     attempt: int

@@ -29,7 +29,7 @@ def backoff_ns(rule: RetryRule, attempt: int) -> int:
     """How long to wait after ``attempt`` (from 1) failed: initial * coefficient ** (attempt - 1),
     at most ``maximum_ns`` and ``RETRY_WAIT_SECONDS_MAX``, in integers: equal on every node.
     """
-    ceiling = min(rule.maximum_ns or WAIT_NS_MAX, WAIT_NS_MAX)
+    ceiling = min(rule.maximum_ns, WAIT_NS_MAX) if rule.maximum_ns > 0 else WAIT_NS_MAX
     wait = max(rule.initial_ns, 0)
     for _ in range(attempt - 1):
         longer = wait * rule.coefficient_milli // 1000
