@@ -71,6 +71,8 @@ async def _patient(head: "_HeadStream", remote: str) -> AsyncIterator[trio.Nurse
         trouble = _explain_rejection(remote, group)
     except* trio_websocket.ConnectionClosed:
         trouble = Unavailable(f"{remote} hung up during the handshake")
+    except* Exception:  # noqa: BLE001  # its parser stumbles in many ways over what is no HTTP
+        trouble = head.explain_nonsense(remote)
     if trouble is None and not head.done.is_set():
         trouble = head.explain(remote)
     if trouble is not None:
@@ -108,8 +110,12 @@ class _HeadStream(trio.abc.Stream):
 
     def explain(self, remote: str) -> WorldError:
         """Why the handshake was given up."""
-        if not self._malformed:
-            return Unavailable(f"{remote} hung up during the handshake")
+        if self._malformed:
+            return self.explain_nonsense(remote)
+        return Unavailable(f"{remote} hung up during the handshake")
+
+    def explain_nonsense(self, remote: str) -> WorldError:
+        """What to say of a stranger that speaks another language."""
         kind = "node" if self._is_client else "client"
         return MalformedDataError(f"{remote} does not speak WebSocket: is it a flowactor {kind}?")
 

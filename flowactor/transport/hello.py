@@ -12,6 +12,7 @@ what is sent, use TLS.
 
 import hmac
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol, runtime_checkable
 
 import attrs
@@ -113,11 +114,11 @@ async def greet(
 
 async def _exchange(connection: Connection, mine: Hello, accept: Accept, secret: bytes) -> Hello:
     my_bytes = records.encode(mine)
-    await connection.send(my_bytes)
+    await _say(connection, my_bytes)
     their_bytes = await connection.receive()
     theirs, refusal = _judge(their_bytes, mine, accept)
     proof = b"" if refusal else _proof(secret, my_bytes, their_bytes)
-    await connection.send(records.encode(Verdict(refusal or "", proof)))
+    await _say(connection, records.encode(Verdict(refusal or "", proof)))
     if refusal or theirs is None:
         raise Refused(f"{connection.remote} is not accepted: {refusal}")
     verdict = records.decode(await connection.receive())
@@ -133,6 +134,12 @@ async def _exchange(connection: Connection, mine: Hello, accept: Accept, secret:
     return theirs
 
 
+async def _say(connection: Connection, words: bytes) -> None:
+    """Send, but if that fails, go on to listen: the other side may have said why it left."""
+    with suppress(Unavailable):
+        await connection.send(words)
+
+
 def _judge(data: bytes, mine: Hello, accept: Accept) -> tuple[Hello | None, str | None]:
     """The other side's hello, and why it is refused, if it is. The text speaks to both sides."""
     plain = records.decode_plain(data)
@@ -140,7 +147,7 @@ def _judge(data: bytes, mine: Hello, accept: Accept) -> tuple[Hello | None, str 
         raise MalformedDataError("the first message is no hello")
     if plain[1:2] != (mine.protocol,):
         return None, (
-            f"protocol versions differ, {plain[1:2]} and ({mine.protocol},): "
+            f"protocol versions differ, {', '.join(map(repr, plain[1:2]))} and {mine.protocol}: "
             "upgrade the older side's flowactor"
         )
     theirs: Hello = records.from_plain(plain)

@@ -101,13 +101,13 @@ class Outbox:
 
     async def _wait(self) -> None:
         assert self._reader is None, "two tasks take from one outbox"
-        self._reader = trio.lowlevel.current_task()
 
         def abort(_: object) -> trio.lowlevel.Abort:
             self._reader = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        while not self._messages:  # it may have been cleared meanwhile
+        while not self._messages:  # what woke this task may have been cleared before it ran
+            self._reader = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(abort)
 
 

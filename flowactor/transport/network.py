@@ -40,7 +40,8 @@ def parse_address(address: str) -> tuple[str, int]:
         host = host[1:-1]
     # isdecimal alone would take digits of other scripts, which no other tool reads as a port.
     number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else -1
-    if not colon or not 0 <= number <= 65535 or (":" in host) is not bracketed:
+    needs_brackets = any(letter in ":[]" for letter in host)
+    if not colon or not 0 <= number <= 65535 or needs_brackets is not bracketed:
         raise ConfigurationError(
             f"{address!r} is no address: write HOST:PORT, or [HOST]:PORT if the host is IPv6, "
             "as 127.0.0.1:7400 or [::1]:7400"

@@ -1,0 +1,155 @@
+"""Both sides of a greeting, on every transport."""
+
+import pytest
+import trio
+
+from flowactor.errors import FlowactorError, MalformedDataError, Refused, Unavailable
+from flowactor.limits import CONNECT_TIMEOUT_SECONDS, HELLO_BYTES_MAX
+from flowactor.ports import Connection
+from flowactor.transport import PEER, Hello, greet
+
+NODE_1 = Hello(cluster="blue", node=1, role=PEER, incarnation="a1", challenge="c1")
+NODE_2 = Hello(cluster="blue", node=2, role=PEER, incarnation="a2", challenge="c2")
+
+
+async def introduce(world, mine: Hello, theirs: Hello, mine_options=None, their_options=None):
+    """Outcomes of both sides' ``greet``."""
+    outcomes: dict[str, Hello | Exception] = {}
+
+    async def meet(side: str, connection: Connection, hello: Hello, options) -> None:
+        try:
+            outcomes[side] = await greet(connection, hello, **(options or {}))
+        except FlowactorError as error:
+            outcomes[side] = error
+
+    met = trio.Event()
+
+    async def answer(connection: Connection) -> None:
+        await meet("theirs", connection, theirs, their_options)
+        met.set()
+
+    async with trio.open_nursery() as nursery:
+        address = await world.serve(nursery, answer)
+        connection = await world.transport().dial(address)
+        await meet("mine", connection, mine, mine_options)
+        await met.wait()
+        await connection.aclose()
+        nursery.cancel_scope.cancel()
+    return outcomes["mine"], outcomes["theirs"]
+
+
+async def test_both_sides_learn_who_the_other_is(world) -> None:
+    """Equal clusters, or a client that does not say its cluster, are welcome."""
+    mine, theirs = await introduce(world, NODE_1, NODE_2)
+    assert (mine, theirs) == (NODE_2, NODE_1)
+    mine, theirs = await introduce(world, Hello(), NODE_2)
+    assert (mine, theirs) == (NODE_2, Hello())
+
+
+async def test_a_shared_secret_is_proved_and_never_sent(world) -> None:
+    """Equal secrets are welcome, and no frame holds the secret."""
+    options = {"secret": b"open sesame"}
+    mine, theirs = await introduce(world, NODE_1, NODE_2, options, options)
+    assert isinstance(mine, Hello)
+    assert isinstance(theirs, Hello)
+    assert mine.secured
+    assert "sesame" not in repr(mine)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "my_options", "their_options", "text"),
+    [
+        (NODE_1, Hello(cluster="red", node=2, role=PEER), {}, {}, "clusters differ.*check the"),
+        (
+            NODE_1,
+            Hello(protocol=2, cluster="blue", node=2, role=PEER),
+            {},
+            {},
+            "protocol versions differ, (2 and 1|1 and 2): upgrade the older",
+        ),
+        (NODE_1, NODE_2, {"secret": b"one"}, {"secret": b"two"}, "another secret"),
+        (NODE_1, NODE_2, {"secret": b"one"}, {}, "the other has none: give both the same"),
+        (NODE_1, NODE_2, {}, {"secret": b"two"}, "the other has none: give both the same"),
+        (NODE_1, NODE_1, {}, {}, "a node to itself"),
+        (NODE_1, Hello(cluster="blue", node=0, role=PEER), {}, {}, "node 0 cannot be a 'peer'"),
+        (NODE_1, NODE_2, {"accept": lambda hello: f"{hello.node} left"}, {}, "2 left"),
+        (NODE_1, NODE_2, {}, {"accept": lambda hello: f"{hello.node} left"}, "1 left"),
+    ],
+)
+async def test_a_refusal_is_known_to_both_sides(
+    world, mine, theirs, my_options, their_options, text
+) -> None:
+    """Wrong cluster, protocol, secret, self or taste: both sides raise ``Refused`` and can tell
+    their users why (A-F18)."""
+    outcomes = await introduce(world, mine, theirs, my_options, their_options)
+    for outcome in outcomes:
+        assert isinstance(outcome, Refused)
+        with pytest.raises(Refused, match=text):
+            raise outcome
+
+
+@pytest.mark.parametrize(
+    "words",
+    [b"", b"garbage", bytes(HELLO_BYTES_MAX + 1), b"\x81\x19\x01\x2d", b"\x82\x19\x01\x2c\x01"],
+)
+async def test_something_else_than_hello_ends_the_connection(world, words: bytes) -> None:
+    """No CBOR, too much of it, or another record: ``MalformedDataError`` here, a reason there."""
+
+    async def babble(connection: Connection) -> None:
+        await connection.send(words)
+        with pytest.raises(Unavailable, match=r"closed by the other side: (?!no reason)"):  # noqa: PT012
+            while True:
+                await connection.receive()
+
+    async with trio.open_nursery() as nursery:
+        connection = await world.transport().dial(await world.serve(nursery, babble))
+        if words == b"\x82\x19\x01\x2c\x01":  # a hello of protocol 1 with all else left out
+            theirs = await greet_until_verdict(connection)
+            assert theirs
+        else:
+            with pytest.raises(MalformedDataError):
+                await greet(connection, NODE_1)
+        nursery.cancel_scope.cancel()
+    assert world.observed == []
+
+
+async def greet_until_verdict(connection: Connection) -> bool:
+    """A correct hello, and then no verdict: the greeting must not end well."""
+    with trio.move_on_after(0.01) as scope:
+        await greet(connection, NODE_1)
+    await connection.aclose("given up")
+    return scope.cancelled_caught
+
+
+async def test_a_frame_before_hello_is_bounded_and_after_it_is_not(world) -> None:
+    """Strangers may send little; acquaintances up to the limit."""
+
+    async def answer(connection: Connection) -> None:
+        await greet(connection, NODE_2)
+        await connection.send(await connection.receive())
+
+    async with trio.open_nursery() as nursery:
+        connection = await world.transport().dial(await world.serve(nursery, answer))
+        await greet(connection, NODE_1)
+        await connection.send(bytes(1_000_000))
+        assert len(await connection.receive()) == 1_000_000
+        await connection.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_silence_instead_of_hello_times_out(timeless_world, autojump_clock) -> None:
+    """A peer that connects and says nothing is dropped after the connect time-out."""
+    async with trio.open_nursery() as nursery:
+
+        async def silent(_: Connection) -> None:
+            await trio.sleep_forever()
+
+        connection = await timeless_world.transport().dial(
+            await timeless_world.serve(nursery, silent)
+        )
+        began = trio.current_time()
+        with pytest.raises(Unavailable, match="did not say hello within 5 s"):
+            await greet(connection, NODE_1)
+        passed = trio.current_time() - began
+        assert CONNECT_TIMEOUT_SECONDS <= passed <= CONNECT_TIMEOUT_SECONDS + 1
+        nursery.cancel_scope.cancel()
