@@ -47,17 +47,17 @@ _DESCENDING: Final = _ASCENDING + " DESC"
 _ROW_HEAD: Final = Struct("<QQQb")
 _VOTE_AND_COMMIT: Final = Struct("<QQ")
 
-_SCHEMA: Final = (
-    """CREATE TABLE IF NOT EXISTS entry (
+_SCHEMA: Final = {
+    "entry": """TABLE entry (
         grp INTEGER, idx INTEGER, term INTEGER NOT NULL, kind INTEGER NOT NULL,
         data BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (grp, idx)) WITHOUT ROWID""",
     # Where a compacted log begins: everything up to idx is gone, and its last term was this.
-    """CREATE TABLE IF NOT EXISTS start (
+    "start": """TABLE start (
         grp INTEGER PRIMARY KEY, idx INTEGER NOT NULL, term INTEGER NOT NULL,
         crc INTEGER NOT NULL)""",
-    # For people who look with other tools: the vote and commit of row 0 are 8 bytes each.
-    "CREATE VIEW IF NOT EXISTS log_entry AS SELECT * FROM entry WHERE idx > 0",
-)
+    # For people who look with other tools: row 0 is no entry.
+    "log_entry": "VIEW log_entry AS SELECT * FROM entry WHERE idx > 0",
+}
 
 
 def _checksum(group: int, index: int, term: int, kind: int, data: bytes) -> int:
@@ -115,13 +115,13 @@ class LogStore:
                     # SQLite's own checkpoints swallow a failed sync, ours do not.
                     "wal_autocheckpoint = 0",
                     "cell_size_check = ON",
+                    # Undo of single statements belongs to memory: no file appears beside the log.
+                    "temp_store = MEMORY",
                 ):
                     connection.execute(f"PRAGMA {pragma}").fetchall()
                 frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 _refuse_lost_commit(connection, max(frames, 0), where)
-                with connection:
-                    for statement in _SCHEMA:
-                        connection.execute(statement)
+                _create_or_check(connection, where)
         except BaseException:
             connection.close()
             raise
@@ -380,6 +380,16 @@ class _Plan:
         data = _VOTE_AND_COMMIT.pack(state.vote, state.commit)
         key = (group, _HARD_STATE_ROW, state.term, _HARD_STATE_KIND, data)
         self.rows[group, _HARD_STATE_ROW] = (*key, _checksum(*key))
+
+
+def _create_or_check(connection: apsw.Connection, where: str) -> None:
+    found: list[Any] = connection.execute("SELECT name, sql FROM sqlite_schema").fetchall()
+    if not found:
+        with connection:
+            for definition in _SCHEMA.values():
+                connection.execute(f"CREATE {definition}")
+    elif dict(found) != {name: f"CREATE {definition}" for name, definition in _SCHEMA.items()}:
+        raise StorageCorrupt(f"{where} does not hold the tables of a log; {_REBUILD}")
 
 
 def _refuse_lost_commit(connection: apsw.Connection, frames_replayed: int, where: str) -> None:

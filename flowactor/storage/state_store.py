@@ -308,7 +308,7 @@ class StateStore:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         pragmas = ["page_size = 4096", "journal_mode = WAL", "synchronous = NORMAL"]
-        pragmas += ["wal_autocheckpoint = 0", "cell_size_check = ON"]
+        pragmas += ["wal_autocheckpoint = 0", "cell_size_check = ON", "temp_store = MEMORY"]
         if exclusive:
             pragmas.insert(0, "locking_mode = EXCLUSIVE")
         for pragma in pragmas:

@@ -1,0 +1,86 @@
+"""Short ways to say what storage tests are about."""
+
+from contextlib import contextmanager
+
+from flowactor.identity import GroupId, NodeId
+from flowactor.ports import RowWrite, Table
+from flowactor.raft import Entry, EntryKind, HardState, Write
+from flowactor.storage import DirectoryDisk, LogStore
+from tests.storage.faulty_vfs import crash_image
+
+ONE, TWO = GroupId(1), GroupId(2)
+EVERYTHING = 1 << 30
+
+RUNS = Table(
+    "runs",
+    (("run", "TEXT"), ("number", "INTEGER")),
+    (("status", "TEXT"), ("data", "BLOB")),
+    (("status",),),
+)
+VARIABLES = Table("variables", (("name", "TEXT"),), (("value", "BLOB"),))
+TABLES = (RUNS, VARIABLES)
+
+
+class StoppedClock:
+    """A clock for counting, not for telling time."""
+
+    def now_ns(self):
+        return 0
+
+    def monotonic_ns(self):
+        return 0
+
+
+def entry(index, term=1, data=b"payload"):
+    return Entry(term, index, EntryKind.PAYLOAD, data)
+
+
+def entries(first, last, term=1, data=b"payload"):
+    return tuple(entry(index, term, data) for index in range(first, last + 1))
+
+
+def state(term=1, vote=1, commit=0):
+    return HardState(term, NodeId(vote), commit)
+
+
+def write(*appended, hard_state=None, cut=0, number=1):
+    return Write(number, hard_state, cut, tuple(appended))
+
+
+def append(last, first=1, term=1, data=b"payload"):
+    """A first write of a group: term and vote, then entries ``first`` to ``last``."""
+    return write(*entries(first, last, term, data), hard_state=state(term))
+
+
+def run_row(run, number, status="open", data=b"x"):
+    return RowWrite("runs", (run, number), (status, data))
+
+
+@contextmanager
+def opened_log(disk):
+    """The log of ``disk``, closed at the end whatever state it is in."""
+    store = LogStore.open(disk)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def restored(disk, group=ONE, applied=0):
+    """Everything the log of ``disk`` holds of a group."""
+    with opened_log(disk) as store:
+        return store.recover(group, applied, EVERYTHING)
+
+
+@contextmanager
+def disk_after_crash(directory, happened, length=None, random=None):
+    """A disk in the new ``directory`` that holds what a crash at this point leaves."""
+    directory.mkdir(parents=True)
+    image = crash_image(happened, len(happened) if length is None else length, random)
+    for name, content in image.items():
+        (directory / name).write_bytes(content)
+    disk = DirectoryDisk(directory)
+    try:
+        yield disk
+    finally:
+        disk.close()
