@@ -185,6 +185,7 @@ async def test_a_trio_websocket_client_is_served(tcp_world) -> None:
             with pytest.raises(trio_websocket.ConnectionClosed) as caught:
                 await client.get_message()
             assert caught.value.reason.code == 1003
+        await trio.testing.wait_all_tasks_blocked(0.01)
         nursery.cancel_scope.cancel()
     assert "only binary" in tcp_world.observed[0].reason
 
