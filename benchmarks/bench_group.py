@@ -1,7 +1,8 @@
 """Durable commits per second and their latency: one group, three processes, this machine.
 
 A commit is one write of a replicated variable by a client inside the leader's process: through a
-session, the log of all three nodes (durable on a majority), the state machine of all three, and back.
+session, the log of all three nodes (durable on a majority), the state machine of all three, and
+back.
 
     python benchmarks/bench_group.py [--quick] [--json]
 """
@@ -12,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from common import Row, bare_fdatasync, bare_round_trip, leader_of, measured_cpu, members, options, progress, report, row
+from common import (
+    Row,
+    bare_fdatasync,
+    bare_round_trip,
+    leader_of,
+    measured_cpu,
+    members,
+    options,
+    progress,
+    report,
+    row,
+)
 from member import member_main, timed_loop
 
 import flowactor as fa
@@ -23,7 +35,9 @@ LOADS = (1, 16, 64, 256, 1024)
 async def write(node: fa.Node, order: dict[str, Any]) -> dict[str, Any]:
     """Keep ``load`` writes outstanding for ``seconds``."""
     variables = [node.client.variable(f"v{number}", int) for number in range(order["load"])]
-    return await timed_loop(order["load"], order["seconds"], lambda number: variables[number].set(number))
+    return await timed_loop(
+        order["load"], order["seconds"], lambda number: variables[number].set(number)
+    )
 
 
 def main() -> None:
@@ -38,7 +52,9 @@ def main() -> None:
         leader.ask(order="write", load=64, seconds=1.0)
         for load in LOADS:
             progress(f"{load} outstanding ...")
-            answer, cpu = measured_cpu(cluster, lambda load=load: leader.ask(order="write", load=load, seconds=seconds))
+            answer, cpu = measured_cpu(
+                cluster, lambda load=load: leader.ask(order="write", load=load, seconds=seconds)
+            )
             line = row("commit, three processes", load, answer["latencies"], answer["elapsed"], cpu)
             rows.append(attrs.evolve(line, ratio=line.per_second / bare[0].per_second))
     report("bench_group", "outstanding", bare + rows, chosen)

@@ -1,7 +1,9 @@
-"""Workflows of trivial steps: runs and steps per second, latency per step, on one node and on three.
+"""Workflows of trivial steps: runs and steps per second, latency per step, on one node and on
+three.
 
-Every step is durable: scheduled, executed and recorded through the log of a majority before the next
-begins. Clients are inside the nodes' processes; at concurrency 32 they are spread over all nodes.
+Every step is durable: scheduled, executed and recorded through the log of a majority before the
+next begins. Clients are inside the nodes' processes; at concurrency 32 they are spread over all
+nodes.
 
     python benchmarks/bench_workflow.py [--quick] [--json]
 """
@@ -60,7 +62,9 @@ async def run_chains(node: fa.Node, order: dict[str, Any]) -> dict[str, Any]:
     return await timed_loop(order["load"], order["seconds"], one_run)
 
 
-def drive(cluster: list[Member], leader: Member, steps: int, load: int, seconds: float) -> dict[str, Any]:
+def drive(
+    cluster: list[Member], leader: Member, steps: int, load: int, seconds: float
+) -> dict[str, Any]:
     """One client at the leader, or many spread evenly over all nodes."""
     drivers = [leader] if load < len(cluster) else cluster
     for number, member in enumerate(drivers):
@@ -83,24 +87,35 @@ def measure(size: int, where: str, seconds: float) -> list[Row]:
             for steps in STEPS:
                 progress(f"{where}, concurrency {load}, {steps} steps ...")
                 answer, cpu = measured_cpu(
-                    cluster, lambda load=load, steps=steps: drive(cluster, leader, steps, load, seconds)
+                    cluster,
+                    lambda load=load, steps=steps: drive(cluster, leader, steps, load, seconds),
                 )
-                line = row(f"{where}, runs of {steps}", load, answer["latencies"], answer["elapsed"], cpu)
+                line = row(
+                    f"{where}, runs of {steps}", load, answer["latencies"], answer["elapsed"], cpu
+                )
                 rows.append(line)
                 per_step = [latency / steps for latency in answer["latencies"]]
-                line = row(f"{where}, steps in runs of {steps}", load, per_step, answer["elapsed"], cpu)
+                line = row(
+                    f"{where}, steps in runs of {steps}", load, per_step, answer["elapsed"], cpu
+                )
                 cpu_us = None if line.cpu_us_per_op is None else line.cpu_us_per_op / steps
-                rows.append(attrs.evolve(line, per_second=line.per_second * steps, cpu_us_per_op=cpu_us))
+                rows.append(
+                    attrs.evolve(line, per_second=line.per_second * steps, cpu_us_per_op=cpu_us)
+                )
     return rows
 
 
 def idle(seconds: float) -> Row:
-    """What three nodes cost that have nothing to do: CPU per second of one node, in microseconds."""
+    """What three nodes cost that have nothing to do: CPU per second of one node, in
+    microseconds.
+    """
     with members(__file__, 3) as cluster:
         leader_of(cluster)
         progress("three idle nodes ...")
         _, cpu = measured_cpu(cluster, lambda: time.sleep(seconds))
-    return Row("three idle nodes, CPU us per node and second", 0, 0.0, 0.0, 0.0, cpu * 1e6 / seconds / 3)
+    return Row(
+        "three idle nodes, CPU us per node and second", 0, 0.0, 0.0, 0.0, cpu * 1e6 / seconds / 3
+    )
 
 
 def main() -> None:

@@ -1,4 +1,6 @@
-"""What all benchmarks share: options, percentiles, tables, the machine, clusters of real processes."""
+"""What all benchmarks share: options, percentiles, tables, the machine, clusters of real
+processes.
+"""
 
 import argparse
 import json
@@ -44,7 +46,9 @@ class Options:
 def options(description: str) -> Options:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--quick", action="store_true", help="under 40 seconds, with rougher figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="under 40 seconds, with rougher figures"
+    )
     return Options(**vars(parser.parse_args()))
 
 
@@ -52,7 +56,9 @@ def percentile(sorted_values: Sequence[float], fraction: float) -> float:
     return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * fraction))]
 
 
-def row(name: str, load: int, seconds: Sequence[float], elapsed: float, cpu_seconds: float | None) -> Row:
+def row(
+    name: str, load: int, seconds: Sequence[float], elapsed: float, cpu_seconds: float | None
+) -> Row:
     """A row from the latency of each operation, in seconds, and the time all of them took."""
     ordered = sorted(seconds)
     return Row(
@@ -66,7 +72,11 @@ def row(name: str, load: int, seconds: Sequence[float], elapsed: float, cpu_seco
 
 
 def machine() -> dict[str, Any]:
-    return {"cores": os.cpu_count(), "system": platform.platform(), "processor": platform.processor()}
+    return {
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "processor": platform.processor(),
+    }
 
 
 def versions() -> dict[str, str]:
@@ -80,7 +90,11 @@ def report(title: str, load_name: str, rows: Sequence[Row], chosen: Options) -> 
         lines = [attrs.asdict(line) for line in rows]
         for line in lines:
             line[load_name] = line.pop("load")
-        print(json.dumps({"benchmark": title, "machine": machine(), "versions": versions(), "rows": lines}))
+        print(
+            json.dumps(
+                {"benchmark": title, "machine": machine(), "versions": versions(), "rows": lines}
+            )
+        )
         return
     table = Table(title=title)
     for heading in ("", load_name, "per second", "p50 ms", "p99 ms", "CPU us/op", "x bare limit"):
@@ -115,7 +129,13 @@ def bare_fdatasync(directory: Path, seconds: float) -> Row:
             file.write(bytes(120))
             os.fdatasync(file.fileno())
             latencies.append(time.perf_counter() - start)
-        return row("bare append + fdatasync", 1, latencies, time.perf_counter() - begun, time.process_time() - cpu)
+        return row(
+            "bare append + fdatasync",
+            1,
+            latencies,
+            time.perf_counter() - begun,
+            time.process_time() - cpu,
+        )
 
 
 def bare_round_trip(seconds: float) -> Row:
@@ -195,9 +215,20 @@ def members(script: str, size: int) -> Iterator[list[Member]]:
         environment = os.environ | {"PYTHONHASHSEED": "0"}
         try:
             for number, address in enumerate(addresses):
-                command = [sys.executable, script, "--member", address, ",".join(addresses), f"{data}/{number}"]
+                command = [
+                    sys.executable,
+                    script,
+                    "--member",
+                    address,
+                    ",".join(addresses),
+                    f"{data}/{number}",
+                ]
                 process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env=environment,
                 )
                 started.append(Member(process, address))
             for member in started:

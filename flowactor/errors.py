@@ -16,7 +16,7 @@
     |       |-- ForeignAwait       a workflow awaited something the interpreter cannot make durable
     |       `-- ReadOnlyViolation  a query tried to change the run
     |-- WorldError                 a peer, the network or a disk failed
-    |   |-- Unavailable            no quorum, no leader, no route; ``outcome_unknown`` says if it may still happen
+    |   |-- Unavailable            no quorum, no leader, no route to one
     |   |-- Overloaded             a stated limit is reached: wait and retry
     |   |-- DeadlineExceeded       the answer did not come in time; the work itself goes on
     |   |-- SessionExpired         at-most-once can no longer be promised for this request
@@ -35,7 +35,7 @@
     |-- StepError                  how a step ended, raised inside the workflow where it was awaited
     |   |-- StepFailed             an error type this process does not know
     |   `-- StepTimedOut           ``kind`` names which of the time-outs struck
-    |-- NonRetryableError          for users to raise or subclass in a step: no further attempt is made
+    |-- NonRetryableError          for users to raise or subclass in a step: no more attempts
     |-- TooSlowError               a block of workflow code outlived its ``fail_after``
     `-- DeterminismViolation       the code asks for something else than the run's history recorded
 
@@ -138,7 +138,9 @@ class WorkflowMisuse(CallerError):
 
 
 class ForeignAwait(WorkflowMisuse):
-    """A workflow awaited something that is not flowactor's; the message names file, line and cure."""
+    """A workflow awaited something that is not flowactor's; the message names file, line and
+    cure.
+    """
 
 
 class ReadOnlyViolation(WorkflowMisuse):
@@ -257,7 +259,9 @@ class StepTimedOut(StepError):
 
 
 class NonRetryableError(FlowactorError):
-    """For users: raised in a step, this (or a subclass) ends it at once, whatever its retry policy."""
+    """For users: raised in a step, this (or a subclass) ends it at once, whatever its retry
+    policy.
+    """
 
 
 class TooSlowError(FlowactorError):

@@ -2,7 +2,16 @@
 
 from typing import NewType
 
-__all__ = ["ClusterId", "GroupId", "NodeId", "RunId", "SessionId", "StepKey", "TimerKey", "describe_key"]
+__all__ = [
+    "ClusterId",
+    "GroupId",
+    "NodeId",
+    "RunId",
+    "SessionId",
+    "StepKey",
+    "TimerKey",
+    "describe_key",
+]
 
 ClusterId = NewType("ClusterId", str)
 NodeId = NewType("NodeId", int)

@@ -1,4 +1,6 @@
-"""Every limit of the engine, with its unit in the name and its reason. Relations are asserted below."""
+"""Every limit of the engine, with its unit in the name and its reason. Relations are asserted
+below.
+"""
 
 from typing import Final
 
@@ -7,16 +9,22 @@ NANOSECONDS: Final = 1_000_000_000
 
 # -- time ---------------------------------------------------------------------------------------
 TICK_SECONDS: Final = 0.05
-"""Raft's unit of time. Every group ticks once per this; finer buys nothing above heartbeat jitter."""
+"""Raft's unit of time. Every group ticks once per this; finer buys nothing above heartbeat
+jitter.
+"""
 HEARTBEAT_TICKS: Final = 2
-"""100 ms: cheap (20 small frames a second for three nodes), yet several fit into an election time-out."""
+"""100 ms: cheap (20 small frames a second for three nodes), yet several fit into an election
+time-out.
+"""
 ELECTION_TICKS_MIN: Final = 10
 """500 ms: five lost heartbeats, longer than a busy machine stalls a Python process."""
 ELECTION_TICKS_MAX: Final = 20
 OWNER_LEASE_SECONDS: Final = 1.5
 """How long the leader waits for a silent node before its runs get another owner."""
 RESEND_SECONDS: Final = 1.0
-"""After this a proposal without outcome is proposed again; sessions and positions make it harmless."""
+"""After this a proposal without outcome is proposed again; sessions and positions make it
+harmless.
+"""
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
 """Default deadline of a client's request; long enough for an election under load."""
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
@@ -26,8 +34,9 @@ LINK_STABLE_SECONDS: Final = 10.0
 """A link that held this long starts again with the shortest reconnection delay."""
 CLOSE_TIMEOUT_SECONDS: Final = 1.0
 """For the other side to take note of why it is disconnected; it may be hung, so not longer."""
-STATE_FLUSH_SECONDS: Final = 0.05
-"""Applied state is written behind the log by at most this; the log keeps what is not yet in it."""
+STATE_FLUSH_SECONDS: Final = 0.25
+"""Applied state is written behind the log by at most this; the log keeps what is not yet in it.
+Longer coalesces more changes of the same row; a restart applies this much of the log again."""
 SESSION_EXPIRY_SECONDS: Final = 3600.0
 """Measured in log time. Longer than any client retries one request."""
 RETRY_WAIT_SECONDS_MAX: Final = 366 * 86_400
@@ -56,7 +65,9 @@ INFLIGHT_APPENDS_MAX: Final = 64
 INFLIGHT_BYTES_MAX: Final = 8 * 1024 * 1024
 """What a leader sends one follower before it must hear back."""
 UNCOMMITTED_BYTES_MAX: Final = 64 * 1024 * 1024
-"""A leader refuses proposals beyond this uncommitted tail: without a quorum memory must not grow."""
+"""A leader refuses proposals beyond this uncommitted tail: without a quorum memory must not
+grow.
+"""
 LOG_CACHE_BYTES_MAX: Final = 32 * 1024 * 1024
 """Applied entries a group keeps in memory for followers that lag; older ones are read from disk."""
 ACTIVATION_COMMANDS_MAX: Final = 1000
@@ -99,7 +110,9 @@ SCHEMA_VERSION: Final = 1
 
 assert HEARTBEAT_TICKS * 3 <= ELECTION_TICKS_MIN, "lost heartbeats must not start elections"
 assert ELECTION_TICKS_MIN < ELECTION_TICKS_MAX
-assert ELECTION_TICKS_MAX * TICK_SECONDS <= OWNER_LEASE_SECONDS, "a leader exists before a lease ends"
+assert ELECTION_TICKS_MAX * TICK_SECONDS <= OWNER_LEASE_SECONDS, (
+    "a leader exists before a lease ends"
+)
 assert HELLO_BYTES_MAX <= FRAME_BYTES_TARGET <= FRAME_BYTES_MAX <= LINK_QUEUE_BYTES_MAX
 assert PAYLOAD_BYTES_MAX * 2 <= FRAME_BYTES_MAX, "a message with a payload fits a frame"
 assert APPEND_BYTES_MAX <= INFLIGHT_BYTES_MAX <= UNCOMMITTED_BYTES_MAX

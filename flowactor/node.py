@@ -22,6 +22,7 @@ from attrs import Factory, frozen
 
 from flowactor.actors import Promise
 from flowactor.client import Client, connect
+from flowactor.client.system import SystemEntropy
 from flowactor.cluster.door import serve_client
 from flowactor.cluster.founding import (
     Membership,
@@ -46,7 +47,6 @@ from flowactor.limits import LOG_CACHE_BYTES_MAX, OWNER_LEASE_SECONDS
 from flowactor.machine import TABLES, Machine
 from flowactor.observability import Observer, ignore
 from flowactor.observability.events import (
-    ConnectionRefused,
     NodeStarted,
     NodeStopped,
     ObservedEvent,
@@ -64,7 +64,6 @@ from flowactor.storage import (
     read_identity,
     remember,
 )
-from flowactor.client.system import SystemEntropy
 from flowactor.transport import (
     PEER,
     Hello,
@@ -116,13 +115,17 @@ class NodeConfig:
         """
         if not self.insecure and not is_loopback(self.listen):
             raise ConfigurationError(
-                f"{self.listen} can be reached from other machines and connections are not encrypted yet: "
-                "listen on a loopback address, or accept the risk with --insecure"
+                f"{self.listen} can be reached from other machines, and connections are not "
+                "encrypted yet: listen on a loopback address, or accept the risk with --insecure"
             )
         if self.join and (self.bootstrap or self.peers):
-            raise ConfigurationError("join an existing cluster, or found one with bootstrap or peers: not both")
+            raise ConfigurationError(
+                "join an existing cluster, or found one with bootstrap or peers: not both"
+            )
         if not math.isfinite(self.owner_lease_seconds) or self.owner_lease_seconds <= 0:
-            raise ConfigurationError(f"owner_lease_seconds must be positive, not {self.owner_lease_seconds}")
+            raise ConfigurationError(
+                f"owner_lease_seconds must be positive, not {self.owner_lease_seconds}"
+            )
 
 
 @frozen
@@ -138,8 +141,8 @@ class World:
 class Node:
     """One member of a cluster, embedded in this process.
 
-    ``async with Node(app, config) as node`` serves until the block is left; ``node.client`` talks to
-    the cluster through it. A failure of the node leaves the block as one ``FlowactorError``.
+    ``async with Node(app, config) as node`` serves until the block is left; ``node.client`` talks
+    to the cluster through it. A failure of the node leaves the block as one ``FlowactorError``.
 
     Raises (on entering):
         ConfigurationError: settings, an address in use.
@@ -234,20 +237,22 @@ class Node:
             remember(disk, membership_facts(moved))
             return moved
         raise ConfigurationError(
-            f"{disk.describe()} is of node {membership.node}, which its peers reach at {known}, not {own}: "
-            f"listen on (or advertise) {known}"
+            f"{disk.describe()} is of node {membership.node}, which its peers reach at {known}, "
+            f"not {own}: listen on (or advertise) {known}"
         )
 
     async def _ask_seeds(self, own: str) -> Membership:
         seeds = ",".join(self.config.join)
-        async with connect(seeds, transport=self._world.transport, entropy=self._world.entropy) as client:
+        async with connect(
+            seeds, transport=self._world.transport, entropy=self._world.entropy
+        ) as client:
             view = await client.status()
         addresses = {node.node: node.address for node in view.nodes}
         mine = [node for node, address in addresses.items() if address == own]
         if not mine:
             raise ConfigurationError(
-                f"the cluster of {seeds} was founded by {', '.join(addresses.values())}, and {own} is not among "
-                "them: members cannot be added yet, found the cluster with all its --peers"
+                f"the cluster of {seeds} was founded by {', '.join(addresses.values())}, and {own} is "
+                "not among them: members cannot be added yet, found the cluster with all its --peers"
             )
         return Membership(ClusterId(view.cluster), mine[0], addresses)
 
@@ -261,7 +266,8 @@ class Node:
             hello=self._hello,
             transport=world.transport,
             random=Random(world.entropy.seed()),
-            receive=lambda sender, envelope: group.receive(sender, envelope),
+            # These lambdas name what is defined further down: the parts know each other in a circle.
+            receive=lambda sender, envelope: group.receive(sender, envelope),  # noqa: PLW0108
             observer=self._observe,
         )
         group = GroupActor(
@@ -272,7 +278,7 @@ class Node:
             log=writer,
             send=links.send,
             clock=world.clock,
-            on_notices=lambda notices: instances.notify(notices),
+            on_notices=lambda notices: instances.notify(notices),  # noqa: PLW0108
             on_tick=lambda: _each(liveness.tick, instances.tick),
             on_leader=lambda: _each(liveness.leader_changed, instances.repair),
             on_failure=self._fail,
@@ -386,7 +392,7 @@ class Node:
 
         def accept(theirs: Hello) -> str | None:
             if theirs.role == PEER and not links.expects(theirs.node):
-                return f"node {theirs.node} is no member that dials node {self.node_id}: check its peers"
+                return f"node {theirs.node} is no member that dials node {self.node_id}"
             return None
 
         theirs = await greet(connection, self._hello(), accept)

@@ -7,7 +7,17 @@ Nothing below takes time, entropy, files or sockets from the air; a composition 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Clock", "Connection", "Disk", "Entropy", "RowReader", "RowWrite", "Table", "Transport", "Worker"]
+__all__ = [
+    "Clock",
+    "Connection",
+    "Disk",
+    "Entropy",
+    "RowReader",
+    "RowWrite",
+    "Table",
+    "Transport",
+    "Worker",
+]
 
 import attrs
 
@@ -38,8 +48,8 @@ class Worker(Protocol):
     """One background thread (or, in a simulation, none): jobs run one after another, in order."""
 
     def submit(self, job: Callable[[], T], done: Callable[[T | BaseException], None]) -> None:
-        """Run ``job`` away from the event loop, then ``done`` with its result, or with the exception
-        it raised, on the event loop. Never blocks.
+        """Run ``job`` away from the event loop, then ``done`` with its result, or with the
+        exception it raised, on the event loop. Never blocks.
         """
 
     def close(self) -> None:
@@ -55,7 +65,9 @@ class Disk(Protocol):
     def exists(self, name: str) -> bool: ...
 
     def exclusive(self) -> bool:
-        """True if a file can have only one connection (the simulator's VFS has no shared memory)."""
+        """True if a file can have only one connection (the simulator's VFS has no shared
+        memory).
+        """
 
     def worker(self, name: str) -> Worker:
         """A new worker for blocking jobs on this disk."""
@@ -101,7 +113,8 @@ class Transport(Protocol):
         *,
         task_status: Any,
     ) -> None:
-        """Accept connections for ever, each handled in a task of its own; a handler's trouble stays its own.
+        """Accept connections for ever, each handled in a task of its own; a handler's trouble
+        stays its own.
 
         ``task_status.started(address)`` gives the bound address (port 0 picks a free one).
         """
@@ -139,4 +152,6 @@ class RowReader(Protocol):
         """The value columns of one row."""
 
     def scan(self, table: str, prefix: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows (key columns, then value columns) whose key starts with ``prefix``, in key order."""
+        """All rows (key columns, then value columns) whose key starts with ``prefix``, in key
+        order.
+        """

@@ -35,8 +35,6 @@ ATTEMPTS_PER_CALL: Final = 3
 """A node gets this fraction of the deadline: one that cannot help leaves time for another."""
 PAUSE_SECONDS_MIN: Final = 0.05
 PAUSE_SECONDS_MAX: Final = 1.0
-GRACE_SECONDS: Final = 2.0
-"""A channel that overstays its own deadline by this much is not waited for."""
 SESSION_IDLE_SECONDS_MAX: Final = SESSION_EXPIRY_SECONDS / 2
 """A session unused for this long is replaced before the cluster may have forgotten it."""
 
@@ -82,15 +80,19 @@ class Caller:
             FlowactorError: what it was refused with; it did not happen.
         """
         deadline = trio.current_time() + self._timeout
-        session = await self._open_session(deadline)
-        async with session.sequence() as sequence:
-            request = Request(0, 0, session.id, sequence, session.acknowledged, body)
-            try:
-                return await self._persist(request, deadline, self._timeout / ATTEMPTS_PER_CALL)
-            except SessionExpired:
-                if self._session is session:
-                    self._session = None
-                raise
+        session = self._session
+        if session is None or session.used_at + SESSION_IDLE_SECONDS_MAX < trio.current_time():
+            session = await self._open_session(deadline)
+        sequence = await session.begin()
+        request = Request(0, 0, session.id, sequence, session.acknowledged, body)
+        try:
+            return await self._persist(request, deadline, self._timeout / ATTEMPTS_PER_CALL)
+        except SessionExpired:
+            if self._session is session:
+                self._session = None
+            raise
+        finally:
+            session.end(sequence)
 
     async def _open_session(self, deadline: float) -> Session:
         async with self._opening:
@@ -113,9 +115,12 @@ class Caller:
         trouble: FlowactorError = DeadlineExceeded(_overdue(request))
         trouble.outcome_unknown = False
         while (left := deadline - trio.current_time()) > 0:
-            timeout_ms = math.ceil(min(left, attempt_seconds) * 1000)
+            request = attrs.evolve(request, timeout_ms=math.ceil(min(left, attempt_seconds) * 1000))
             try:
-                return await self._attempt(attrs.evolve(request, timeout_ms=timeout_ms))
+                answer = await self._channel.request(request)
+                if not isinstance(answer, Rejected):
+                    return answer
+                raise _error_of(answer)
             except (Unavailable, DeadlineExceeded) as error:
                 trouble = error
                 unknown = unknown or error.outcome_unknown
@@ -125,16 +130,12 @@ class Caller:
         trouble.outcome_unknown = unknown
         raise trouble
 
-    async def _attempt(self, request: Request) -> Answer:
-        with trio.move_on_after(request.timeout_ms / 1000 + GRACE_SECONDS):
-            answer = await self._channel.request(request)
-            if not isinstance(answer, Rejected):
-                return answer
-            error = by_code(answer.code, answer.message)
-            if isinstance(error, Unavailable):
-                error.outcome_unknown = True  # the node may have proposed it before it lost its way
-            raise error
-        raise DeadlineExceeded(_overdue(request))
+
+def _error_of(answer: Rejected) -> FlowactorError:
+    error = by_code(answer.code, answer.message)
+    if isinstance(error, Unavailable):
+        error.outcome_unknown = True  # the node may have proposed it before it lost its way
+    return error
 
 
 def _overdue(request: Request) -> str:

@@ -8,7 +8,9 @@ from flowactor.workflow import Signature, WorkflowDefinition
 __all__ = ["checked_query", "checked_signal", "checked_start"]
 
 
-def checked_start(body: StartRun | StartJson, definition: WorkflowDefinition, origin: NodeId) -> StartRun:
+def checked_start(
+    body: StartRun | StartJson, definition: WorkflowDefinition, origin: NodeId
+) -> StartRun:
     """The operation for the log, of exactly the version whose code checked it.
 
     Raises:
@@ -41,7 +43,9 @@ def checked_signal(body: SignalRun | SignalJson, definition: WorkflowDefinition)
 def checked_query(body: Query | QueryJson, definition: WorkflowDefinition) -> bytes:
     """The payload of the query's arguments. Raises as ``checked_signal``."""
     signature = definition.query_named(body.name).signature
-    return _payload(body.arguments_json if isinstance(body, QueryJson) else body.arguments, signature)
+    return _payload(
+        body.arguments_json if isinstance(body, QueryJson) else body.arguments, signature
+    )
 
 
 def _payload(given: str | bytes, signature: Signature) -> bytes:

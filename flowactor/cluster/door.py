@@ -21,7 +21,9 @@ _ANSWER_BYTES_MAX: Final = PAYLOAD_BYTES_MAX * CLIENT_REQUESTS_MAX
 """Answers that may wait in one connection's outbox: it never overflows before requests stop."""
 
 
-async def serve_client(connection: Connection, handle: Callable[[Request], Awaitable[Answer]]) -> None:
+async def serve_client(
+    connection: Connection, handle: Callable[[Request], Awaitable[Answer]]
+) -> None:
     """Answer requests until the client leaves, which raises as the connection does.
 
     Raises:

@@ -7,7 +7,16 @@ from flowactor.codec.records import record
 from flowactor.identity import GroupId
 from flowactor.raft import messages as raft
 
-__all__ = ["Envelope", "Forward", "GroupEnvelope", "RaftEnvelope", "ReadAnswer", "ReadAsk", "Relay", "Relayed"]
+__all__ = [
+    "Envelope",
+    "Forward",
+    "GroupEnvelope",
+    "RaftEnvelope",
+    "ReadAnswer",
+    "ReadAsk",
+    "Relay",
+    "Relayed",
+]
 
 
 @record(310)

@@ -1,4 +1,5 @@
-"""Who this node is, and who the members of its cluster are: decided once, kept in the data directory.
+"""Who this node is, and who the members of its cluster are: decided once, kept in the data
+directory.
 
 For now the members of a cluster are fixed when it is founded. Node ids follow from the sorted list
 of addresses and the cluster id from the same list, so that nodes given equal lists agree without
@@ -16,14 +17,23 @@ from flowactor.errors import ConfigurationError, StorageRefused
 from flowactor.identity import ClusterId, NodeId
 from flowactor.storage import Identity
 
-__all__ = ["Membership", "found", "is_loopback", "kept_membership", "membership_facts", "parse_address"]
+__all__ = [
+    "Membership",
+    "found",
+    "is_loopback",
+    "kept_membership",
+    "membership_facts",
+    "parse_address",
+]
 
 _SEPARATOR: Final = ","
 
 
 @frozen
 class Membership:
-    """A node's place in its cluster. ``addresses`` maps every member to ``HOST:PORT``, this one too."""
+    """A node's place in its cluster. ``addresses`` maps every member to ``HOST:PORT``, this one
+    too.
+    """
 
     cluster: ClusterId
     node: NodeId
@@ -70,8 +80,8 @@ def found(own_address: str, peers: tuple[str, ...]) -> Membership:
         raise ConfigurationError(f"an address is named twice in the peers {', '.join(members)}")
     if own_address not in members:
         raise ConfigurationError(
-            f"this node's address {own_address} is not among the peers {', '.join(members)}: give every "
-            "node the same list, with its own --listen (or --advertise) address in it"
+            f"this node's address {own_address} is not among the peers {', '.join(members)}: "
+            "give every node the same list, with its own --listen (or --advertise) address in it"
         )
     digest = hashlib.blake2b(_SEPARATOR.join(members).encode(), digest_size=8).hexdigest()
     addresses = {NodeId(number): address for number, address in enumerate(members, start=1)}
@@ -91,7 +101,11 @@ def kept_membership(identity: Identity, where: str) -> Membership:
         StorageRefused: the directory holds an identity without members.
     """
     members = identity.facts.get("members", "")
-    addresses = {NodeId(number): text for number, text in enumerate(members.split(_SEPARATOR), start=1)}
+    addresses = {
+        NodeId(number): text for number, text in enumerate(members.split(_SEPARATOR), start=1)
+    }
     if identity.node not in addresses:
-        raise StorageRefused(f"{where} holds no address for its own node {identity.node}: use another directory")
+        raise StorageRefused(
+            f"{where} holds no address for its own node {identity.node}: use another directory"
+        )
     return Membership(identity.cluster, identity.node, addresses)

@@ -1,8 +1,8 @@
 """The group actor: one Raft group on this node, and the machine its log drives.
 
 Everything that concerns the group passes through its mailbox and is handled in one place,
-``_process``: the batch becomes Raft events, one step of the core, and the consequences of that step.
-What can be seen from outside (the machine, the applied index) changes only there, between two
+``_process``: the batch becomes Raft events, one step of the core, and the consequences of that
+step. What can be seen from outside (the machine, the applied index) changes only there, between two
 checkpoints, so anybody on the event loop sees a consistent whole.
 """
 
@@ -12,7 +12,7 @@ from typing import Final, assert_never
 import trio
 from attrs import Factory, define, frozen
 
-from flowactor.actors import Mailbox, Overflow, Promise, wait_until
+from flowactor.actors import Mailbox, Overflow, Promise
 from flowactor.cluster.envelopes import Forward, GroupEnvelope, RaftEnvelope, ReadAnswer, ReadAsk
 from flowactor.cluster.proposals import Proposals
 from flowactor.cluster.reads import Reads, RemoteRead
@@ -26,6 +26,7 @@ from flowactor.limits import (
     MAILBOX_MESSAGES_MAX,
     NANOSECONDS,
     RESEND_SECONDS,
+    STATE_FLUSH_SECONDS,
     TICK_SECONDS,
 )
 from flowactor.machine import Machine, Notice
@@ -155,7 +156,7 @@ class GroupActor:
         self._stamp_ns = 0
         self._flush: Promise[None] = Promise()
         self._alarm = trio.CancelScope()
-        self._next_tick = 0.0
+        self._next_tick = self._next_flush = 0.0
 
     # -- doors ------------------------------------------------------------------------------------
 
@@ -185,13 +186,16 @@ class GroupActor:
         """
         sequence = operation.sequence if isinstance(operation, ClientOperation) else 0
         key = (operation.session, sequence)
-        waiting = self._proposals.join(key)
+        now = self._clock.monotonic_ns()
+        # Deadlines are looked at once per tick: a cancel scope for each request costs more than it.
+        deadline = now + int(timeout_seconds * NANOSECONDS)
+        waiting = self._proposals.join(key, deadline)
         if waiting is None:
             encoded = encode(operation)
             self.mailbox.put_nowait(_Proposal(encoded))
-            waiting = self._proposals.add(key, encoded, self._clock.monotonic_ns())
+            waiting = self._proposals.add(key, encoded, now, deadline)
         try:
-            return await wait_until(waiting.promise, timeout_seconds, f"outcome of a request to {self.name}")
+            return await waiting.promise.wait()
         finally:
             self._proposals.leave(key, waiting)
 
@@ -246,7 +250,9 @@ class GroupActor:
                 # A stalled process owes no past ticks: all at once they would start elections.
                 self._next_tick = max(self._next_tick, now - TICK_SECONDS) + TICK_SECONDS
                 self._later(Tick())
-                self.flush()
+                if now >= self._next_flush:
+                    self._next_flush = now + STATE_FLUSH_SECONDS
+                    self.flush()
             if self._due_now():
                 self.mailbox.put_nowait(_TimeDue())
                 self._stamp_ns = max(self._stamp_ns, self._clock.now_ns())
@@ -258,7 +264,10 @@ class GroupActor:
             self.state.flush(self._flushed)
 
     async def next_flush(self) -> None:
-        """Return when the state file has been written the next time."""
+        """Return when the state file has been written the next time, which is soon if there is
+        something to write, for whoever waits need not wait for the interval.
+        """
+        self.flush()
         await self._flush.wait()
 
     def _flushed(self) -> None:
@@ -319,6 +328,7 @@ class GroupActor:
     def _repair(self, gathered: _Gathered, older_than_seconds: float) -> None:
         """Ask again for what has had no answer for long: a message was lost, or a leader."""
         now, age = self._clock.monotonic_ns(), int(older_than_seconds * NANOSECONDS)
+        self._proposals.expire(now)
         gathered.operations.extend(self._proposals.stale(now, age))
         self._answer_reads(self._reads.refuse_older(now - age), -1)
 
@@ -433,7 +443,9 @@ def _chunks(operations: Sequence[bytes]) -> Iterator[list[bytes]]:
     chunk: list[bytes] = []
     size = 0
     for operation in operations:
-        if chunk and (size + len(operation) > BATCH_BYTES_MAX or len(chunk) >= BATCH_OPERATIONS_MAX):
+        if chunk and (
+            size + len(operation) > BATCH_BYTES_MAX or len(chunk) >= BATCH_OPERATIONS_MAX
+        ):
             yield chunk
             chunk, size = [], 0
         chunk.append(operation)

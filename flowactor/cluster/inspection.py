@@ -1,4 +1,5 @@
-"""Looking at a group from outside: lists, histories, the stream of events, the state of the cluster.
+"""Looking at a group from outside: lists, histories, the stream of events, the state of the
+cluster.
 
 Lists and events are SQL over the state file at its flushed index; a list flushes first, so it shows
 what was acknowledged before it was asked for. Following events polls nothing: a follower that has
@@ -149,13 +150,17 @@ class Inspection:
                 node,
                 address,
                 reachable=node == self._node or self._links.connected(node),
-                workflows=tuple(f"{name} v{version}" for name, version in known.workflows) if known else (),
+                workflows=tuple(f"{name} v{version}" for name, version in known.workflows)
+                if known
+                else (),
                 runs_owned=known.owned if known else 0,
             )
             for node, address in sorted(self._addresses.items())
             for known in (machine.nodes.get(node),)
         )
-        lags = tuple((peer, max(0, status.last_index - known.match_index)) for peer, known in status.peers)
+        lags = tuple(
+            (peer, max(0, status.last_index - known.match_index)) for peer, known in status.peers
+        )
         view = GroupView(
             group.group,
             status.role.value,
@@ -167,13 +172,14 @@ class Inspection:
             tuple(sorted(self._addresses)),
             lags,
         )
-        return ClusterView(self._cluster, self._node, self._version, nodes, (view,), len(machine.runs))
+        return ClusterView(
+            self._cluster, self._node, self._version, nodes, (view,), len(machine.runs)
+        )
 
     async def _flushed(self) -> None:
         """Return once everything applied so far is in the state file."""
         target = self._group.applied
         while self._group.state.applied_index < target:
-            self._group.flush()
             await self._group.next_flush()
 
 

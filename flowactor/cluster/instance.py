@@ -7,7 +7,8 @@ executed here. Notices only wake it; values come from applied state by position 
 
 A standby feeds every committed ``Advance`` to its own interpreter and compares the commands. The
 owner runs one activation ahead, proposes it, and waits until it is committed: nothing it asked for
-happens before (rule *effect_after_output_commit*). Whatever arrives meanwhile rides in the next one.
+happens before (rule *effect_after_output_commit*). Whatever arrives meanwhile rides in the next
+one.
 """
 
 from collections import deque
@@ -288,7 +289,9 @@ class InstanceActor:
 
     def _give_up(self, run: RunState) -> None:
         if self._definition is None:
-            reason = f"{run.workflow_type} version {run.version} is not registered on node {self._node}"
+            reason = (
+                f"{run.workflow_type} version {run.version} is not registered on node {self._node}"
+            )
         else:
             reason = self.diverged
         self._group.propose(encode(ParkRun(self.run_id, run.epoch, reason)))
@@ -319,7 +322,9 @@ class InstanceActor:
         self._group.propose(operation)
 
     def _time_of(self, run: RunState, events: list[Event]) -> int:
-        """``fa.now()`` of the next activation: never before the past, nor before a timer that fired."""
+        """``fa.now()`` of the next activation: never before the past, nor before a timer that
+        fired.
+        """
         dues = (event.due_ns for event in events if hasattr(event, "due_ns"))
         return max(self._clock.now_ns(), run.now_ns, *dues, 0)
 
@@ -331,7 +336,11 @@ class InstanceActor:
             self._group.propose(self._proposed.operation)
         for step, (attempt, operation, sent_ns) in list(self._failures.items()):
             pending = run.steps.get(step)
-            if pending is None or pending.attempt != attempt or pending.state is not StepState.RUNNING:
+            if (
+                pending is None
+                or pending.attempt != attempt
+                or pending.state is not StepState.RUNNING
+            ):
                 del self._failures[step]
             elif sent_ns <= old:
                 self._failures[step] = (attempt, operation, now)
@@ -372,10 +381,14 @@ class InstanceActor:
         if known is None or known[0] != message.attempt:
             return
         if isinstance(message.outcome, bytes):
-            self._results[message.step] = StepCompleted(message.step, message.attempt, message.outcome)
+            self._results[message.step] = StepCompleted(
+                message.step, message.attempt, message.outcome
+            )
             return
         epoch = self._tenure[0]
-        operation = encode(FailAttempt(self.run_id, epoch, message.step, message.attempt, message.outcome))
+        operation = encode(
+            FailAttempt(self.run_id, epoch, message.step, message.attempt, message.outcome)
+        )
         self._failures[message.step] = (message.attempt, operation, self._clock.monotonic_ns())
         self._group.propose(operation)
 
@@ -390,7 +403,11 @@ class InstanceActor:
         waiting: list[QueryAsked] = []
         for query in self._queries:
             behind = run is not None and run.status is RunStatus.RUNNING and run.owner
-            if behind and run is not None and any(number <= query.inbox_last for number in run.inbox):
+            if (
+                behind
+                and run is not None
+                and any(number <= query.inbox_last for number in run.inbox)
+            ):
                 waiting.append(query)
                 continue
             self._answer(query)

@@ -1,8 +1,10 @@
-"""All open runs on this node: starts their actors, passes on what was applied, restarts the crashed.
+"""All open runs on this node: starts their actors, passes on what was applied, restarts the
+crashed.
 
-An instance that crashes is flowactor's or the interpreter's trouble with this one run. It is started
-afresh from the committed history, a few times; then the run is parked, where people can see it,
-instead of taking other runs or the node down. A broken invariant (``AssertionError``) does stop the
+An instance that crashes is flowactor's or the interpreter's trouble with this one run. It is
+started afresh from the committed history, a few times; then the run is parked, where people can
+see it, instead of taking other runs or the node down. A broken invariant (``AssertionError``) does
+stop the
 node: nothing it would say afterwards could be trusted.
 """
 
@@ -87,7 +89,9 @@ class Instances:
                 case notices.OwnerChanged():
                     self._tell(notice.run_id, notice)
                     workflow_id = self._workflow_of(notice.run_id)
-                    self._observer(OwnerChanged(notice.run_id, workflow_id, notice.owner, notice.epoch))
+                    self._observer(
+                        OwnerChanged(notice.run_id, workflow_id, notice.owner, notice.epoch)
+                    )
                 case notices.RunParked():
                     self._tell(notice.run_id, Wake())
                     self._observer(
@@ -110,7 +114,9 @@ class Instances:
                 actor.tell(Wake())
 
     def tick(self) -> None:
-        """Once in a while look for lost proposals: nothing else would wake those who wait for them."""
+        """Once in a while look for lost proposals: nothing else would wake those who wait for
+        them.
+        """
         self._ticks += 1
         if self._ticks * TICK_SECONDS >= RESEND_SECONDS:
             self._ticks = 0
@@ -158,7 +164,9 @@ class Instances:
         return run.workflow_id if run is not None else ""
 
     def _tell(
-        self, run_id: RunId, message: notices.Advanced | notices.StepsDue | notices.OwnerChanged | Wake | Stop
+        self,
+        run_id: RunId,
+        message: notices.Advanced | notices.StepsDue | notices.OwnerChanged | Wake | Stop,
     ) -> None:
         actor = self._actors.get(run_id)
         if actor is not None:
@@ -178,10 +186,11 @@ class Instances:
 
     async def _attend(self, actor: InstanceActor) -> None:
         """Run the actor; after a crash, a fresh one of the same run."""
+        reason = ""
         for crashes in range(1, INSTANCE_RESTARTS_MAX + 2):
             try:
                 await actor.run()
-            except Exception as error:  # noqa: BLE001  # judged below: an invariant stops the node, the rest one run
+            except Exception as error:  # judged below
                 if _is_broken_invariant(error):
                     raise
                 self._observer(ActorFailed(actor.name, repr(error)))

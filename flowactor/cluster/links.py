@@ -11,7 +11,6 @@ from random import Random
 from typing import Final
 
 import trio
-
 from attrs import evolve
 
 from flowactor.actors import Promise

@@ -1,6 +1,5 @@
 """The committed past of a run, as its interpreter replays it: read from history rows."""
 
-
 from flowactor.cluster.group import GroupActor
 from flowactor.codec import records
 from flowactor.identity import RunId

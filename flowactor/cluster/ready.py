@@ -13,7 +13,16 @@ from flowactor.cluster.envelopes import RaftEnvelope
 from flowactor.codec.records import encode
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId
-from flowactor.raft import EntriesLoaded, Effects, Entry, Event, LoadEntries, Raft, Write, WritePersisted
+from flowactor.raft import (
+    Effects,
+    EntriesLoaded,
+    Entry,
+    Event,
+    LoadEntries,
+    Raft,
+    Write,
+    WritePersisted,
+)
 
 __all__ = ["Log", "Ready"]
 
@@ -71,7 +80,9 @@ class Ready:
             self._send(peer, encode(RaftEnvelope(self._group, message)))
         if effects.write is not None:
             number = effects.write.number
-            self._log.submit(self._group, effects.write, lambda: self._later(WritePersisted(number)))
+            self._log.submit(
+                self._group, effects.write, lambda: self._later(WritePersisted(number))
+            )
         for request in effects.loads:
             self._load(request)
         return effects

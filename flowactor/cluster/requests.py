@@ -59,7 +59,9 @@ __all__ = [
 @record(200)
 @frozen
 class StartJson:
-    """Start with arguments as a JSON text: an array of the arguments, or one value for one argument."""
+    """Start with arguments as a JSON text: an array of the arguments, or one value for one
+    argument.
+    """
 
     workflow_id: str
     run_id: RunId
@@ -99,7 +101,9 @@ class QueryJson:
 @record(204)
 @frozen
 class GetResult:
-    """Answered with ``Ended`` once the run is closed, or with an open ``Ended`` after ``wait_ms``."""
+    """Answered with ``Ended`` once the run is closed, or with an open ``Ended`` after
+    ``wait_ms``.
+    """
 
     workflow_id: str
     run_id: str
@@ -116,7 +120,9 @@ class DescribeRun:
 @record(206)
 @frozen
 class ListRuns:
-    """Newest first. ``status`` and ``workflow_type`` empty mean any; ``offset`` and ``limit`` page."""
+    """Newest first. ``status`` and ``workflow_type`` empty mean any; ``offset`` and ``limit``
+    page.
+    """
 
     status: str
     workflow_type: str
@@ -127,7 +133,9 @@ class ListRuns:
 @record(207)
 @frozen
 class GetHistory:
-    """Events of one run with a number above ``after``; ``newest`` asks for the last ``limit`` instead."""
+    """Events of one run with a number above ``after``; ``newest`` asks for the last ``limit``
+    instead.
+    """
 
     workflow_id: str
     run_id: str
@@ -212,7 +220,8 @@ Body = Mutation | Read
 @record(220)
 @frozen
 class Request:
-    """``number`` pairs the response on one connection. ``timeout_ms`` is how long the client will wait.
+    """``number`` pairs the response on one connection. ``timeout_ms`` is how long the client will
+    wait.
 
     ``session``, ``sequence`` and ``acknowledged`` are used by mutations only. ``hops`` counts nodes
     that passed the request on.
@@ -250,7 +259,9 @@ class Ended:
 @record(232)
 @frozen
 class StepView:
-    """A pending step. ``state`` is ``running`` or ``backing off``; ``due_ns`` when a retry is due."""
+    """A pending step. ``state`` is ``running`` or ``backing off``; ``due_ns`` when a retry is
+    due.
+    """
 
     key: str
     name: str
@@ -263,7 +274,9 @@ class StepView:
 @record(233)
 @frozen
 class RunView:
-    """``reason`` tells why a run is parked, cancelled or terminated; times are epoch nanoseconds (0: not yet)."""
+    """``reason`` tells why a run is parked, cancelled or terminated; times are epoch nanoseconds
+    (0: not yet).
+    """
 
     workflow_id: str
     run_id: RunId
@@ -293,8 +306,9 @@ class RunPage:
 @record(235)
 @frozen
 class EventView:
-    """One line of a history: ``kind`` is a word (``started``, ``step_scheduled``, ``step_completed``,
-    ``variable_set``, ``owner_changed``, ``completed`` ...), ``detail`` a short text, ``payload`` its value.
+    """One line of a history: ``kind`` is a word (``started``, ``step_scheduled``,
+    ``step_completed``, ``variable_set``, ``owner_changed``, ``completed`` ...), ``detail`` a short
+    text, ``payload`` its value.
     """
 
     index: int

@@ -58,7 +58,9 @@ class Peers(Protocol):
 
 
 class Router:
-    """The one way in, for clients in this process (it is their channel) and for those that connect."""
+    """The one way in, for clients in this process (it is their channel) and for those that
+    connect.
+    """
 
     def __init__(
         self,
@@ -81,7 +83,10 @@ class Router:
 
     async def request(self, request: Request) -> Answer:
         """The answer to ``request``; what cannot be done is a ``Rejected``, never an exception."""
+        body = request.body
         try:
+            if isinstance(body, WriteVariable | CompareAndSet):  # these wait for the log only
+                return await self._change(request, body)
             with trio.fail_after(request.timeout_ms / 1000):
                 return await self._answer(request)
         except FlowactorError as error:
@@ -192,9 +197,7 @@ class Router:
             # No barrier is needed: an end is final, and this node will apply it in any case.
             await self._instances.wait_closed(run.run_id, body.wait_ms / 1000)
             run = self._find(run.workflow_id, run.run_id)
-        return requests.Ended(
-            run.run_id, run.status, run.result or b"", run.failure, run.reason
-        )
+        return requests.Ended(run.run_id, run.status, run.result or b"", run.failure, run.reason)
 
     # -- finding ----------------------------------------------------------------------------------
 
@@ -206,7 +209,9 @@ class Router:
         """
         run = self._group.machine.find(workflow_id, run_id)
         if run is None:
-            raise NotFound(f"there is no run {workflow_id}" + (f" with run id {run_id}" if run_id else ""))
+            raise NotFound(
+                f"there is no run {workflow_id}" + (f" with run id {run_id}" if run_id else "")
+            )
         return run
 
     async def _locate(self, workflow_id: str, run_id: str, request: Request) -> RunSummary:
@@ -232,7 +237,9 @@ class Router:
         versions = [version for name, version in known if name == workflow_type]
         if not versions:
             listed = ", ".join(f"{name} v{version}" for name, version in known) or "none"
-            raise UnknownWorkflowType(f"no node has registered {workflow_type!r}; registered are: {listed}")
+            raise UnknownWorkflowType(
+                f"no node has registered {workflow_type!r}; registered are: {listed}"
+            )
         return max(versions)
 
     def _holders(self, workflow_type: str, version: int) -> list[NodeId]:
@@ -249,12 +256,18 @@ class Router:
         """
         candidates = [node for node in dict.fromkeys(nodes) if node != self._node]
         if not candidates:
-            listed = ", ".join(f"{name} v{version}" for name, version in sorted(set(self._registered())))
-            raise UnknownWorkflowType(f"no node has the code this needs; registered are: {listed or 'none'}")
+            listed = ", ".join(
+                f"{name} v{version}" for name, version in sorted(set(self._registered()))
+            )
+            raise UnknownWorkflowType(
+                f"no node has the code this needs; registered are: {listed or 'none'}"
+            )
         if request.hops < _HOPS_MAX:
             for node in filter(self._peers.connected, candidates):
                 return await self._peers.relay(node, request)
-        raise Unavailable(f"the nodes that could answer cannot be reached from node {self._node}: {candidates}")
+        raise Unavailable(
+            f"the nodes that could answer cannot be reached from node {self._node}: {candidates}"
+        )
 
 
 def _variable_view(name: str, variable: Variable) -> requests.VariableView:

@@ -53,7 +53,9 @@ class StepRunner:
                 self._observer(StepFinished(run.run_id, name, attempt, _word(outcome)))
         return outcome
 
-    async def _attempt(self, pending: PendingStep, call: StepCall, info: StepInfo) -> bytes | Failure:
+    async def _attempt(
+        self, pending: PendingStep, call: StepCall, info: StepInfo
+    ) -> bytes | Failure:
         kind, seconds = self._limit(pending)
         try:
             with step_context(info), trio.fail_after(seconds):
@@ -61,7 +63,8 @@ class StepRunner:
         except trio.TooSlowError as error:
             if kind is None:
                 return encode_failure(error)
-            text = f"step {pending.command.name} exceeded {kind} of {seconds:g} s in attempt {info.attempt}"
+            name, attempt = pending.command.name, info.attempt
+            text = f"step {name} exceeded {kind} of {seconds:g} s in attempt {attempt}"
             return encode_failure(StepTimedOut(text, kind))
         except Exception as error:  # noqa: BLE001  # whatever the user's body raises is its outcome
             return encode_failure(error)

@@ -1,7 +1,8 @@
 """Replicated variables as actors: each that somebody watches has a mailbox and a task here.
 
 The value lives in the group's machine and is written through its log. The actor keeps the watchers:
-it wakes them when a version other than theirs is applied on this node. It stops when nobody watches.
+it wakes them when a version other than theirs is applied on this node. It stops when nobody
+watches.
 """
 
 from collections.abc import Callable
@@ -88,7 +89,9 @@ class VariableActors:
             actor.mailbox.put_nowait(_Changed())
 
     async def watch(self, name: str, version: int, wait_seconds: float) -> Variable:
-        """The variable once its version differs from ``version``, or as it is after ``wait_seconds``."""
+        """The variable once its version differs from ``version``, or as it is after
+        ``wait_seconds``.
+        """
         actor = self._actors.get(name)
         if actor is None:
             actor = self._actors[name] = VariableActor(name, lambda: self._read(name))
@@ -107,5 +110,6 @@ class VariableActors:
         try:
             await actor.run()
         finally:
-            # No checkpoint lies between the actor's decision to stop and this line, so no watch is lost.
+            # No checkpoint lies between the actor's decision to stop and this line, so no watch is
+            # lost.
             del self._actors[name]

@@ -18,7 +18,7 @@ HistoryRow = tuple[str, str, int, int, int, int, bytes]
 
 def run_view(summary: RunSummary, live: RunState | None = None, diverged: str = "") -> RunView:
     """A run; with ``live`` also what is pending in it."""
-    view = RunView(
+    return RunView(
         workflow_id=summary.workflow_id,
         run_id=summary.run_id,
         workflow_type=summary.workflow_type,
@@ -33,14 +33,14 @@ def run_view(summary: RunSummary, live: RunState | None = None, diverged: str = 
         variables=tuple(sorted(live.variables.items())) if live else (),
         steps=tuple(_step_views(live)) if live else (),
         timers=tuple(
-            (describe_key(key), due) for key, due in sorted(live.timers.items(), key=lambda t: (t[1], t[0]))
+            (describe_key(key), due)
+            for key, due in sorted(live.timers.items(), key=lambda t: (t[1], t[0]))
         )
         if live
         else (),
         inbox=len(live.inbox) if live else 0,
         diverged=diverged,
     )
-    return view
 
 
 def _step_views(run: RunState) -> Iterator[StepView]:
@@ -63,7 +63,15 @@ def event_views(row: HistoryRow) -> Iterator[EventView]:
     for offset, (kind, detail, payload) in enumerate(_facts(records.decode(data))):
         if kind:
             yield EventView(
-                index, first + offset, stamp_ns, workflow_id, RunId(run_id), kind, detail, NodeId(node), payload
+                index,
+                first + offset,
+                stamp_ns,
+                workflow_id,
+                RunId(run_id),
+                kind,
+                detail,
+                NodeId(node),
+                payload,
             )
 
 
@@ -81,7 +89,9 @@ def _facts(record: history.HistoryRecord) -> Iterator[_Fact]:
         case history.Activated():
             yield from _activation(record.advance)
         case history.AttemptFailed():
-            text = f"{describe_key(record.step)} attempt {record.attempt}: {_failure(record.failure)}"
+            text = (
+                f"{describe_key(record.step)} attempt {record.attempt}: {_failure(record.failure)}"
+            )
             yield "attempt_failed", text, b""
         case history.AttemptStarted():
             yield "attempt_started", f"{describe_key(record.step)} attempt {record.attempt}", b""
@@ -94,7 +104,11 @@ def _facts(record: history.HistoryRecord) -> Iterator[_Fact]:
         case history.Closed():
             # The other endings are commands of the run's own last activation.
             by_itself = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED)
-            yield _NO_EVENT if record.status in by_itself else (record.status.value, record.reason, b"")
+            yield (
+                _NO_EVENT
+                if record.status in by_itself
+                else (record.status.value, record.reason, b"")
+            )
 
 
 def _arrival(event: events.Event) -> _Fact:
