@@ -10,6 +10,7 @@ Prints::
 """
 
 import tempfile
+from pathlib import Path
 
 import trio
 from attrs import frozen
@@ -45,7 +46,7 @@ app = fa.App([Computation])
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as data:
-        config = fa.NodeConfig(listen="127.0.0.1:0", data=data, bootstrap=True)
+        config = fa.NodeConfig(listen="127.0.0.1:0", data=Path(data), bootstrap=True)
         async with fa.Node(app, config) as node:
             for base, multiplier, iterations in [(2, 3, 4), (5, 2, 3)]:
                 done = await node.client.execute(Computation.run, base, multiplier, iterations)

@@ -12,6 +12,7 @@ Prints::
 
 import tempfile
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -49,7 +50,7 @@ async def talk(port: int, text: str) -> None:
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as data:
-        config = fa.NodeConfig(listen="127.0.0.1:0", data=data, bootstrap=True)
+        config = fa.NodeConfig(listen="127.0.0.1:0", data=Path(data), bootstrap=True)
         async with fa.Node(app, config) as node, trio.open_nursery() as nursery:
             handler = partial(answer, node.client)
             serve = partial(trio.serve_tcp, handler, 0, host="127.0.0.1")

@@ -11,6 +11,7 @@ Prints::
 """
 
 import tempfile
+from pathlib import Path
 
 import trio
 
@@ -36,7 +37,7 @@ app = fa.App([Fibonacci])
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as data:
-        async with fa.local_cluster(app, size=3, data=data) as nodes:
+        async with fa.local_cluster(app, size=3, data=Path(data)) as nodes:
             for number, node in enumerate(nodes, 1):
                 run = await node.client.start(Fibonacci.run, 10, id=f"fibonacci-{number}")
                 result = await run.result(timeout=30)

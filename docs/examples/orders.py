@@ -12,6 +12,7 @@ Prints::
 """
 
 import tempfile
+from pathlib import Path
 
 import trio
 from attrs import frozen
@@ -60,7 +61,7 @@ app = fa.App([ProcessOrder])
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as data:
-        config = fa.NodeConfig(listen="127.0.0.1:0", data=data, bootstrap=True)
+        config = fa.NodeConfig(listen="127.0.0.1:0", data=Path(data), bootstrap=True)
         async with fa.Node(app, config) as node:
             client = node.client
             tea = Order("order-1", "tea", 2)

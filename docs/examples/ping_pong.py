@@ -11,6 +11,7 @@ Prints::
 """
 
 import tempfile
+from pathlib import Path
 
 import trio
 
@@ -34,7 +35,7 @@ app = fa.App([PingPong])
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as data:
-        config = fa.NodeConfig(listen="127.0.0.1:0", data=data, bootstrap=True)
+        config = fa.NodeConfig(listen="127.0.0.1:0", data=Path(data), bootstrap=True)
         async with fa.Node(app, config) as node:
             print(f"ping: {await node.client.execute(PingPong.run, 'ping')}")
 

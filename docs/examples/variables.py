@@ -12,6 +12,7 @@ Prints::
 """
 
 import tempfile
+from pathlib import Path
 
 import trio
 
@@ -69,7 +70,7 @@ async def stand_alone(client: fa.Client) -> None:
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as data:
-        config = fa.NodeConfig(listen="127.0.0.1:0", data=data, bootstrap=True)
+        config = fa.NodeConfig(listen="127.0.0.1:0", data=Path(data), bootstrap=True)
         async with fa.Node(app, config) as node:
             await in_runs(node.client)
             await stand_alone(node.client)

@@ -39,7 +39,7 @@ def test_code_of_the_page_runs(page, tmp_path, monkeypatch):
 
 
 def test_readme_prints_its_receipt(tmp_path, monkeypatch, capsys):
-    """The README's program prints what the README says, and the same again from its disk."""
+    """The README's program prints what the README says, also a second time on the same data."""
     script = tmp_path / "orders.py"
     script.write_text(code_of(ROOT / "README.md"))
     monkeypatch.chdir(tmp_path)
