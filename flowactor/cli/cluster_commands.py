@@ -1,7 +1,7 @@
 """Commands about the cluster as a whole: events, status."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import click
@@ -38,7 +38,7 @@ async def events(
 
 async def follow(
     client: Client, workflow_id: str | None, *, from_now: bool
-) -> AsyncIterator[EventView]:
+) -> AsyncGenerator[EventView, None]:
     """The events that were asked for, from the cheapest source of them."""
     if workflow_id is not None and not from_now:
         async for event in client.get_handle(workflow_id).events():

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import click
 import trio
 
 from flowactor.cli.exits import Exit
-from flowactor.cli.options import ADDRESSES, json_option, run_to_exit
+from flowactor.cli.options import ADDRESSES_METAVAR, check_addresses, json_option, run_to_exit
 from flowactor.cli.output import Output, print_line
 from flowactor.client.connect import parse_addresses
 from flowactor.errors import ConfigurationError
@@ -28,11 +28,11 @@ from flowactor.observability.events import (
     LinkDown,
     ObservedEvent,
     RunDiverged,
+    RunEnded,
     RunParked,
     StepFinished,
     StepStarted,
     StorageFailed,
-    RunEnded,
     describe,
 )
 from flowactor.workflow import App
@@ -43,6 +43,8 @@ HASH_SEED: Final = "0"
 """One for the whole cluster: standbys compare what user code asked for, and innocent iteration over
 a set of texts must not differ between nodes (``design.md``, D8).
 """
+
+addresses_option = partial(click.option, callback=check_addresses, metavar=ADDRESSES_METAVAR)
 
 
 @click.command()
@@ -57,12 +59,10 @@ a set of texts must not differ between nodes (``design.md``, D8).
     "--app", "app_path", required=True, metavar="MODULE:ATTR", help="The workflows it runs."
 )
 @click.option(
-    "--bootstrap", is_flag=True, help="Found a new cluster, or go on with the one in --data."
+    "--bootstrap", is_flag=True, help="Found a new cluster: of --peers, or of this node alone."
 )
-@click.option("--join", type=ADDRESSES, help="Nodes of a cluster to join.")
-@click.option(
-    "--peers", type=ADDRESSES, help="All first members of a new cluster, the same on each."
-)
+@addresses_option("--join", help="Nodes of a cluster to join.")
+@addresses_option("--peers", help="All first members of a new cluster, the same on each.")
 @click.option("--advertise", metavar="HOST:PORT", help="Where others reach it, if not at --listen.")
 @click.option("--insecure", is_flag=True, help="Listen on more than loopback, without encryption.")
 @click.option(
@@ -85,9 +85,14 @@ def node(
     log_level: str,
     as_json: bool,
 ) -> None:
-    """Run a node until Ctrl-C or SIGTERM."""
-    if bootstrap == (join is not None):
-        raise click.UsageError("give either --bootstrap or --join")
+    """Run a node until Ctrl-C or SIGTERM.
+
+    A new data directory needs --bootstrap, --peers or --join; later starts need none of them.
+    """
+    if join and (bootstrap or peers):
+        raise click.UsageError(
+            "--join is for a cluster that exists: not with --bootstrap or --peers"
+        )
     fix_hash_seed(os.environ, os.execve)
     output = Output(as_json)
 
@@ -125,7 +130,7 @@ async def serve(app: App, config: NodeConfig, output: Output) -> Exit:
 async def heed(
     signals: AsyncIterator[int], serving: trio.Event, stop: trio.Event, everything: trio.CancelScope
 ) -> None:
-    """The first signal lets a serving node end in order; the second, or one before it serves, cancels."""
+    """The first signal lets a serving node end in order; any other cancels whatever goes on."""
     async for _ in signals:
         if stop.is_set() or not serving.is_set():
             everything.cancel()
@@ -154,7 +159,7 @@ def announce(running: Node, config: NodeConfig, output: Output) -> None:
 
 def fix_hash_seed(
     environment: Mapping[str, str],
-    replace_process: Callable[[str, Sequence[str], Mapping[str, str]], object],
+    replace_process: Callable[[str, list[str], dict[str, str]], object],
 ) -> None:
     """Start this very command line again, with a fixed hash seed, unless it has one."""
     if environment.get("PYTHONHASHSEED", "random") == "random":
@@ -198,9 +203,9 @@ def load_app(path: str) -> App:
 
 
 def _import_trouble(module_name: str, error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name is not None:
-        if module_name == error.name or module_name.startswith(error.name + "."):
-            return f"no module {error.name!r} in {Path.cwd()} or on the Python path"
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing and (module_name + ".").startswith(missing + "."):
+        return f"no module {missing!r} in {Path.cwd()} or on the Python path"
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"importing it failed at {last.filename}:{last.lineno}: {type(error).__name__}: {error}"
 

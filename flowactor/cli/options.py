@@ -3,53 +3,52 @@
 import functools
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 import trio
 
 from flowactor.cli.exits import Exit, exit_of
 from flowactor.cli.output import Output
-from flowactor.client import Client, connect
+from flowactor.client import connect
 from flowactor.client.connect import parse_addresses
 from flowactor.errors import ConfigurationError, FlowactorError
 
-__all__ = ["JSON_TEXT", "client_command", "json_option", "only_error", "run_option", "run_to_exit"]
+__all__ = [
+    "ADDRESSES_METAVAR",
+    "check_addresses",
+    "check_json",
+    "client_command",
+    "json_option",
+    "only_error",
+    "run_option",
+    "run_to_exit",
+]
 
-F = TypeVar("F", bound=Callable[..., Any])
-
+ADDRESSES_METAVAR: Final = "HOST:PORT[,HOST:PORT]"
 DEFAULT_ADDRESS: Final = "127.0.0.1:7400"
 CONNECT_SECONDS: Final = 3.0
 """A person waits at the terminal: tell them soon that no node is there."""
 
 
-class _Addresses(click.ParamType):
-    name = "HOST:PORT[,HOST:PORT]"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return ",".join(parse_addresses(value))
-        except ConfigurationError as error:
-            self.fail(str(error), param, ctx)
+def check_addresses(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """A list of addresses, checked before anything is tried."""
+    try:
+        return None if value is None else ",".join(parse_addresses(value))
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error)) from error
 
 
-class _JsonText(click.ParamType):
+def check_json(_: click.Context, __: click.Parameter, value: str) -> str:
     """A JSON text, checked here so that a typing error is a usage error; ``-`` reads stdin."""
+    text = click.get_text_stream("stdin").read() if value == "-" else value
+    try:
+        json.loads(text)
+    except ValueError as error:
+        hint = "" if value == "-" else " (a text needs its quotes: '\"text\"')"
+        raise click.BadParameter(f"{text!r:.80} is not JSON: {error}{hint}") from error
+    return text
 
-    name = "JSON"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = click.get_text_stream("stdin").read() if value == "-" else value
-        try:
-            json.loads(text)
-        except ValueError as error:
-            hint = " (a text needs its quotes: '\"text\"')" if value != "-" else ""
-            self.fail(f"{text!r:.80} is not JSON: {error}{hint}", param, ctx)
-        return text
-
-
-ADDRESSES: Final = _Addresses()
-JSON_TEXT: Final = _JsonText()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 run_option = click.option(
@@ -62,7 +61,8 @@ run_option = click.option(
 connect_option = click.option(
     "--connect",
     "addresses",
-    type=ADDRESSES,
+    callback=check_addresses,
+    metavar=ADDRESSES_METAVAR,
     envvar="FLOWACTOR_CONNECT",
     default=DEFAULT_ADDRESS,
     show_default=True,

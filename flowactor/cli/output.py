@@ -1,4 +1,4 @@
-"""What commands print: JSON for machines, tables for terminals, aligned text for everything else."""
+"""What commands print: JSON for machines, tables for terminals, aligned text elsewhere."""
 
 import json
 import sys

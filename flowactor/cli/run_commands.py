@@ -6,7 +6,7 @@ import click
 
 from flowactor.cli import views
 from flowactor.cli.exits import Exit
-from flowactor.cli.options import JSON_TEXT, client_command, run_option
+from flowactor.cli.options import check_json, client_command, run_option
 from flowactor.cli.output import Output
 from flowactor.client import Client, WorkflowHandle
 from flowactor.cluster.requests import Ended
@@ -14,7 +14,7 @@ from flowactor.machine.replies import RunStatus
 
 __all__ = ["COMMANDS"]
 
-arguments = click.argument("arguments_json", metavar="[JSON]", type=JSON_TEXT, default="[]")
+arguments = click.argument("arguments_json", metavar="[JSON]", callback=check_json, default="[]")
 workflow_id = click.argument("workflow_id", metavar="ID")
 reason = click.option("--reason", default="", help="Why; recorded in the run's history.")
 wait_seconds = click.option(
@@ -44,7 +44,7 @@ async def start(
     wait: bool,
     timeout: float | None,
 ) -> Exit | None:
-    """Start a run of TYPE. JSON is an array of its arguments, or the one argument; - reads stdin."""
+    """Start a run of TYPE. JSON: an array of its arguments, or the one argument; - reads stdin."""
     started = await client.start_json(
         workflow_type, arguments_json, id=workflow_id, version=version, timeout=run_timeout
     )

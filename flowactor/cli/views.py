@@ -253,7 +253,7 @@ def step_row(view: StepView) -> Sequence[object]:
 
 
 def print_cluster(output: Output, view: ClusterView) -> None:
-    """The cluster for people; ``lag`` is how many entries a node is behind, as its leader sees it."""
+    """The cluster for people; ``lag`` is how many entries a follower is behind."""
     output.text(f"cluster {view.cluster}, flowactor {view.version}, as node {view.node} sees it")
     output.text(f"{view.runs_open} runs open")
     rows = [

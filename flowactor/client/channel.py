@@ -21,4 +21,5 @@ class Channel(Protocol):
             Unavailable: no node took the request; ``outcome_unknown`` is set if one may have.
             DeadlineExceeded: a node has it and did not answer in time.
             Refused: no node accepts this client.
+            CallerError: the channel is closed.
         """

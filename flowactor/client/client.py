@@ -1,7 +1,7 @@
 """What a program asks of a cluster: start runs, find them, follow them."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, TypeVar, TypeVarTuple, overload
 
 from flowactor.client import references
@@ -196,7 +196,7 @@ class Client:
 
     def events(
         self, *, after: tuple[int, int] = (0, 0), from_now: bool = False
-    ) -> AsyncIterator[EventView]:
+    ) -> AsyncGenerator[EventView, None]:
         """Events of all runs in the order they were committed, for ever; nothing is dropped.
 
         ``after`` is the (index, ordinal) of the last event already seen.

@@ -1,6 +1,6 @@
 """One run, seen from outside."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar, TypeVarTuple, overload
 
 import trio
@@ -185,7 +185,7 @@ class WorkflowHandle(Generic[R]):
         body = GetHistory(self.id, self.run_id, after, limit, newest)
         return expect(await self._caller.read(body), EventPage)
 
-    async def events(self) -> AsyncIterator[EventView]:
+    async def events(self) -> AsyncGenerator[EventView, None]:
         """The run's history from its start, then what happens as it happens, until it has ended.
 
         Nothing is dropped, however slow the reader: what it has not taken is still in the history.
@@ -204,7 +204,7 @@ class WorkflowHandle(Generic[R]):
                     return
 
 
-async def follow(caller: Caller, index: int, ordinal: int) -> AsyncIterator[EventView]:
+async def follow(caller: Caller, index: int, ordinal: int) -> AsyncGenerator[EventView, None]:
     """Events of all runs after a position, for ever; an index of -1 means from now on."""
     while True:
         body = FollowEvents(index, ordinal, PAGE_EVENTS_MAX, int(POLL_SECONDS * 1000))

@@ -20,7 +20,7 @@ from flowactor.actors.promise import Promise
 from flowactor.client.channel import Channel
 from flowactor.cluster.requests import Answer, Request, Response
 from flowactor.codec import records
-from flowactor.errors import DeadlineExceeded, Refused, Unavailable, WorldError
+from flowactor.errors import CallerError, DeadlineExceeded, Refused, Unavailable, WorldError
 from flowactor.limits import CONNECT_TIMEOUT_SECONDS
 from flowactor.machine.replies import Rejected
 from flowactor.ports import Connection
@@ -65,9 +65,12 @@ class RemoteChannel(Channel):
         self._outbox: list[_Pending] = []
         self._written = trio.lowlevel.ParkingLot()
         self._link: trio.CancelScope | None = None
+        self._closed = False
         self._trouble: dict[str, WorldError] = {}
 
     async def request(self, request: Request) -> Answer:
+        if self._closed:
+            raise CallerError("this client is closed: the block of its connect() has been left")
         number = self._number = self._number + 1
         pending = _Pending(records.encode(attrs.evolve(request, number=number)), Promise())
         self._pending[number] = pending
@@ -85,6 +88,12 @@ class RemoteChannel(Channel):
         Raises:
             Refused: before any connection stood, every node refused this client.
         """
+        try:
+            await self._stay_connected(task_status)
+        finally:
+            self._closed = True
+
+    async def _stay_connected(self, task_status: trio.TaskStatus[None]) -> None:
         turn = failures = 0
         started = False
         while True:

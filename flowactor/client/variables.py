@@ -1,6 +1,6 @@
 """Replicated variables that belong to the cluster, not to a run."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import frozen
@@ -82,7 +82,7 @@ class ClusterVariable(Generic[T]):
         """Remove the variable. Returns False if there was none."""
         return expect(await self._caller.change(WriteVariable(self.name, None)), Done).changed
 
-    async def watch(self) -> AsyncIterator[Versioned[T]]:
+    async def watch(self) -> AsyncGenerator[Versioned[T], None]:
         """The value now, then again after each change, for ever. Values that were replaced before
         they could be shown are skipped; the latest is always shown.
         """
