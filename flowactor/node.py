@@ -251,8 +251,8 @@ class Node:
         mine = [node for node, address in addresses.items() if address == own]
         if not mine:
             raise ConfigurationError(
-                f"the cluster of {seeds} was founded by {', '.join(addresses.values())}, and {own} is "
-                "not among them: members cannot be added yet, found the cluster with all its --peers"
+                f"the cluster of {seeds} was founded by {', '.join(addresses.values())}, and {own} "
+                "is not among them: members cannot be added yet, found it with all its --peers"
             )
         return Membership(ClusterId(view.cluster), mine[0], addresses)
 
@@ -266,7 +266,7 @@ class Node:
             hello=self._hello,
             transport=world.transport,
             random=Random(world.entropy.seed()),
-            # These lambdas name what is defined further down: the parts know each other in a circle.
+            # These lambdas name what is defined further down: the parts know each other.
             receive=lambda sender, envelope: group.receive(sender, envelope),  # noqa: PLW0108
             observer=self._observe,
         )
