@@ -1,12 +1,18 @@
 """Short ways to say what storage tests are about."""
 
+import os
+from collections import deque
 from contextlib import contextmanager
+from pathlib import Path
 
 from flowactor.identity import GroupId, NodeId
 from flowactor.ports import RowWrite, Table
 from flowactor.raft import Entry, EntryKind, HardState, Write
 from flowactor.storage import DirectoryDisk, LogStore
 from tests.storage.faulty_vfs import crash_image
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+"""For processes that import flowactor, installed or not."""
 
 ONE, TWO = GroupId(1), GroupId(2)
 EVERYTHING = 1 << 30
@@ -29,6 +35,36 @@ class StoppedClock:
 
     def monotonic_ns(self):
         return 0
+
+
+class StallingWorker:
+    """A worker whose jobs run, and whose outcomes arrive, when the test says so."""
+
+    def __init__(self):
+        self._jobs, self._outcomes = deque(), deque()
+
+    def __len__(self):
+        return len(self._jobs)
+
+    def submit(self, job, done):
+        self._jobs.append((job, done))
+
+    def run_job(self):
+        job, done = self._jobs.popleft()
+        try:
+            self._outcomes.append((done, job()))
+        except Exception as error:  # noqa: BLE001  # an outcome, as of any worker
+            self._outcomes.append((done, error))
+
+    def deliver(self):
+        while self._outcomes:
+            done, outcome = self._outcomes.popleft()
+            done(outcome)
+
+    def close(self):
+        while self._jobs:
+            self.run_job()
+        self.deliver()
 
 
 def entry(index, term=1, data=b"payload"):

@@ -4,6 +4,8 @@ What was recorded can be turned into *crash images*: what the files hold if the 
 point. Everything synced is there; of the rest every 512-byte sector is there or not, by chance.
 """
 
+# ruff: noqa: N802  # the names of the methods are those of SQLite
+
 import itertools
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +67,11 @@ class _File(apsw.VFSFile):
 
     def xWrite(self, data, offset):
         device = self._device
-        if device.full and self._name.endswith(device.full) and offset + len(data) > self.xFileSize():
+        if (
+            device.full
+            and self._name.endswith(device.full)
+            and offset + len(data) > self.xFileSize()
+        ):
             raise apsw.exception_for(apsw.SQLITE_FULL)
         device.happened.append(Wrote(self._name, offset, bytes(data)))
         super().xWrite(data, offset)
@@ -110,7 +116,7 @@ def faulty_vfs():
 def crash_image(happened, length, random):
     """name -> bytes of every file, if the power fails after the first ``length`` happenings.
 
-    ``random`` chooses what of the unsynced survives; None keeps all of it, as a killed process does.
+    ``random`` chooses what of the unsynced survives; None keeps all, as a killed process does.
     """
     synced, current = {}, {}
     unsynced = {}

@@ -46,7 +46,7 @@ def test_every_kind_of_entry_comes_back(disk):
 
 
 def test_truncation_replaces_the_tail(disk):
-    """A write that cuts the log drops everything from there, and what it appends takes its place."""
+    """A write that cuts the log drops all from there, and what it appends takes its place."""
     with opened_log(disk) as store:
         store.persist([(ONE, append(10))])
         store.persist([(ONE, write(*entries(4, 5, 2), hard_state=state(2), cut=4))])
