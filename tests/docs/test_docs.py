@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import flowactor
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -61,3 +63,10 @@ def test_readme_commands_are_single_lines():
     demo, tests = lines
     assert demo.endswith("&& .venv/bin/python -m flowactor demo")
     assert tests.endswith("&& .venv/bin/python -m pytest")
+
+
+def test_the_public_surface_is_pinned():
+    """``docs/api.md`` names exactly the public names, and each of them exists."""
+    named = set(re.findall(r"`fa\.(\w+)`", (ROOT / "docs/api.md").read_text()))
+    assert sorted(named) == sorted(flowactor.__all__)
+    assert [public for public in flowactor.__all__ if not hasattr(flowactor, public)] == []
