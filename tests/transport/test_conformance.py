@@ -264,6 +264,29 @@ async def test_a_peer_that_does_not_read_blocks_only_its_own_senders(bounded_wor
         nursery.cancel_scope.cancel()
 
 
+async def test_what_was_read_makes_room_again(bounded_world) -> None:
+    """After much has gone through, a peer that pauses still has its whole window."""
+    done = trio.Event()
+
+    async def read_then_pause(connection) -> None:
+        for _ in range(100):
+            await connection.receive()
+        done.set()
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        address = await bounded_world.serve(nursery, read_then_pause)
+        connection = await bounded_world.transport().dial(address)
+        for _ in range(100):
+            await connection.send(bytes(100_000))
+        await done.wait()
+        with trio.fail_after(5):
+            for _ in range(5):
+                await connection.send(bytes(10_000))
+        nursery.cancel_scope.cancel()
+    await connection.aclose()
+
+
 @pytest.mark.parametrize(
     ("error", "told", "observed"),
     [

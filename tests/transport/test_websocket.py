@@ -11,7 +11,7 @@ import trio_websocket
 
 from flowactor.errors import ConfigurationError, MalformedDataError, Refused, Unavailable
 from flowactor.limits import CONNECT_TIMEOUT_SECONDS, FRAME_BYTES_MAX
-from flowactor.transport import WebSocketTransport, format_address, parse_address
+from flowactor.transport import WebSocketTransport, format_address, framing, parse_address
 
 UPGRADE = (
     b"GET /flowactor HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -112,6 +112,23 @@ async def test_who_speaks_no_websocket_is_closed_at_once(wire_world, words) -> N
         await assert_healthy(wire_world, address)
         nursery.cancel_scope.cancel()
     assert len(wire_world.observed) == 1
+
+
+@pytest.mark.parametrize("cut", [1, *range(len(UPGRADE) - 5, len(UPGRADE) + 8)])
+async def test_a_handshake_cut_anywhere_keeps_every_byte(streams_world, cut: int) -> None:
+    """The head may come in pieces, and the first frames right behind it: none of it is lost."""
+    words = UPGRADE + framing.binary(b"first", masked=True) + framing.binary(b"next", masked=True)
+    async with trio.open_nursery() as nursery:
+        address = await streams_world.serve(nursery, echo)
+        stream = await open_raw(streams_world, address)
+        await stream.send_all(words[:cut])
+        await trio.testing.wait_all_tasks_blocked()
+        await stream.send_all(words[cut:])
+        await trio.testing.wait_all_tasks_blocked()
+        answer = await stream.receive_some()
+        assert answer.endswith(b"\r\n\r\n\x82\x05first\x82\x04next")
+        await stream.aclose()
+        nursery.cancel_scope.cancel()
 
 
 async def test_hanging_up_in_the_handshake_is_noticed(wire_world) -> None:
