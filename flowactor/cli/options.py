@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -41,7 +42,7 @@ def check_addresses(_: click.Context, __: click.Parameter, value: str | None) ->
 
 def check_json(_: click.Context, __: click.Parameter, value: str) -> str:
     """A JSON text, checked here so that a typing error is a usage error; ``-`` reads stdin."""
-    text = click.get_text_stream("stdin").read() if value == "-" else value
+    text = sys.stdin.read() if value == "-" else value
     try:
         json.loads(text)
     except ValueError as error:

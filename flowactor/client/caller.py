@@ -53,6 +53,7 @@ class Caller:
         self.entropy = entropy
         self._channel = channel
         self._timeout = timeout_seconds
+        self._attempt_ms = math.ceil(timeout_seconds * 1000 / ATTEMPTS_PER_CALL)
         self._session: Session | None = None
         self._opening = trio.Lock()
 
@@ -64,9 +65,9 @@ class Caller:
             FlowactorError: what the node refused it with.
         """
         deadline = trio.current_time() + self._timeout + wait_seconds
-        attempt = self._timeout / ATTEMPTS_PER_CALL + wait_seconds
+        attempt_ms = self._attempt_ms + math.ceil(wait_seconds * 1000)
         try:
-            return await self._persist(Request(0, 0, NO_SESSION, 0, 0, body), deadline, attempt)
+            return await self._persist(Request(0, attempt_ms, NO_SESSION, 0, 0, body), deadline)
         except (Unavailable, DeadlineExceeded) as error:
             error.outcome_unknown = False
             raise
@@ -79,14 +80,15 @@ class Caller:
             SessionExpired: the cluster has forgotten this client; whether it happened is unknown.
             FlowactorError: what it was refused with; it did not happen.
         """
-        deadline = trio.current_time() + self._timeout
+        now = trio.current_time()
         session = self._session
-        if session is None or session.used_at + SESSION_IDLE_SECONDS_MAX < trio.current_time():
-            session = await self._open_session(deadline)
+        if session is None or session.used_at + SESSION_IDLE_SECONDS_MAX < now:
+            session = await self._open_session(now + self._timeout)
+        session.used_at = now
         sequence = await session.begin()
-        request = Request(0, 0, session.id, sequence, session.acknowledged, body)
+        request = Request(0, self._attempt_ms, session.id, sequence, session.acknowledged, body)
         try:
-            return await self._persist(request, deadline, self._timeout / ATTEMPTS_PER_CALL)
+            return await self._persist(request, now + self._timeout)
         except SessionExpired:
             if self._session is session:
                 self._session = None
@@ -98,37 +100,39 @@ class Caller:
         async with self._opening:
             session = self._session
             if session is None or session.used_at + SESSION_IDLE_SECONDS_MAX < trio.current_time():
-                session = Session(SessionId(self.entropy.token_hex(16)))
-                request = Request(0, 0, session.id, 0, 0, OpenSession(session.id))
+                session = Session(SessionId(self.entropy.token_hex(16)), trio.current_time())
+                body = OpenSession(session.id)
+                request = Request(0, self._attempt_ms, session.id, 0, 0, body)
                 try:
-                    await self._persist(request, deadline, self._timeout / ATTEMPTS_PER_CALL)
+                    await self._persist(request, deadline)
                 except (Unavailable, DeadlineExceeded) as error:
                     error.outcome_unknown = False  # the change itself was not sent yet
                     raise
                 self._session = session
             return session
 
-    async def _persist(self, request: Request, deadline: float, attempt_seconds: float) -> Answer:
-        """Attempts until there is a definite answer or no time left; then the latest trouble."""
+    async def _persist(self, request: Request, deadline: float) -> Answer:
+        """Attempts, each as long as the request says, until there is a definite answer or no time
+        left; then the latest trouble.
+        """
         unknown = False
         pause = PAUSE_SECONDS_MIN
-        trouble: FlowactorError = DeadlineExceeded(_overdue(request))
-        trouble.outcome_unknown = False
-        while (left := deadline - trio.current_time()) > 0:
-            request = attrs.evolve(request, timeout_ms=math.ceil(min(left, attempt_seconds) * 1000))
+        while True:
             try:
                 answer = await self._channel.request(request)
                 if not isinstance(answer, Rejected):
                     return answer
                 raise _error_of(answer)
             except (Unavailable, DeadlineExceeded) as error:
-                trouble = error
-                unknown = unknown or error.outcome_unknown
-            left = deadline - trio.current_time()
-            await trio.sleep(max(0.0, min(pause, left)))
+                unknown = error.outcome_unknown = unknown or error.outcome_unknown
+                left = deadline - trio.current_time() - pause
+                if left <= 0:
+                    raise
+            await trio.sleep(pause)
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
-        trouble.outcome_unknown = unknown
-        raise trouble
+            request = attrs.evolve(
+                request, timeout_ms=min(request.timeout_ms, math.ceil(left * 1000))
+            )
 
 
 def _error_of(answer: Rejected) -> FlowactorError:
@@ -136,10 +140,6 @@ def _error_of(answer: Rejected) -> FlowactorError:
     if isinstance(error, Unavailable):
         error.outcome_unknown = True  # the node may have proposed it before it lost its way
     return error
-
-
-def _overdue(request: Request) -> str:
-    return f"{type(request.body).__name__}: no answer in time"
 
 
 def expect(answer: Answer, cls: type[A]) -> A:

@@ -18,13 +18,15 @@ class Session:
 
     Attributes:
         acknowledged: the lowest sequence whose reply may still be asked for; all below are settled.
-        used_at: Trio time of its latest change.
+        used_at: Trio time of its latest change, kept by its user.
     """
 
-    def __init__(self, session_id: SessionId, window: int = SESSION_REPLIES_MAX) -> None:
+    def __init__(
+        self, session_id: SessionId, used_at: float, window: int = SESSION_REPLIES_MAX
+    ) -> None:
         self.id = session_id
         self.acknowledged = 1
-        self.used_at = trio.current_time()
+        self.used_at = used_at
         self._window = window
         self._next = 1
         self._settled: set[int] = set()  # above ``acknowledged``, which waits for older ones
@@ -38,7 +40,6 @@ class Session:
         while self._next >= self.acknowledged + self._window:
             await self._room.park()
         sequence, self._next = self._next, self._next + 1
-        self.used_at = trio.current_time()
         return sequence
 
     def end(self, sequence: int) -> None:
@@ -47,4 +48,5 @@ class Session:
         while self.acknowledged in self._settled:
             self._settled.remove(self.acknowledged)
             self.acknowledged += 1
-        self._room.unpark_all()
+        if self._room:
+            self._room.unpark_all()

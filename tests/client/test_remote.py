@@ -8,7 +8,7 @@ import trio
 from flowactor.client.connect import connect, parse_addresses
 from flowactor.client.remote import RemoteChannel
 from flowactor.cluster.requests import ReadVariable, Request, VariableView
-from flowactor.errors import ConfigurationError, DeadlineExceeded, Refused, Unavailable
+from flowactor.errors import CallerError, ConfigurationError, DeadlineExceeded, Refused, Unavailable
 from flowactor.machine.replies import Done, Rejected
 from flowactor.transport import MemoryTransport
 
@@ -109,7 +109,7 @@ async def test_frozen_node_is_left(make_node, dialled, nursery, autojump_clock):
     await nursery.start(frozen.run)
     await nursery.start(sound.run)
     channel = await dialled("a:1", "b:1")
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded, match="ReadVariable"):
         await channel.request(ask("x", timeout_ms=1000))
     assert (await channel.request(ask("y"))).name == "y"
 
@@ -208,3 +208,12 @@ def test_addresses_are_checked(text):
 def test_addresses_may_be_several():
     """Blanks around the commas do not matter."""
     assert parse_addresses("a:1, [::1]:2") == ("a:1", "[::1]:2")
+
+
+async def test_closed_client_says_so(network, make_node, nursery):
+    """A handle that outlives its client fails at once with the reason, without waiting."""
+    await nursery.start(make_node("a:1", tell).run)
+    async with connect("a:1", transport=MemoryTransport(network)) as client:
+        handle = client.get_handle("w")
+    with pytest.raises(CallerError, match="closed"):
+        await handle.describe()
