@@ -77,6 +77,8 @@ class Raft:
                 replication.propose(state, event)
             case WritePersisted():
                 state.durable.persisted(event.number)
+                if isinstance(state.role, Follower):
+                    state.role.synced = True
             case Tick():
                 state.ticks += 1
                 if isinstance(state.role, Leader):

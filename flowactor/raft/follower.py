@@ -78,7 +78,8 @@ def answer(state: State, role: Follower) -> None:
     """Tell the leader, in at most one message, how far its log is durable here.
 
     Computed from what is durable when it is sent (rule *ack_only_durable*), so an old write that
-    completes late acknowledges nothing new, and many appends or writes cost one answer.
+    completes late acknowledges nothing new, and many appends or writes cost one answer. While the
+    entries of an append are being written there is none: it would say less than the next one.
     """
     if not state.term_is_durable:
         return
@@ -86,7 +87,7 @@ def answer(state: State, role: Follower) -> None:
         state.send(state.leader, role.refusal)
         role.refusal = None
     index = min(role.matched, state.durable.index)
-    if role.answer_due or index > role.acked:
+    if role.answer_due or (role.synced and index > role.acked):
         state.send(state.leader, AppendReply(state.term, True, index, role.round))
-        role.answer_due = False
         role.acked = index
+    role.answer_due = role.synced = False

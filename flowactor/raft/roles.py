@@ -19,6 +19,7 @@ class Follower:
         acked: the highest index reported to the leader as durable.
         round: the newest round heard.
         answer_due: the leader waits for an answer that no write will cause.
+        synced: a write was done since the last answer.
         refusal: the newest append that did not fit, not yet answered.
     """
 
@@ -26,6 +27,7 @@ class Follower:
     acked: int = 0
     round: int = 0
     answer_due: bool = False
+    synced: bool = False
     refusal: AppendReply | None = None
 
 

@@ -1,4 +1,4 @@
-"""The judge of every Raft test: it looks at each step from outside and knows what must never happen.
+"""The judge of every Raft test: it looks at each step from outside, and at all nodes at once.
 
 The names I1 to I12 and I14 are those of the list of invariants that the simulator checks. What it
 knows (``committed``) is its own record: no core ever reads it.
@@ -33,7 +33,7 @@ class Disk:
         queue: writes that are not durable yet, oldest first.
     """
 
-    hard_state: HardState = HardState()
+    hard_state: HardState = Factory(HardState)
     base: tuple[int, int] = (0, 0)
     entries: list[Entry] = Factory(list)
     queue: list[Write] = Factory(list)
