@@ -221,7 +221,7 @@ def outcome(ended: Ended, result_type: Any) -> Any:
             return payloads.decode_payload(ended.result, result_type, "result")
         case RunStatus.FAILED:
             assert ended.failure is not None, "a failed run says why"
-            text = f"{ended.failure.error_type}: {ended.failure.message}"
+            text = f"{ended.failure.error_type.removeprefix('builtins.')}: {ended.failure.message}"
             raise WorkflowFailed(text) from decode_failure(ended.failure)
         case RunStatus.CANCELLED:
             raise WorkflowCancelled(ended.reason or "cancelled")

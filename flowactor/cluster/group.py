@@ -58,13 +58,6 @@ _PROPOSAL_TOKEN: Final = 0
 
 
 @frozen
-class _Proposal:
-    """An encoded operation of this node."""
-
-    operation: bytes
-
-
-@frozen
 class _FromPeer:
     sender: NodeId
     envelope: GroupEnvelope
@@ -87,7 +80,8 @@ class _TimeDue:
     """A timer of the machine may be due."""
 
 
-_Message = _Proposal | _FromPeer | _Barrier | _Completion | _TimeDue
+_Message = bytes | _FromPeer | _Barrier | _Completion | _TimeDue
+"""Bytes are an encoded operation of this node, to be proposed: the one kind that comes in masses."""
 
 
 @define
@@ -192,7 +186,7 @@ class GroupActor:
         waiting = self._proposals.join(key, deadline)
         if waiting is None:
             encoded = encode(operation)
-            self.mailbox.put_nowait(_Proposal(encoded))
+            self.mailbox.put_nowait(encoded)
             waiting = self._proposals.add(key, encoded, now, deadline)
         try:
             return await waiting.promise.wait()
@@ -206,7 +200,7 @@ class GroupActor:
         Raises:
             Overloaded: the mailbox is full.
         """
-        self.mailbox.put_nowait(_Proposal(operation))
+        self.mailbox.put_nowait(operation)
 
     async def barrier(self, timeout_seconds: float) -> None:
         """Return once this node's state is at least as new as everything acknowledged anywhere
@@ -287,8 +281,8 @@ class GroupActor:
         gathered = _Gathered()
         for message in messages:
             match message:
-                case _Proposal(operation=operation):
-                    gathered.operations.append(operation)
+                case bytes():
+                    gathered.operations.append(message)
                 case _FromPeer(sender=sender, envelope=envelope):
                     self._gather(gathered, sender, envelope)
                 case _Completion(event=event):
@@ -416,7 +410,7 @@ class GroupActor:
             again = _Gathered()
             self._repair(again, 0)
             for operation in again.operations:
-                self.mailbox.put_nowait(_Proposal(operation))
+                self.mailbox.put_nowait(operation)
         self._on_leader()
 
     def _set_alarm(self) -> None:
