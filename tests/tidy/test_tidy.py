@@ -6,10 +6,14 @@ a sample that breaks it stands beside one that keeps it, so a rule that has gone
 """
 
 import ast
+import gc
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import frozen
@@ -25,20 +29,32 @@ UNFINISHED = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX"
 MACHINE_PATH = re.compile(r"/(work|farm|root|home|Users|opt)/[a-z]")
 """Where a checkout, a home or a tool lies on one particular machine."""
 
+CLOCKS = re.compile(r"\bmark\.processes\b|\bMockClock\b|\bautojump_clock\b")
+"""The words of a test whose time is virtual, or that of real processes."""
+
 
 @frozen
 class Source:
-    """One Python file: its path from the root of the checkout, and its text and syntax tree."""
+    """One Python file: its path from the root of the checkout, its text, and its syntax tree with
+    the nodes sorted by their kind.
+    """
 
     path: str
     text: str
     tree: ast.Module
-    nodes: tuple[ast.AST, ...]
+    nodes: dict[type[ast.AST], list[ast.AST]]
 
     @classmethod
     def parse(cls, path: str, text: str) -> "Source":
         tree = ast.parse(text)
-        return cls(path, text, tree, tuple(ast.walk(tree)))
+        nodes = defaultdict(list)
+        for node in ast.walk(tree):
+            nodes[type(node)].append(node)
+        return cls(path, text, tree, nodes)
+
+    def of(self, *kinds: type[ast.AST]) -> Iterator[Any]:
+        """All nodes of these kinds."""
+        return chain.from_iterable(self.nodes.get(kind, ()) for kind in kinds)
 
     def within(self, folder: str) -> bool:
         return self.path.startswith(folder + "/")
@@ -69,7 +85,7 @@ def texts() -> Iterator[tuple[str, str]]:
     top = [path for path in ROOT.iterdir() if path.is_file() and path.suffix in TEXT_SUFFIXES]
     for path in top + [path for folder in folders for path in folder.rglob("*")]:
         if path.is_file() and (path.suffix in TEXT_SUFFIXES or path.parent.name == ".ci"):
-            yield path.relative_to(ROOT).as_posix(), path.read_text()
+            yield name(path), path.read_text()
 
 
 def at(source: Source, node: ast.AST, what: str) -> str:
@@ -94,15 +110,12 @@ def modules_imported(node: ast.AST) -> list[str]:
 
 
 def a_function_fits_a_screen(source: Source) -> Iterator[str]:
-    for node in source.nodes:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = node.end_lineno - node.lineno + 1
-            if ast.get_docstring(node, clean=False) is not None:
-                lines -= node.body[0].end_lineno - node.body[0].lineno + 1
-            if lines > FUNCTION_LINES_MAX:
-                yield at(
-                    source, node, f"{node.name} has {lines} lines, at most {FUNCTION_LINES_MAX}"
-                )
+    for node in source.of(ast.FunctionDef, ast.AsyncFunctionDef):
+        lines = node.end_lineno - node.lineno + 1
+        if lines > FUNCTION_LINES_MAX and ast.get_docstring(node, clean=False) is not None:
+            lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+        if lines > FUNCTION_LINES_MAX:
+            yield at(source, node, f"{node.name} has {lines} lines, at most {FUNCTION_LINES_MAX}")
 
 
 def a_module_fits_a_sitting(source: Source) -> Iterator[str]:
@@ -112,16 +125,16 @@ def a_module_fits_a_sitting(source: Source) -> Iterator[str]:
 
 
 def errors_are_named_where_caught(source: Source) -> Iterator[str]:
-    for node in source.nodes:
-        if isinstance(node, ast.ExceptHandler) and node.type is None:
+    for node in source.of(ast.ExceptHandler):
+        if node.type is None:
             yield at(source, node, "a bare except: name what is expected")
 
 
 def only_the_command_line_prints(source: Source) -> Iterator[str]:
     if not source.within("flowactor") or source.within("flowactor/cli"):
         return
-    for node in source.nodes:
-        if isinstance(node, ast.Call) and dotted(node.func) == "print":
+    for node in source.of(ast.Call):
+        if dotted(node.func) == "print":
             yield at(source, node, "print outside flowactor/cli: emit an event")
 
 
@@ -131,7 +144,7 @@ def the_world_enters_by_ports(source: Source) -> Iterator[str]:
     """
     if not source.within("flowactor") or source.path.endswith("/system.py"):
         return
-    for node in source.nodes:
+    for node in source.of(ast.Import, ast.ImportFrom):
         for module in modules_imported(node):
             if module in {"secrets", "time"}:
                 yield at(source, node, f"imports {module}: take it from ports.py")
@@ -139,7 +152,8 @@ def the_world_enters_by_ports(source: Source) -> Iterator[str]:
             names = [alias.name for alias in node.names if alias.name != "Random"]
             if names:
                 yield at(source, node, f"random.{names[0]} is chance from the air: seed a Random")
-        name = dotted(node)
+    for node in source.of(ast.Call):
+        name = dotted(node.func)
         if name.endswith(("os.urandom", "uuid.uuid1", "uuid.uuid4", "datetime.now", "date.today")):
             yield at(source, node, f"{name}: take it from ports.py")
         if name.startswith("random.") and name.count(".") == 1 and name != "random.Random":
@@ -150,7 +164,7 @@ def nobody_imports_the_facade(source: Source) -> Iterator[str]:
     """Inside the package a name is imported from the module that owns it."""
     if not source.within("flowactor"):
         return
-    for node in source.nodes:
+    for node in source.of(ast.Import, ast.ImportFrom):
         if "flowactor" not in modules_imported(node):
             continue
         names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else [""]
@@ -178,32 +192,39 @@ def kind(name: str) -> int:
 def a_test_says_what_it_proves(source: Source) -> Iterator[str]:
     if not source.within("tests"):
         return
-    for node in source.nodes:
-        if (
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            and node.name.startswith("test_")
-            and not ast.get_docstring(node)
-        ):
+    for node in source.of(ast.FunctionDef, ast.AsyncFunctionDef):
+        if node.name.startswith("test_") and not ast.get_docstring(node):
             yield at(source, node, f"{node.name} does not say what it proves: give it a docstring")
 
 
 def no_test_sleeps(source: Source) -> Iterator[str]:
     """Only a test of real processes may let real time pass; others turn a mock clock, or wait for
-    the thing itself.
+    the thing itself. Inside a workflow class a foreign sleep is refused before it sleeps.
     """
-    if not source.within("tests") or re.search(
-        r"\bmark\.processes\b|\bMockClock\b|\bautojump_", source.text
-    ):
+    if not source.within("tests") or turns_the_clock(source):
         return
-    for node in source.nodes:
-        if isinstance(node, ast.Call) and dotted(node.func) in {"time.sleep", "trio.sleep"}:
-            instant = (
-                node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0
-            )
-            if not instant:
-                yield at(
-                    source, node, "a test that sleeps: use a mock clock, or wait for the event"
-                )
+    workflows = [node for node in source.of(ast.ClassDef) if is_workflow(node)]
+    for node in source.of(ast.Call):
+        if dotted(node.func) not in {"time.sleep", "trio.sleep"}:
+            continue
+        seconds = node.args[0] if node.args else None
+        instant = isinstance(seconds, ast.Constant) and seconds.value == 0
+        if not instant and not any(cls.lineno < node.lineno <= cls.end_lineno for cls in workflows):
+            yield at(source, node, "a test that sleeps: use a mock clock, or await the event")
+
+
+def is_workflow(node: ast.ClassDef) -> bool:
+    decorators = (getattr(item, "func", item) for item in node.decorator_list)
+    return any(dotted(item).endswith("workflow") for item in decorators)
+
+
+def turns_the_clock(source: Source) -> bool:
+    """Whether time is virtual here, or that of processes; a helper lives in its tests' time."""
+    folder, _, name = source.path.rpartition("/")
+    if name.startswith("test_"):
+        return CLOCKS.search(source.text) is not None
+    tests = (other for other in sources() if other.path.startswith(f"{folder}/test_"))
+    return any(CLOCKS.search(other.text) for other in tests)
 
 
 RULES: tuple[tuple[Rule, str, str, str], ...] = (
@@ -247,6 +268,12 @@ RULES: tuple[tuple[Rule, str, str, str], ...] = (
     ),
     (no_test_sleeps, "tests/a.py", "trio.sleep(0.1)", "trio.sleep(0)"),
     (no_test_sleeps, "tests/a.py", "time.sleep(delay)", "fa.sleep(delay)"),
+    (
+        no_test_sleeps,
+        "tests/a.py",
+        "class A:\n x = trio.sleep(1)",
+        "@fa.workflow(version=1)\nclass A:\n x = trio.sleep(1)",
+    ),
 )
 
 
