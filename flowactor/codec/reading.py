@@ -36,6 +36,7 @@ from flowactor.codec.wire import (
     same_name,
     tag_of,
     type_name,
+    untagged,
 )
 
 __all__ = ["from_json_form", "from_wire", "to_json_form"]
@@ -75,6 +76,7 @@ def _text_up(cls: type) -> Up:
     name, _, read = TEXTS[cls]
 
     def up(value: Any, _: Any) -> Any:
+        value = untagged(value, name)
         if type(value) is cls:
             return value  # another language wrote it with CBOR's own tag
         if type(value) is str:
@@ -155,7 +157,7 @@ class _Reader:
 
     def enum(self, cls: Any) -> Up:
         def up(value: Any, _: Any) -> Any:
-            raw = self.any(value)
+            raw = self.any(untagged(value, type_name(cls)))
             try:
                 return cls(raw)
             except (ValueError, TypeError):
@@ -175,7 +177,7 @@ class _Reader:
             if hook is None:
                 hook = self.hook(element)
             result = []
-            for index, item in enumerate(_items(value, hint)):
+            for index, item in enumerate(_items(untagged(value, build.__name__), hint)):
                 try:
                     result.append(hook(item, element))
                 except Exception as error:  # noqa: BLE001  # users' validators run in here
@@ -188,10 +190,11 @@ class _Reader:
         elements = typing.get_args(hint)
         if not elements or elements[-1] is Ellipsis:
             read = self.sequence(list[argument(hint, 0)])  # type: ignore[misc]
-            return lambda value, _: tuple(read(_items(value, hint), None))
+            return lambda value, _: tuple(read(untagged(value, "tuple"), None))
 
         def up(value: Any, _: Any) -> Any:
-            if len(_items(value, hint)) != len(elements):
+            value = _items(untagged(value, "tuple"), hint)
+            if len(value) != len(elements):
                 raise Misfit(f"expected {len(elements)} elements, got {len(value)}")
             result = []
             for index, (item, element) in enumerate(zip(value, elements, strict=True)):

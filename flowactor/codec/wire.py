@@ -225,6 +225,15 @@ def object_in(tag: CBORTag) -> tuple[str, Any]:
     return name, plain
 
 
+def untagged(value: Any, name: str) -> Any:
+    """What is inside, if a writer that knew no hint wrapped a value of this type in its name."""
+    if isinstance(value, CBORTag):
+        found, plain = object_in(value)
+        if same_name(found, name):
+            return plain
+    return value
+
+
 def class_named(name: str) -> type:
     """The attrs class, dataclass or enum of that name in a module that is imported already."""
     found = find_imported(name)

@@ -108,14 +108,20 @@ def _details(error: BaseException, depth: int) -> bytes:
         fields[_MEMBERS] = [
             records.encode(_encode(e, retryable=True, depth=depth + 1)) for e in members
         ]
-    elif not attrs.has(type(error)) and error.args != (_message(error),):
-        fields[_ARGS] = list(error.args)
+    elif not attrs.has(type(error)) and (args := _args(error)) != [_message(error)]:
+        fields[_ARGS] = args
     if not fields:
         return b""
     try:
         return payloads.encode_payload(fields, None, "fields")
     except InvalidInput:
         return payloads.encode_payload(_storable(fields), None, "fields")
+
+
+def _args(error: BaseException) -> list[Any]:
+    # An OSError hides the file names it was made with from its args; pickling has to know better.
+    reduced = error.__reduce__() if isinstance(error, OSError) else None
+    return list(reduced[1] if isinstance(reduced, tuple) else error.args)
 
 
 def _fields(error: BaseException) -> dict[str, Any]:

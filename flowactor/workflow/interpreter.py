@@ -28,7 +28,7 @@ from flowactor.machine.events import (
     StepEnded,
     TimerFired,
 )
-from flowactor.workflow import sites
+from flowactor.workflow import escapes, sites
 from flowactor.workflow.cancellation import Cancelled
 from flowactor.workflow.context import ACTIVE
 from flowactor.workflow.definition import Handler, WorkflowDefinition
@@ -60,6 +60,8 @@ class Interpreter:
         unfinished: the last activation was cut short (``Activation.more``).
         live: set by the owner for activations that happen for the first time, so that log lines
             written in them go out.
+        strict: for tests: calls of the code to clocks, chance or files of this process are refused
+            with their line (``escapes``).
     """
 
     def __init__(self, definition: WorkflowDefinition, info: RunInfo) -> None:
@@ -68,6 +70,7 @@ class Interpreter:
         self.closed = False
         self.unfinished = False
         self.live = False
+        self.strict = False
         self._events: Final[deque[Event]] = deque()
         # Coroutines hold the scheduler and the scheduler holds them; nothing of theirs holds the
         # interpreter, so it goes first and can close them in order (see __del__).
@@ -94,7 +97,7 @@ class Interpreter:
         self._events.extend(events)
         scheduler.live = self.live
         scheduler.begin(now_ns)
-        with _AtWork(scheduler):
+        with _AtWork(scheduler, strict=self.strict):
             settled = scheduler.settle() if self.unfinished else True
             while settled and self._events and not self._root.done:
                 self._deliver(self._events.popleft())
@@ -240,17 +243,23 @@ class _AtWork:
     unfinished are nobody's but its own: without this the node's event loop would adopt them.
     """
 
-    __slots__ = ("_before", "_hooks", "_scheduler")
+    __slots__ = ("_before", "_hooks", "_profile", "_scheduler", "_strict")
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, *, strict: bool = False) -> None:
         self._scheduler = scheduler
+        self._strict = strict
 
     def __enter__(self) -> None:
         self._before, ACTIVE.scheduler = ACTIVE.scheduler, self._scheduler
         self._hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(None, None)
+        if self._strict:
+            self._profile = sys.getprofile()
+            sys.setprofile(escapes.watch)
 
     def __exit__(self, *_: object) -> None:
+        if self._strict:
+            sys.setprofile(self._profile)
         sys.set_asyncgen_hooks(*self._hooks)
         ACTIVE.scheduler = self._before
 
