@@ -450,6 +450,15 @@ def test_one_step_merges():
     assert node.step([WritePersisted(write.number)]).messages == [(2, AppendReply(1, True, 5, 5))]
 
 
+def test_what_one_step_brings_and_cuts_is_never_written():
+    """Entries that a later event of the same step replaces do not reach the disk."""
+    node = follower([1], term=1)
+    gone = Receive(2, Append(1, 1, 1, 0, 1, (entry(2, 1), entry(3, 1))))
+    stays = Receive(3, Append(2, 1, 1, 0, 1, (entry(2, 2),)))
+    write = node.step([gone, stays]).write
+    assert (write.truncate_from, write.entries) == (0, (entry(2, 2),))
+
+
 def test_writes_may_overlap():
     """Several writes under way are reported together by the highest number, and each by itself."""
     node = follower([], term=1)
