@@ -206,6 +206,8 @@ class Node:
                 self._observe(NodeStarted(self.node_id, self.cluster_id, self.address))
                 yield
                 nursery.cancel_scope.cancel()
+            # Only after a clean end: a machine that broke an invariant must not reach the disk.
+            self.group.hand_over_rows()
         self._observe(NodeStopped(self.node_id))
 
     async def _decide_membership(self, disk: Disk) -> Membership:
@@ -331,6 +333,7 @@ class Node:
             instances=instances,
             variables=variables,
             inspection=inspection,
+            liveness=liveness,
             peers=links,
         )
         self.group, self.instances = group, instances
@@ -356,12 +359,8 @@ class Node:
         restored = store.recover(EXECUTION_GROUP, state.applied_index, LOG_CACHE_BYTES_MAX)
         core = Raft(RaftConfig(node, voters), restored, self._world.entropy.seed())
 
-        def close_state() -> None:
-            state.write(machine.take_writes(), self.group.applied)
-            state_worker.close()
-            state.close()
-
-        closing.callback(close_state)
+        closing.callback(state.close)
+        closing.callback(state_worker.close)
         last_index = restored.previous_index + len(restored.entries)
         if last_index:
             self._observe(

@@ -81,7 +81,7 @@ class _TimeDue:
 
 
 _Message = bytes | _FromPeer | _Barrier | _Completion | _TimeDue
-"""Bytes are an encoded operation of this node, to be proposed: the one kind that comes in masses."""
+"""Bytes are an encoded operation of this node, to be proposed: what comes in masses is bare."""
 
 
 @define

@@ -15,29 +15,32 @@ from collections import deque
 from typing import Final, assert_never
 
 import trio
-from attrs import define, frozen
+from attrs import frozen
 
 from flowactor.actors import Mailbox, Overflow, Promise
 from flowactor.cluster.group import GroupActor
 from flowactor.cluster.past import past_of
 from flowactor.cluster.steps import StepRunner
+from flowactor.cluster.unsettled import Unsettled
 from flowactor.codec.records import encode
 from flowactor.errors import DeterminismViolation, Overloaded, Unavailable
 from flowactor.identity import NodeId, RunId, StepKey, describe_key
-from flowactor.limits import (
-    INSTANCE_FACTS_MAX,
-    INSTANCE_MESSAGES_MAX,
-    NANOSECONDS,
-    RESEND_SECONDS,
-)
-from flowactor.machine.events import Event, Failure, StepCompleted
-from flowactor.machine.notices import Advanced, OwnerChanged, StepsDue
+from flowactor.limits import INSTANCE_FACTS_MAX, INSTANCE_MESSAGES_MAX
+from flowactor.machine.events import Event, StepCompleted, TimerFired
+from flowactor.machine.notices import Advanced, OperationRefused, OwnerChanged, StepsDue
 from flowactor.machine.operations import Advance, Consumed, FailAttempt, InboxRef, ParkRun
 from flowactor.machine.replies import RunStatus
-from flowactor.machine.state import RunState, StepState
+from flowactor.machine.state import PendingStep, RunState, StepState
 from flowactor.observability.events import Observer, RunDiverged
 from flowactor.ports import Clock
-from flowactor.workflow import Interpreter, RunInfo, WorkflowDefinition, compare, replay
+from flowactor.workflow import (
+    Interpreter,
+    RunInfo,
+    StepCall,
+    WorkflowDefinition,
+    compare,
+    replay,
+)
 
 __all__ = ["InstanceActor", "InstanceMessage", "QueryAsked", "Stop", "Wake"]
 
@@ -45,15 +48,6 @@ __all__ = ["InstanceActor", "InstanceMessage", "QueryAsked", "Stop", "Wake"]
 @frozen
 class Wake:
     """Something about the run changed, or a proposal may have been lost."""
-
-
-@frozen
-class StepOutcome:
-    """A step body on this node ended: with the payload of its value, or with a failure."""
-
-    step: StepKey
-    attempt: int
-    outcome: bytes | Failure
 
 
 @frozen
@@ -71,16 +65,10 @@ class Stop:
     """The run is closed, or this node stops following it."""
 
 
-InstanceMessage = Advanced | StepsDue | OwnerChanged | Wake | StepOutcome | QueryAsked | Stop
+InstanceMessage = Advanced | StepsDue | OwnerChanged | OperationRefused | Wake | QueryAsked | Stop
 
-
-@define
-class _Proposed:
-    """The activation this owner is ahead of the log by."""
-
-    advance: Advance
-    operation: bytes
-    sent_ns: int
+_ADVANCE: Final = "advance"
+_PARK: Final = "park"
 
 
 class InstanceActor:
@@ -123,12 +111,13 @@ class InstanceActor:
         self._followed = 0  # advances the interpreter has seen, not counting a proposed one
         self._facts: Final[deque[Advanced]] = deque()
         self._tenure: tuple[int, bool] = (0, False)
-        self._proposed: _Proposed | None = None
+        self._proposed: Advance | None = None  # what this owner is ahead of the log by
         self._unfinished = False  # the last activation was cut short and goes on by itself
         self._look_for_steps = True
         self._bodies: Final[dict[StepKey, tuple[int, trio.CancelScope]]] = {}
         self._results: Final[dict[StepKey, StepCompleted]] = {}
-        self._failures: Final[dict[StepKey, tuple[int, bytes, int]]] = {}
+        # Keys are _ADVANCE, _PARK, and (step, attempt) of failed attempts.
+        self._unsettled: Final = Unsettled(group.propose, clock)
         self._queries: Final[list[QueryAsked]] = []
 
     def tell(self, message: InstanceMessage) -> None:
@@ -136,12 +125,13 @@ class InstanceActor:
         try:
             self.mailbox.put_nowait(message)
         except Overloaded:
+            self._look_for_steps = True
             self._forget()
 
     @property
     def awaits_commit(self) -> bool:
         """Whether something proposed by this instance has had no outcome yet."""
-        return self._proposed is not None or bool(self._failures)
+        return bool(self._unsettled)
 
     async def run(self) -> None:
         """Follow the run until it is closed; step bodies live in a nursery of this task."""
@@ -174,8 +164,8 @@ class InstanceActor:
                 self._facts.append(message)
             case StepsDue() | OwnerChanged():
                 self._look_for_steps = True
-            case StepOutcome():
-                self._take_outcome(message)
+            case OperationRefused():
+                self._check_refusal(message)
             case QueryAsked():
                 self._queries.append(message)
             case Wake():
@@ -208,13 +198,15 @@ class InstanceActor:
             self._interpreter.close()
         self._interpreter = None
         self._proposed = None
+        self._unsettled.settle(_ADVANCE)
         self._facts.clear()
 
     def _feed(self, interpreter: Interpreter, fact: Advanced) -> None:
         proposed, self._proposed = self._proposed, None
+        self._unsettled.settle(_ADVANCE)
         self._followed += 1
         if proposed is not None:
-            if proposed.advance == fact.advance:
+            if proposed == fact.advance:
                 return
             # Another owner's activation stands where ours was to be: what we ran ahead is void.
             self._forget()
@@ -268,7 +260,8 @@ class InstanceActor:
         if self._look_for_steps:
             self._look_for_steps = False
             self._start_steps(run, nursery)
-        self._repeat_lost_proposals(run)
+        self._settle_failures(run)
+        self._unsettled.repeat()
         if self._proposed is None:
             self._activate(run, self._interpreter)
 
@@ -279,7 +272,7 @@ class InstanceActor:
             scope.cancel()
         self._bodies.clear()
         self._results.clear()
-        self._failures.clear()
+        self._unsettled.clear()
         self._look_for_steps = True
         if self._proposed is not None or (owning and self.diverged):
             # An owner whose standby disagreed replays once more: parking shows both sides.
@@ -294,7 +287,9 @@ class InstanceActor:
             )
         else:
             reason = self.diverged
-        self._group.propose(encode(ParkRun(self.run_id, run.epoch, reason)))
+        if _PARK not in self._unsettled:
+            self._unsettled.add(_PARK, encode(ParkRun(self.run_id, run.epoch, reason)))
+        self._unsettled.repeat()
 
     def _activate(self, run: RunState, interpreter: Interpreter) -> None:
         consumed: list[Consumed] = []
@@ -317,34 +312,24 @@ class InstanceActor:
         advance = Advance(
             self.run_id, run.epoch, run.position, now_ns, tuple(consumed), activation.commands
         )
-        operation = encode(advance)
-        self._proposed = _Proposed(advance, operation, self._clock.monotonic_ns())
-        self._group.propose(operation)
+        self._proposed = advance
+        self._unsettled.add(_ADVANCE, encode(advance))
 
     def _time_of(self, run: RunState, events: list[Event]) -> int:
         """``fa.now()`` of the next activation: never before the past, nor before a timer that
         fired.
         """
-        dues = (event.due_ns for event in events if hasattr(event, "due_ns"))
-        return max(self._clock.now_ns(), run.now_ns, *dues, 0)
+        dues = (event.due_ns for event in events if isinstance(event, TimerFired))
+        return max(self._clock.now_ns(), run.now_ns, *dues)
 
-    def _repeat_lost_proposals(self, run: RunState) -> None:
-        now = self._clock.monotonic_ns()
-        old = now - int(RESEND_SECONDS * NANOSECONDS)
-        if self._proposed is not None and self._proposed.sent_ns <= old:
-            self._proposed.sent_ns = now
-            self._group.propose(self._proposed.operation)
-        for step, (attempt, operation, sent_ns) in list(self._failures.items()):
-            pending = run.steps.get(step)
-            if (
-                pending is None
-                or pending.attempt != attempt
-                or pending.state is not StepState.RUNNING
-            ):
-                del self._failures[step]
-            elif sent_ns <= old:
-                self._failures[step] = (attempt, operation, now)
-                self._group.propose(operation)
+    def _check_refusal(self, refused: OperationRefused) -> None:
+        """A repeated proposal is refused because the first one was applied. One that is refused
+        where it should have been applied would be refused for ever: that is a broken invariant.
+        """
+        run, proposed = self._group.machine.runs.get(self.run_id), self._proposed
+        if run is None or proposed is None or refused.operation != Advance.__name__:
+            return
+        assert (run.epoch, run.position) != (proposed.epoch, proposed.position), refused.reason
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -364,33 +349,38 @@ class InstanceActor:
                 continue
             scope = trio.CancelScope()
             self._bodies[step] = (pending.attempt, scope)
-            nursery.start_soon(
-                self._execute, run, step, scope, name=f"{self.name} step {describe_key(step)}"
-            )
+            call = self._interpreter.call_of(step)
+            name = f"{self.name} step {describe_key(step)}"
+            nursery.start_soon(self._execute, run, pending, call, scope, name=name)
 
-    async def _execute(self, run: RunState, step: StepKey, scope: trio.CancelScope) -> None:
-        pending = run.steps[step]
-        attempt = pending.attempt
-        assert self._interpreter is not None
+    async def _execute(
+        self, run: RunState, pending: PendingStep, call: StepCall, scope: trio.CancelScope
+    ) -> None:
+        step, attempt = pending.command.step, pending.attempt
         with scope:
-            outcome = await self._steps.execute(run, pending, self._interpreter.call_of(step))
-            self.tell(StepOutcome(step, attempt, outcome))
+            outcome = await self._steps.execute(run, pending, attempt, call)
+            if self._bodies.get(step) != (attempt, scope):
+                return
+            if isinstance(outcome, bytes):
+                self._results[step] = StepCompleted(step, attempt, outcome)
+            else:
+                epoch, _ = self._tenure
+                failed = FailAttempt(self.run_id, epoch, step, attempt, outcome)
+                self._unsettled.add((step, attempt), encode(failed))
+            self.tell(Wake())
 
-    def _take_outcome(self, message: StepOutcome) -> None:
-        known = self._bodies.get(message.step)
-        if known is None or known[0] != message.attempt:
-            return
-        if isinstance(message.outcome, bytes):
-            self._results[message.step] = StepCompleted(
-                message.step, message.attempt, message.outcome
-            )
-            return
-        epoch = self._tenure[0]
-        operation = encode(
-            FailAttempt(self.run_id, epoch, message.step, message.attempt, message.outcome)
-        )
-        self._failures[message.step] = (message.attempt, operation, self._clock.monotonic_ns())
-        self._group.propose(operation)
+    def _settle_failures(self, run: RunState) -> None:
+        """Failed attempts that the machine has judged need not be proposed again."""
+        for key in self._unsettled.pending():
+            if isinstance(key, tuple):
+                step, attempt = key
+                pending = run.steps.get(step)
+                if (
+                    pending is None
+                    or pending.attempt != attempt
+                    or pending.state is not StepState.RUNNING
+                ):
+                    self._unsettled.settle(key)
 
     # -- queries ----------------------------------------------------------------------------------
 

@@ -15,7 +15,13 @@ import trio
 
 from flowactor.actors import Promise
 from flowactor.cluster.group import GroupActor
-from flowactor.cluster.instance import InstanceActor, QueryAsked, Stop, Wake
+from flowactor.cluster.instance import (
+    InstanceActor,
+    InstanceMessage,
+    QueryAsked,
+    Stop,
+    Wake,
+)
 from flowactor.cluster.variables import VariableActors
 from flowactor.codec.records import encode
 from flowactor.errors import NotFound
@@ -62,7 +68,6 @@ class Instances:
         self._variables: Final = variables
         self._observer: Final = observer
         self._actors: Final[dict[RunId, InstanceActor]] = {}
-        self._announced: Final[Promise[None]] = Promise()
         self._ticks = 0
         self._closing: Final[dict[RunId, list[Promise[None]]]] = {}
 
@@ -98,12 +103,11 @@ class Instances:
                         RunParked(notice.run_id, self._workflow_of(notice.run_id), notice.reason)
                     )
                 case notices.OperationRefused():
-                    self._tell(RunId(notice.run_id), Wake())
+                    self._tell(RunId(notice.run_id), notice)
                 case notices.VariableChanged():
                     self._variables.changed(notice.name)
-                case notices.NodeAnnounced(node=node):
-                    if node == self._node:
-                        self._announced.set(None)
+                case notices.NodeAnnounced():
+                    pass
                 case _:
                     assert_never(notice)
 
@@ -140,11 +144,6 @@ class Instances:
         actor.tell(QueryAsked(name, arguments, run.inbox_last, promise))
         return await promise.wait()
 
-    async def announced(self) -> None:
-        """Return once the cluster knows what is registered on this node."""
-        if self._node not in self._group.machine.nodes:
-            await self._announced.wait()
-
     async def wait_closed(self, run_id: RunId, wait_seconds: float) -> None:
         """Return when the run is closed on this node, or after ``wait_seconds``."""
         if run_id not in self._group.machine.runs:
@@ -166,13 +165,15 @@ class Instances:
     def _tell(
         self,
         run_id: RunId,
-        message: notices.Advanced | notices.StepsDue | notices.OwnerChanged | Wake | Stop,
+        message: InstanceMessage,
     ) -> None:
         actor = self._actors.get(run_id)
         if actor is not None:
             actor.tell(message)
 
     def _open(self, run_id: RunId) -> None:
+        if run_id not in self._group.machine.runs:
+            return  # it was closed by the same log entry
         actor = self._actors[run_id] = self._make(run_id)
         self._nursery.start_soon(self._attend, actor, name=actor.name)
 

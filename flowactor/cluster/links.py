@@ -17,7 +17,7 @@ from flowactor.actors import Promise
 from flowactor.cluster.envelopes import Envelope, GroupEnvelope, Relay, Relayed
 from flowactor.cluster.requests import Answer, Request, Response
 from flowactor.codec.records import encode
-from flowactor.errors import Refused, Unavailable
+from flowactor.errors import Unavailable
 from flowactor.identity import NodeId
 from flowactor.observability.events import LinkDown, LinkUp, Observer
 from flowactor.ports import Connection, Transport
@@ -124,11 +124,14 @@ class Links:
         return peer in self._links and peer < self._node
 
     async def _keep(self, link: Link, serve: Serve) -> None:
+        def accept(theirs: Hello) -> str | None:
+            if theirs.node == link.peer:
+                return None
+            return f"{link.address} is node {theirs.node}, expected node {link.peer}"
+
         async def dial() -> Connection:
             connection = await self._transport.dial(link.address)
-            theirs = await greet(connection, self._hello())
-            if theirs.node != link.peer:
-                raise Refused(f"{link.address} is node {theirs.node}, expected node {link.peer}")
+            await greet(connection, self._hello(), accept)
             return connection
 
         trouble = ""

@@ -7,6 +7,7 @@ cluster heartbeats keep the count honest (rules *leader_waits_a_lease_before_rea
 
 from typing import Final
 
+from flowactor.actors import Promise
 from flowactor.cluster.group import GroupActor
 from flowactor.codec.records import encode
 from flowactor.identity import NodeId
@@ -42,6 +43,7 @@ class Liveness:
         self._announcement: Final = AnnounceNode(node, incarnation, workflows)
         self._lease_ticks: Final = lease_seconds / TICK_SECONDS
         self._clock: Final = clock
+        self._announced: Final[Promise[None]] = Promise()
         self._proposed_ns: Final[dict[NodeId, int]] = {}
 
     def tick(self) -> None:
@@ -52,9 +54,15 @@ class Liveness:
         ours = self._announcement
         if known is None or not known.alive or known.incarnation != ours.incarnation:
             self._propose(self._node, encode(ours))
+        else:
+            self._announced.set(None)
         if self._group.is_leader:
             for peer in self._silent_peers():
                 self._propose(peer, encode(ReassignRuns(peer, self._group.status.term)))
+
+    async def announced(self) -> None:
+        """Return once the cluster knows what is registered in this process."""
+        await self._announced.wait()
 
     def leader_changed(self) -> None:
         """What was proposed to the old leader may be lost: propose anew, at once."""

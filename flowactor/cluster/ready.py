@@ -76,8 +76,11 @@ class Ready:
         What is left in the effects (committed entries, reads, refusals) is the caller's to act on.
         """
         effects = self.core.step(events)
+        encoded, last = b"", None
         for peer, message in effects.messages:
-            self._send(peer, encode(RaftEnvelope(self._group, message)))
+            if message is not last:  # followers that stand alike get the same append
+                encoded, last = encode(RaftEnvelope(self._group, message)), message
+            self._send(peer, encoded)
         if effects.write is not None:
             number = effects.write.number
             self._log.submit(

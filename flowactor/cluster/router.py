@@ -14,6 +14,7 @@ from flowactor.cluster import border, requests
 from flowactor.cluster.group import GroupActor
 from flowactor.cluster.inspection import Inspection
 from flowactor.cluster.instances import Instances
+from flowactor.cluster.liveness import Liveness
 from flowactor.cluster.past import past_of
 from flowactor.cluster.requests import Answer, Request
 from flowactor.cluster.variables import VariableActors
@@ -71,6 +72,7 @@ class Router:
         instances: Instances,
         variables: VariableActors,
         inspection: Inspection,
+        liveness: Liveness,
         peers: Peers,
     ) -> None:
         self._node: Final = node
@@ -79,6 +81,7 @@ class Router:
         self._instances: Final = instances
         self._variables: Final = variables
         self._inspection: Final = inspection
+        self._liveness: Final = liveness
         self._peers: Final = peers
 
     async def request(self, request: Request) -> Answer:
@@ -157,7 +160,7 @@ class Router:
         if definition is None:
             return await self._relay(request, self._holders(body.workflow_type, version))
         start = border.checked_start(body, definition, self._node)
-        await self._instances.announced()
+        await self._liveness.announced()
         return await self._change(request, start)
 
     async def _signal(self, request: Request, body: SignalRun | requests.SignalJson) -> Answer:

@@ -33,10 +33,12 @@ class StepRunner:
         self._observer: Final = observer
         self._limiter: Final = trio.CapacityLimiter(STEPS_RUNNING_MAX)
 
-    async def execute(self, run: RunState, pending: PendingStep, call: StepCall) -> bytes | Failure:
+    async def execute(
+        self, run: RunState, pending: PendingStep, attempt: int, call: StepCall
+    ) -> bytes | Failure:
         """One attempt: the payload of the body's value, or its failure as a value."""
         key = pending.command.step
-        name, attempt = describe_key(key), pending.attempt
+        name = describe_key(key)
         info = StepInfo(
             workflow_id=run.workflow_id,
             run_id=run.run_id,
