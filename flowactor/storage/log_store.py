@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from functools import lru_cache
 from itertools import chain
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, Self
 from zlib import crc32
 
 import apsw
@@ -94,7 +94,7 @@ class LogStore:
         self._poison: StorageError | None = None
 
     @classmethod
-    def open(cls, disk: Disk) -> "LogStore":
+    def open(cls, disk: Disk) -> Self:
         """Open or make the log, and recover it to the last durable write.
 
         Raises:

@@ -139,11 +139,12 @@ def crash_image(happened, length, random):
                 pass
     if random is None:
         return {name: bytes(content) for name, content in current.items()}
+    chance = random.choice((0.0, 0.5, 0.99, 1.0))
     image = {name: bytearray(synced.get(name, b"")) for name in current}
     for name, writes in unsynced.items():
         for offset, data in writes:
             for start in _sectors(offset, len(data)):
-                if random.random() < 0.5:
+                if random.random() < chance:
                     low, high = max(start, offset), min(start + SECTOR_BYTES, offset + len(data))
                     _write(image[name], low, data[low - offset : high - offset])
     return {name: bytes(content) for name, content in image.items()}

@@ -91,6 +91,27 @@ def test_nothing_is_acknowledged_before_it_is_durable(writer, worker):
     assert (done, writer.statistics().waiting) == ([1], 0)
 
 
+def test_write_without_space_stays_first(faulty, worker):
+    """Writes that arrive during an attempt that finds no space stay behind those it was for."""
+    device, disk = faulty
+    told, done = [], []
+
+    class Interrupted(LogStore):
+        def persist(self, writes):
+            if device.full:
+                writer.submit(ONE, write(entry(2)), lambda: done.append(2))
+            super().persist(writes)
+
+    writer = LogWriter(Interrupted.open(disk), worker, StoppedClock(), told.append)
+    device.full = "log.db-wal"
+    writer.submit(ONE, append(1), lambda: done.append(1))
+    worker.run_job()
+    device.full = ""
+    writer.close()
+    assert (done, len(told)) == ([1, 2], 1)
+    assert restored(disk).entries == entries(1, 2)
+
+
 def test_statistics_count_what_was_written(writer, worker):
     """Persists, entries, bytes and the time of each are counted; the time is the clock's."""
     writer.submit(ONE, append(3, data=b"12345"), lambda: None)
