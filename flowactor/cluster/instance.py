@@ -231,7 +231,7 @@ class InstanceActor:
         if self._definition.standby == "cold" and run.owner != self._node:
             return
         self._forget()
-        past = past_of(self._group, self.run_id)
+        past = past_of(self._group, self.run_id) if run.position else []
         info = RunInfo(run.workflow_id, self.run_id, run.workflow_type, run.version, run.started_ns)
         try:
             self._interpreter = replay(self._definition, info, past)
