@@ -84,14 +84,17 @@ class StateStore:
         self._reader = self._writer
         try:
             with translated(self._where):
-                self._applied_index = self._prepare(tables, disk.exclusive())
+                everything_synced = self._prepare(disk.exclusive())
+                self._applied_index = self._make(tables)
                 if not disk.exclusive():
                     self._reader = disk.connect(name, readonly=True)
                     self._reader.set_busy_timeout(BUSY_MILLISECONDS)
         except BaseException:
             self._writer.close()
             raise
-        self._durable_index = self._flushing_index = self._written_index = self._applied_index
+        self._flushing_index = self._written_index = self._applied_index
+        # What a crashed process left unsynced is durable once it was copied from the WAL.
+        self._durable_index = self._applied_index if everything_synced else 0
         self._waiting: _Overlay = {name: {} for name in self._sql}
         self._flushing: _Overlay = {name: {} for name in self._sql}
         self._busy = False
@@ -302,8 +305,8 @@ class StateStore:
                 self._writer.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, True)
         return frames == copied
 
-    def _prepare(self, tables: Sequence[Table], exclusive: bool) -> int:
-        """Set the file up and make what is missing; the applied index."""
+    def _prepare(self, exclusive: bool) -> bool:
+        """Set the connection up; whether all that was flushed is now synced."""
         connection = self._writer
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.set_busy_timeout(BUSY_MILLISECONDS)
@@ -313,8 +316,11 @@ class StateStore:
             pragmas.insert(0, "locking_mode = EXCLUSIVE")
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").fetchall()
-        # What a crashed process left unsynced is durable from here on: see ``durable_index``.
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return self._checkpoint()
+
+    def _make(self, tables: Sequence[Table]) -> int:
+        """Make the tables that are missing, check the others; the applied index."""
+        connection = self._writer
         with self._transaction():
             if not connection.table_exists(None, "applied_index"):
                 connection.execute("CREATE TABLE applied_index (idx INTEGER NOT NULL) STRICT")

@@ -25,29 +25,37 @@ class ThreadWorker:
     """``ports.Worker`` as one thread of the operating system; make it inside a Trio run.
 
     Completions that pile up while the event loop is busy are delivered by one wake-up. The thread
-    is no daemon: a process does not end in the middle of a commit, so ``close`` must be called.
+    begins with the first job. It is no daemon: a process does not end in the middle of a commit, so
+    ``close`` must be called.
     """
 
     def __init__(self, name: str) -> None:
         self._token: Final = trio.lowlevel.current_trio_token()
         self._jobs: Final[SimpleQueue[_Job | None]] = SimpleQueue()
         self._outcomes: Final[deque[tuple[Callable[[Any], None], Any]]] = deque()
-        self._closed = False
+        self._started = self._closed = False
         self._thread: Final = threading.Thread(target=self._run, name=name, daemon=False)
-        self._thread.start()
 
     def submit(self, job: Callable[[], T], done: Callable[[T | BaseException], None]) -> None:
         """See ``ports.Worker``."""
         assert not self._closed, f"the worker {self._thread.name} is closed"
         self._jobs.put((job, done))
+        if not self._started:
+            self._started = True
+            self._thread.start()
 
     def close(self) -> None:
         """Finish what was submitted, deliver its outcomes, stop. Blocks; call it on the loop."""
-        if not self._closed:
-            self._closed = True
+        if self._started and not self._closed:
             self._jobs.put(None)
             self._thread.join()
             self._deliver()
+            # What a ``done`` submitted meanwhile has no thread any more, and nobody to disturb.
+            while not self._jobs.empty():
+                if item := self._jobs.get():
+                    job, done = item
+                    done(_outcome(job))
+        self._closed = True
 
     def _run(self) -> None:
         while (item := self._jobs.get()) is not None:

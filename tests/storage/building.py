@@ -64,7 +64,7 @@ class StallingWorker:
     def close(self):
         while self._jobs:
             self.run_job()
-        self.deliver()
+            self.deliver()
 
 
 def entry(index, term=1, data=b"payload"):

@@ -102,6 +102,27 @@ async def test_close_finishes_what_was_submitted():
         worker.submit(list, found.append)
 
 
+@pytest.mark.parametrize("kind", [ThreadWorker, lambda _: InlineWorker()])
+async def test_close_finishes_what_it_gave_rise_to(kind):
+    """A ``done`` that is called while the worker closes may still submit."""
+    worker, found = kind("chain"), []
+
+    def done(number):
+        found.append(number)
+        if number < 5:
+            worker.submit(lambda: number + 1, done)
+
+    worker.submit(lambda: 1, done)
+    worker.close()
+    assert found == [1, 2, 3, 4, 5]
+
+
+async def test_unused_worker_needs_no_close():
+    """A worker that never got a job has no thread that could keep the process from ending."""
+    ThreadWorker("unused")
+    assert "unused" not in [thread.name for thread in threading.enumerate()]
+
+
 def test_jobs_outlive_the_event_loop():
     """What was submitted before the loop ended still runs; nobody is left to be told."""
     ran, told = [], []
