@@ -1,8 +1,6 @@
 """Commands about the cluster as a whole: events, status."""
 
-import itertools
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncIterator
 
 import click
 
@@ -24,29 +22,24 @@ async def events(
     client: Client, output: Output, workflow_id: str | None, from_now: bool, limit: int | None
 ) -> None:
     """Follow what happens, of all runs or of ID until it has ended; Ctrl-C stops."""
-    source = follow(client, workflow_id, from_now=from_now)
-    count = itertools.count(1)
-    async with aclosing(source):
-        async for event in source:
-            if output.as_json:
-                output.json_line(views.event(event))
-            else:
-                output.text(views.event_line(event))
-            if next(count) == limit:
-                return
-
-
-async def follow(
-    client: Client, workflow_id: str | None, *, from_now: bool
-) -> AsyncGenerator[EventView, None]:
-    """The events that were asked for, from the cheapest source of them."""
+    source: AsyncIterator[EventView] = client.events(from_now=from_now)
     if workflow_id is not None and not from_now:
-        async for event in client.get_handle(workflow_id).events():
-            yield event
-        return
-    async for event in client.events(from_now=from_now):
-        if workflow_id is None or event.workflow_id == workflow_id:
-            yield event
+        source = client.get_handle(workflow_id).events()
+    count = 0
+    async for event in source:
+        if workflow_id in (None, event.workflow_id):
+            show_event(output, event)
+            count += 1
+        if count == limit:
+            return
+
+
+def show_event(output: Output, event: EventView) -> None:
+    """One line."""
+    if output.as_json:
+        output.json_line(views.event(event))
+    else:
+        output.text(views.event_line(event))
 
 
 @click.command()

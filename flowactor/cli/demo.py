@@ -8,7 +8,7 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -151,11 +151,10 @@ class Story:
             nursery.cancel_scope.cancel()
 
     async def _watch(self, client: Client) -> None:
-        async with aclosing(client.events()) as events:
-            async for event in events:
-                for note in self.board.see(event, trio.current_time()):
-                    self.say(note)
-                self.changed.unpark_all()
+        async for event in client.events():
+            for note in self.board.see(event, trio.current_time()):
+                self.say(note)
+            self.changed.unpark_all()
 
     async def _show(self) -> None:
         if not self.output.console.is_terminal:

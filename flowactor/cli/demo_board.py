@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowactor.cli.demo_app import STEPS
-from flowactor.client.handle import TERMINAL_KINDS
+from flowactor.client.streams import TERMINAL_KINDS
 from flowactor.cluster.requests import EventView
 
 __all__ = ["Board", "OrderState"]

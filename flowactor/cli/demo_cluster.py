@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from flowactor.cli import demo_app
+from flowactor.cli.node_command import HASH_SEED
 from flowactor.errors import Unavailable
 
 __all__ = ["DemoNode", "cluster_of"]
@@ -45,7 +46,11 @@ class DemoNode:
         command = [sys.executable, "-m", "flowactor", "node", "--json"]
         command += ["--listen", self.address, "--data", str(self.folder / "data")]
         command += ["--peers", self.peers, "--app", f"{demo_app.__name__}:app"]
-        environment = {**os.environ, demo_app.EFFECTS_VARIABLE: str(self.effects)}
+        environment = {
+            **os.environ,
+            demo_app.EFFECTS_VARIABLE: str(self.effects),
+            "PYTHONHASHSEED": HASH_SEED,  # or the node would start itself a second time, with it
+        }
         with log.open("ab") as errors:
             self.process = await trio.lowlevel.open_process(
                 command, stdout=subprocess.PIPE, stderr=errors, env=environment

@@ -37,7 +37,7 @@ from flowactor.observability.events import (
 )
 from flowactor.workflow import App
 
-__all__ = ["fix_hash_seed", "load_app", "node"]
+__all__ = ["HASH_SEED", "fix_hash_seed", "load_app", "node"]
 
 HASH_SEED: Final = "0"
 """One for the whole cluster: standbys compare what user code asked for, and innocent iteration over

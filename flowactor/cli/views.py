@@ -101,10 +101,15 @@ def ended_text(workflow_id: str, view: Ended) -> str:
     cause = view.failure
     while cause is not None:
         lead = "  " if len(lines) == 1 else "  caused by "
-        lines.append(f"{lead}{cause.error_type}: {cause.message}")
+        lines.append(f"{lead}{failure_line(cause)}")
         lines += [f"    {note}" for note in cause.notes]
         cause = cause.cause
     return "\n".join(lines)
+
+
+def failure_line(value: Failure) -> str:
+    """As Python prints an exception: built-in types go by their bare names."""
+    return f"{value.error_type.removeprefix('builtins.')}: {value.message}"
 
 
 def run(view: RunView) -> Json:
@@ -214,8 +219,8 @@ def shortened(data: bytes) -> str:
 
 
 def event_row(view: EventView) -> Sequence[object]:
-    value = f" = {shortened(view.payload)}" if view.payload else ""
-    return clock(view.stamp_ns), view.node or "-", view.kind, f"{view.detail}{value}"
+    words = [view.detail, f"= {shortened(view.payload)}" if view.payload else ""]
+    return clock(view.stamp_ns), view.node or "-", view.kind, " ".join(filter(None, words))
 
 
 def event_line(view: EventView) -> str:
@@ -248,7 +253,7 @@ def print_run(output: Output, view: RunView) -> None:
 
 def step_row(view: StepView) -> Sequence[object]:
     last = view.last_failure
-    why = "-" if last is None else f"{last.error_type}: {last.message}"
+    why = "-" if last is None else failure_line(last)
     return view.key, view.attempt, view.state, clock(view.due_ns), why
 
 

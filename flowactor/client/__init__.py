@@ -10,6 +10,7 @@ from flowactor.client.channel import Channel
 from flowactor.client.client import Client
 from flowactor.client.connect import connect
 from flowactor.client.handle import WorkflowHandle
-from flowactor.client.variables import ClusterVariable, Versioned
+from flowactor.client.streams import Versioned
+from flowactor.client.variables import ClusterVariable
 
 __all__ = ["Channel", "Client", "ClusterVariable", "Versioned", "WorkflowHandle", "connect"]

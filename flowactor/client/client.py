@@ -1,19 +1,19 @@
 """What a program asks of a cluster: start runs, find them, follow them."""
 
 import math
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, TypeVarTuple, overload
 
 from flowactor.client import references
 from flowactor.client.caller import Caller, expect
 from flowactor.client.channel import Channel
-from flowactor.client.handle import WorkflowHandle, follow
+from flowactor.client.handle import WorkflowHandle
+from flowactor.client.streams import EventStream
 from flowactor.client.system import SystemEntropy
 from flowactor.client.variables import ClusterVariable
 from flowactor.cluster.requests import (
     ClusterView,
     DescribeCluster,
-    EventView,
     ListRuns,
     RunPage,
     StartJson,
@@ -194,14 +194,12 @@ class Client:
         """A replicated variable of the cluster. Asks nobody."""
         return ClusterVariable(self._caller, name, type)
 
-    def events(
-        self, *, after: tuple[int, int] = (0, 0), from_now: bool = False
-    ) -> AsyncGenerator[EventView, None]:
+    def events(self, *, after: tuple[int, int] = (0, 0), from_now: bool = False) -> EventStream:
         """Events of all runs in the order they were committed, for ever; nothing is dropped.
 
         ``after`` is the (index, ordinal) of the last event already seen.
         """
-        return follow(self._caller, *((-1, 0) if from_now else after))
+        return EventStream(self._caller, *((-1, 0) if from_now else after))
 
     async def status(self) -> ClusterView:
         """The cluster as the asked node sees it."""

@@ -1,18 +1,18 @@
 """One run, seen from outside."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from typing import Any, Final, Generic, TypeVar, TypeVarTuple, overload
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar, TypeVarTuple, overload
 
 import trio
 
 from flowactor.client import references
 from flowactor.client.caller import Caller, expect
+from flowactor.client.streams import POLL_SECONDS, RunEventStream
 from flowactor.cluster.requests import (
     DescribeRun,
     Ended,
     EventPage,
     EventView,
-    FollowEvents,
     GetHistory,
     GetResult,
     Query,
@@ -31,23 +31,15 @@ from flowactor.errors import (
     WorkflowTerminated,
     WorkflowTimedOut,
 )
-from flowactor.identity import RunId
 from flowactor.machine.operations import CancelRun, ResumeRun, SignalRun, TerminateRun
 from flowactor.machine.replies import Done, RunStatus
 from flowactor.workflow import HandlerKind, decode_failure
 
-__all__ = ["TERMINAL_KINDS", "WorkflowHandle", "outcome"]
+__all__ = ["WorkflowHandle", "outcome"]
 
 R = TypeVar("R")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-POLL_SECONDS: Final = 10.0
-"""How long a node holds one question for a result or for events before it says: not yet."""
-PAGE_EVENTS_MAX: Final = 500
-
-TERMINAL_KINDS: Final = frozenset(status.value for status in RunStatus if not status.is_open)
-"""The kinds of event that end a history."""
 
 
 class WorkflowHandle(Generic[R]):
@@ -169,49 +161,19 @@ class WorkflowHandle(Generic[R]):
     async def history(self, limit: int | None = None) -> tuple[EventView, ...]:
         """The run's recorded events, oldest first; with ``limit`` the newest that many."""
         if limit is None:
-            return tuple([event async for event in self._recorded()])
+            recorded = RunEventStream(self._caller, self.id, self.run_id, follow=False)
+            return tuple([event async for event in recorded])
         if limit < 1:
             raise InvalidInput(f"limit must be at least 1, not {limit}")
-        return (await self._history(0, limit, newest=True)).events
+        body = GetHistory(self.id, self.run_id, 0, limit, newest=True)
+        return expect(await self._caller.read(body), EventPage).events
 
-    async def _recorded(self) -> AsyncIterator[EventView]:
-        after = 0
-        while (page := await self._history(after, PAGE_EVENTS_MAX)).events:
-            for event in page.events:
-                yield event
-            after += len(page.events)
-
-    async def _history(self, after: int, limit: int, *, newest: bool = False) -> EventPage:
-        body = GetHistory(self.id, self.run_id, after, limit, newest)
-        return expect(await self._caller.read(body), EventPage)
-
-    async def events(self) -> AsyncGenerator[EventView, None]:
+    def events(self) -> RunEventStream:
         """The run's history from its start, then what happens as it happens, until it has ended.
 
         Nothing is dropped, however slow the reader: what it has not taken is still in the history.
         """
-        index = ordinal = 0
-        run_id = RunId(self.run_id)
-        async for event in self._recorded():
-            index, ordinal, run_id = event.index, event.ordinal, event.run_id
-            yield event
-            if event.kind in TERMINAL_KINDS:
-                return
-        async for event in follow(self._caller, index, ordinal):
-            if event.run_id == run_id:
-                yield event
-                if event.kind in TERMINAL_KINDS:
-                    return
-
-
-async def follow(caller: Caller, index: int, ordinal: int) -> AsyncGenerator[EventView, None]:
-    """Events of all runs after a position, for ever; an index of -1 means from now on."""
-    while True:
-        body = FollowEvents(index, ordinal, PAGE_EVENTS_MAX, int(POLL_SECONDS * 1000))
-        page = expect(await caller.read(body, wait_seconds=POLL_SECONDS), EventPage)
-        for event in page.events:
-            yield event
-        index, ordinal = page.next_index, page.next_ordinal
+        return RunEventStream(self._caller, self.id, self.run_id, follow=True)
 
 
 def outcome(ended: Ended, result_type: Any) -> Any:

@@ -1,31 +1,19 @@
 """Replicated variables that belong to the cluster, not to a run."""
 
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, Final, Generic, TypeVar
-
-from attrs import frozen
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from flowactor.client.caller import Caller, expect
-from flowactor.cluster.requests import ReadVariable, VariableView, WatchVariable
+from flowactor.client.streams import Versioned, Watch, versioned
+from flowactor.cluster.requests import ReadVariable, VariableView
 from flowactor.codec import payloads
 from flowactor.errors import NotFound, VersionMismatch
 from flowactor.machine.operations import CompareAndSet, WriteVariable
 from flowactor.machine.replies import Done, Written
 
-__all__ = ["ClusterVariable", "Versioned"]
+__all__ = ["ClusterVariable"]
 
 T = TypeVar("T")
-
-WATCH_SECONDS: Final = 10.0
-"""How long a node holds one watch before it answers that nothing changed."""
-
-
-@frozen
-class Versioned(Generic[T]):
-    """What a variable held at a version; ``value`` None with ``version`` 0: it does not exist."""
-
-    value: T | None
-    version: int
 
 
 class ClusterVariable(Generic[T]):
@@ -35,7 +23,6 @@ class ClusterVariable(Generic[T]):
         self.name = name
         self._caller = caller
         self._type: Any = value_type
-        self._where = f"variable {name!r}"
 
     async def get(self) -> T:
         """The value now.
@@ -52,7 +39,7 @@ class ClusterVariable(Generic[T]):
     async def read(self) -> Versioned[T]:
         """The value now and its version, 0 if there is none."""
         answer = await self._caller.read(ReadVariable(self.name))
-        return self._versioned(expect(answer, VariableView))
+        return versioned(expect(answer, VariableView), self._type)
 
     async def set(self, value: T) -> int:
         """Replace the value, whatever it is. Returns the new version."""
@@ -82,23 +69,11 @@ class ClusterVariable(Generic[T]):
         """Remove the variable. Returns False if there was none."""
         return expect(await self._caller.change(WriteVariable(self.name, None)), Done).changed
 
-    async def watch(self) -> AsyncGenerator[Versioned[T], None]:
+    def watch(self) -> Watch[T]:
         """The value now, then again after each change, for ever. Values that were replaced before
         they could be shown are skipped; the latest is always shown.
         """
-        version = -1
-        while True:
-            body = WatchVariable(self.name, version, int(WATCH_SECONDS * 1000))
-            answer = await self._caller.read(body, wait_seconds=WATCH_SECONDS)
-            held = self._versioned(expect(answer, VariableView))
-            if held.version != version:
-                version = held.version
-                yield held
+        return Watch(self._caller, self.name, self._type)
 
     def _encode(self, value: T) -> bytes:
-        return payloads.encode_payload(value, self._type, self._where)
-
-    def _versioned(self, view: VariableView) -> Versioned[T]:
-        if view.value is None:
-            return Versioned(None, 0)
-        return Versioned(payloads.decode_payload(view.value, self._type, self._where), view.version)
+        return payloads.encode_payload(value, self._type, f"variable {self.name!r}")
