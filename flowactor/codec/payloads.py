@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import cbor2
 
+from flowactor.codec.cbor import load_one
 from flowactor.codec.reading import from_json_form, from_wire, to_json_form
 from flowactor.codec.wire import Misfit
 from flowactor.codec.writing import locate, to_wire
@@ -173,7 +174,7 @@ def _write(plain: Any, where: str) -> bytes:
 
 def _read(data: bytes, where: str) -> Any:
     try:
-        return cbor2.loads(data, max_depth=_DEPTH_MAX, allow_duplicate_keys=False)
+        return load_one(data, depth_max=_DEPTH_MAX)
     except Exception as error:
         # cbor2 raises its own errors, and ValueError, EOFError or RecursionError on hostile input.
         raise InvalidInput(f"{where}: undecodable bytes: {error}") from error

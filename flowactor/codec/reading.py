@@ -48,8 +48,10 @@ _TYPE_KEY: Final = "$type"
 x}``."""
 
 
-def _builtin_up(cls: type) -> Up:
+def _builtin_up(cls: type, enum_up: Callable[[Any], Up]) -> Up:
     def up(value: Any, target: Any) -> Any:
+        if target is not cls and is_enum(target):
+            return enum_up(target)(value, target)
         if type(value) is not cls:
             if cls is not float or type(value) is not int:
                 raise expected(describe(cls), value)
@@ -112,7 +114,7 @@ class _Reader:
         register(is_union, self.union)
         register(is_any, lambda _: self.any)
         for cls in BUILTIN:
-            converter.register_structure_hook(cls, _builtin_up(cls))
+            converter.register_structure_hook(cls, _builtin_up(cls, self.enum))
         if json:
             converter.register_structure_hook(bytes, _base64_up)
         for cls in TEXTS:

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import cbor2
 
+from flowactor.codec.cbor import load_one
 from flowactor.errors import MalformedDataError
 
 __all__ = [
@@ -36,27 +37,62 @@ __all__ = [
 T = TypeVar("T")
 Convert = Callable[[Any], Any]
 
+_DEPTH_MAX: Final = 64
+"""Records nest a handful deep; more is an attack on the decoder's stack."""
+
+_PLAIN: Final = frozenset({int, str, bytes, bool, float, types.NoneType})
+
 _BY_TAG: Final[dict[int, "_Layout"]] = {}
 _BY_CLASS: Final[dict[type, "_Layout"]] = {}
 
 
 @attrs.define
 class _Layout:
-    """How one record class maps to an array; converters are resolved on first use."""
+    """How one record class maps to an array; what depends on type hints is worked out on first use.
+
+    ``flat`` says, field by field, which types may stand in the array itself; ``accepted`` remembers
+    the combinations seen, so that the check of a usual record is one lookup.
+    """
 
     tag: int
     cls: type
     names: tuple[str, ...]
     required: int
     get: Callable[[Any], tuple[Any, ...]]
-    convert: list[tuple[int, Convert, Convert]] | None = None
+    resolved: bool = False
+    downs: list[tuple[int, Convert]] = attrs.Factory(list)
+    ups: list[tuple[int, Convert]] = attrs.Factory(list)
+    flat: list[frozenset[type]] = attrs.Factory(list)
+    accepted: set[tuple[type, ...]] = attrs.Factory(set)
 
-    def resolve(self) -> list[tuple[int, Convert, Convert]]:
-        if self.convert is None:
-            hints = typing.get_type_hints(self.cls)
-            pairs = [(index, _converters(hints[name])) for index, name in enumerate(self.names)]
-            self.convert = [(index, *pair) for index, pair in pairs if pair is not None]
-        return self.convert
+    def resolve(self) -> None:
+        hints = typing.get_type_hints(self.cls)
+        for index, name in enumerate(self.names):
+            shape = _shape(hints[name])
+            self.flat.append(shape.flat)
+            if shape.down is not None:
+                self.downs.append((index, shape.down))
+            if shape.up is not None:
+                self.ups.append((index, shape.up))
+        self.resolved = True
+
+    def accept(self, kinds: tuple[type, ...]) -> None:
+        """Check the types of an array, its tag among them.
+
+        Raises:
+            MalformedDataError: too few or too many, or one does not fit its field.
+        """
+        count = len(kinds) - 1
+        if not self.required <= count <= len(self.names):
+            raise MalformedDataError(
+                f"{self.cls.__name__} has {len(self.names)} fields, the data has {count}"
+            )
+        for name, allowed, kind in zip(self.names, self.flat, kinds[1:], strict=False):
+            if kind not in allowed:
+                raise MalformedDataError(
+                    f"{self.cls.__name__} has fields of wrong types: {name} is no {kind.__name__}"
+                )
+        self.accepted.add(kinds)
 
 
 def record(tag: int) -> Callable[[type[T]], type[T]]:
@@ -86,34 +122,83 @@ def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*names)
 
 
-def _converters(hint: Any) -> tuple[Convert, Convert] | None:
-    """The (to plain, from plain) pair a field of this type needs, or None if it is plain
-    already.
+@attrs.frozen
+class _Shape:
+    """A field's type: what stands in the array, and how it is turned into that and back, where that
+    is not the value itself. ``up`` also checks what the type of the whole does not tell.
     """
+
+    flat: frozenset[type]
+    down: Convert | None = None
+    up: Convert | None = None
+
+
+def _shape(hint: Any) -> _Shape:
+    hint = getattr(hint, "__supertype__", hint)
     origin = typing.get_origin(hint)
+    if hint in _PLAIN:
+        return _Shape(frozenset({hint}))
     if origin is tuple:
-        inner = typing.get_args(hint)
-        if len(inner) == 2 and inner[1] is Ellipsis and (pair := _converters(inner[0])):
-            down, up = pair
-            return (lambda items: [down(x) for x in items]), (
-                lambda items: tuple(up(x) for x in items)
-            )
-        return None
+        return _tuple_shape(typing.get_args(hint))
     if origin is typing.Union or isinstance(hint, types.UnionType):
-        pairs = [pair for part in typing.get_args(hint) if (pair := _converters(part))]
-        if not pairs:
-            return None
-        down, up = pairs[0] if len(pairs) == 1 else (to_plain, from_plain)
-        return (
-            lambda value: None if value is None else down(value),
-            lambda value: None if value is None else up(value),
-        )
-    if isinstance(hint, type):
-        if issubclass(hint, enum.Enum):
-            return (lambda value: value.value), hint
-        if hint in _BY_CLASS:
-            return to_plain, from_plain
-    return None
+        return _union_shape(typing.get_args(hint))
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return _Shape(frozenset({type(m.value) for m in hint}), lambda value: value.value, hint)
+    return _union_shape((hint,))
+
+
+def _union_shape(members: tuple[Any, ...]) -> _Shape:
+    records = [member for member in members if member in _BY_CLASS]
+    plain = frozenset(member for member in members if member in _PLAIN)
+    assert len(records) + len(plain) == len(members), f"no field of a record can be {members}"
+    if not records:
+        return _Shape(plain)
+    tags = frozenset(_BY_CLASS[cls].tag for cls in records)
+
+    def down(value: Any) -> Any:
+        return value if type(value) in plain else to_plain(value)
+
+    def up(value: Any) -> Any:
+        if type(value) is not tuple:
+            return value
+        if not value or value[0] not in tags:
+            raise TypeError(f"no record with the tag {value[:1]!r} belongs here")
+        return from_plain(value)
+
+    return _Shape(plain | {tuple}, down, up)
+
+
+def _tuple_shape(arguments: tuple[Any, ...]) -> _Shape:
+    """Tuples of one type, or of a fixed number of types. Arrays come back as tuples, so plain ones
+    are only checked.
+    """
+    variadic = arguments[-1] is Ellipsis
+    shapes = [_shape(argument) for argument in (arguments[:1] if variadic else arguments)]
+    assert variadic or all(shape.down is None for shape in shapes), "only plain fixed tuples occur"
+    first = shapes[0]
+    down, item_up = first.down, first.up
+    checks = [(shape.flat, shape.up) for shape in shapes]
+
+    def check_all(value: Any) -> Any:
+        if not first.flat.issuperset(map(type, value)):
+            raise TypeError("an element is of another type")
+        return value if item_up is None else tuple(map(item_up, value))
+
+    def check_each(value: Any) -> Any:
+        if len(value) != len(checks):
+            raise TypeError(f"{len(value)} elements instead of {len(checks)}")
+        for item, (flat, up) in zip(value, checks, strict=True):
+            if type(item) not in flat:
+                raise TypeError("an element is of another type")
+            if up is not None:
+                up(item)
+        return value
+
+    return _Shape(
+        frozenset({tuple}),
+        None if down is None else lambda items: [down(item) for item in items],
+        check_all if variadic else check_each,
+    )
 
 
 def to_plain(value: Any) -> tuple[Any, ...]:
@@ -124,43 +209,40 @@ def to_plain(value: Any) -> tuple[Any, ...]:
     """
     layout = _BY_CLASS.get(type(value))
     assert layout is not None, f"{type(value).__name__} is no record"
-    values = layout.get(value)
-    convert = layout.convert
-    if convert is None:
-        convert = layout.resolve()
-    if not convert:
-        return (layout.tag, *values)
-    plain = list(values)
-    for index, down, _ in convert:
-        plain[index] = down(plain[index])
-    return (layout.tag, *plain)
+    if not layout.resolved:
+        layout.resolve()
+    if not layout.downs:
+        return (layout.tag, *layout.get(value))
+    plain = [layout.tag, *layout.get(value)]
+    for index, down in layout.downs:
+        plain[index + 1] = down(plain[index + 1])
+    return tuple(plain)
 
 
 def from_plain(plain: Sequence[Any]) -> Any:
     """The record that a nested tuple stands for.
 
     Raises:
-        MalformedDataError: not an array, an unknown tag, or a wrong number of fields.
+        MalformedDataError: not an array, an unknown tag, a wrong number of fields, or a field of
+            another type: whatever a hostile peer sends, what comes out is a sound record.
     """
-    layout = _BY_TAG.get(plain[0]) if type(plain) is tuple and plain else None
+    if type(plain) is not tuple or not plain or type(plain[0]) is not int:
+        raise MalformedDataError(f"not a record: {plain!r:.80}")
+    layout = _BY_TAG.get(plain[0])
     if layout is None:
-        raise MalformedDataError(
-            f"no record has the tag {plain[:1]!r}" if isinstance(plain, tuple) else "not a record"
-        )
-    convert = layout.convert
-    if convert is None:
-        convert = layout.resolve()
-    count = len(plain) - 1
-    if not layout.required <= count <= len(layout.names):
-        raise MalformedDataError(
-            f"{layout.cls.__name__} has {len(layout.names)} fields, the data has {count}"
-        )
-    if not convert:
+        raise MalformedDataError(f"no record has the tag {plain[0]!r:.40}")
+    if not layout.resolved:
+        layout.resolve()
+    kinds = tuple(map(type, plain))
+    if kinds not in layout.accepted:
+        layout.accept(kinds)
+    if not layout.ups:
         return layout.cls(*plain[1:])
     values = list(plain[1:])
+    count = len(values)
     index = 0
     try:
-        for index, _, up in convert:
+        for index, up in layout.ups:
             if index < count:
                 values[index] = up(values[index])
     except (TypeError, ValueError) as error:
@@ -194,7 +276,7 @@ def decode_plain(data: bytes) -> Any:
         MalformedDataError: not CBOR, nested too deeply, or trailing bytes.
     """
     try:
-        return cbor2.loads(data, immutable=True, max_depth=64)
+        return load_one(data, depth_max=_DEPTH_MAX, immutable=True)
     except Exception as error:
         # cbor2 raises its own errors, and ValueError, EOFError or RecursionError on hostile input.
         raise MalformedDataError(f"undecodable bytes: {error}") from error
