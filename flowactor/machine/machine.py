@@ -101,13 +101,12 @@ class Machine:
     def _fire(self, due: Due) -> None:
         due_ns, run_id, kind, key = due
         run = self._ledger.open[run_id]
-        match kind:
-            case DueKind.RUN_TIMEOUT:
-                self._lifecycle.time_out(run)
-            case DueKind.TIMER if key:
-                self._ledger.fire_timer(run, key, due_ns)
-            case DueKind.RETRY if key:
-                retry(self._ledger, run, key)
+        if not key:
+            self._lifecycle.time_out(run)
+        elif kind is DueKind.TIMER:
+            self._ledger.fire_timer(run, key, due_ns)
+        else:
+            retry(self._ledger, run, key)
 
     def _perform(self, operation: Operation, term: int) -> None:
         match operation:

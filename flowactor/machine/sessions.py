@@ -80,9 +80,6 @@ class Sessions:
         self._due = [(session.last_ns + EXPIRY_NS, session.id) for session in self._live.values()]
         heapify(self._due)
 
-    def __len__(self) -> int:
-        return len(self._live)
-
     def expire(self, clock_ns: int) -> None:
         """Forget the sessions that nobody has used for long."""
         while self._due and self._due[0][0] <= clock_ns:

@@ -275,7 +275,7 @@ def test_equal_logs_make_equal_machines(make_rows, seeds):
 
 
 def test_a_campaign_reaches_what_it_is_for(make_rows):
-    """Fixed seeds lead through every kind of notice, refusal and end: the comparison is not idle."""
+    """Fixed seeds lead through every kind of notice, refusal and end: no idle comparison."""
     reached = Counter()
     for seed in range(12):
         random = Random(seed)
