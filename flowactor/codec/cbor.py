@@ -25,8 +25,8 @@ def load_one(data: bytes, *, depth_max: int, immutable: bool = False) -> Any:
     """
     if data.endswith(_MARK_BYTES):
         return _load_slowly(data, depth_max, immutable=immutable)
-    # The item as the first half of a pair whose second half is known: three times faster than asking
-    # a file object how far the decoder came.
+    # The item as the first half of a pair whose second half is known: three times faster than
+    # asking a file object how far the decoder came.
     item, mark = cbor2.loads(
         _PAIR + data + _MARK_BYTES,
         max_depth=depth_max + 1,

@@ -62,7 +62,7 @@ def watch(frame: FrameType, event: str, called: Any) -> None:
 
 
 def _caller(frame: FrameType | None) -> FrameType | None:
-    """The user's frame on whose behalf the standard library acts; None if it is not for the user."""
+    """The user's frame on whose behalf the standard library acts; None if there is none."""
     while frame is not None:
         top = frame.f_globals.get("__name__", "").partition(".")[0]
         if top == "logging":

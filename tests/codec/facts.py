@@ -51,9 +51,20 @@ class Everything:
 
 
 FULL = Everything(
-    True, 1.5, b"x", Kind.B, Leaf(1), Empty(), Leaf(2, "y"), b"raw", (Leaf(3), Empty()), ((0, 1), "n", 2),
-    (("a", 1), ("b", 2)), RunId("r"), ("p", "q"),
-)  # fmt: skip
+    True,
+    1.5,
+    b"x",
+    Kind.B,
+    Leaf(1),
+    Empty(),
+    Leaf(2, "y"),
+    b"raw",
+    (Leaf(3), Empty()),
+    ((0, 1), "n", 2),
+    (("a", 1), ("b", 2)),
+    RunId("r"),
+    ("p", "q"),
+)
 
 GOLDEN: list[tuple[Any, str]] = [
     (Empty(), "8119232a"),

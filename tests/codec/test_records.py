@@ -157,7 +157,7 @@ def test_join_writes_one_array(count: int):
     assert records.join([item] * count) == cbor2.dumps([7] * count)
 
 
-# -- any record -------------------------------------------------------------------------------------
+# -- any record ------------------------------------------------------------------------------------
 
 texts = st.text(max_size=5)
 integers = st.integers(-(2**70), 2**70)

@@ -132,7 +132,7 @@ class Driver:
         self.interpreter = self.replay()
         self.interpreter.live = True
 
-    # -- what can happen to a run -------------------------------------------------------------------
+    # -- what can happen to a run ------------------------------------------------------------------
 
     def signal(self, handler: Any, *args: Any) -> tuple[Command, ...]:
         found = handler_of(handler, HandlerKind.SIGNAL)
@@ -168,7 +168,7 @@ class Driver:
             try:
                 with step_context(info):
                     result = complete(call.invoke())
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # whatever a body raises is its outcome
                 failure = encode_failure(error)
                 limit = command.retry.attempts_max
                 if failure.retryable and (limit == 0 or attempt < limit):
@@ -204,7 +204,7 @@ class Driver:
                 raise AssertionError("the run waits for something that will not come")
         return self.result() if self.ended is not None else None
 
-    # -- what came of it ----------------------------------------------------------------------------
+    # -- what came of it ---------------------------------------------------------------------------
 
     @property
     def status(self) -> str:

@@ -47,12 +47,9 @@ async def charge_card(order: Order, currency: str = "EUR", *, urgent: bool = Fal
 
 @fa.step(retry=ONCE)
 async def decline(order_id: str) -> str:
-    try:
-        raise ConnectionResetError(104, "reset by peer")
-    except ConnectionResetError as cause:
-        error = PaymentDeclined(order_id, code=51)
-        error.add_note("the bank was asked twice")
-        raise error from cause
+    error = PaymentDeclined(order_id, code=51)
+    error.add_note("the bank was asked twice")
+    raise error from ConnectionResetError(104, "reset by peer")
 
 
 @fa.step(retry=ONCE)

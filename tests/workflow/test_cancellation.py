@@ -137,7 +137,8 @@ POINTS = [name for name in vars(Blocks) if name.startswith("in_")]
 
 @pytest.mark.parametrize("where", POINTS)
 def test_cancel_each_blocking_point(where: str):
-    """B10: wherever the code waits, cancellation ends it in one activation and leaves nothing behind."""
+    """B10: wherever the code waits, cancellation ends it in one activation and leaves nothing
+    behind."""
     driver = Driver(Blocks, where)
     assert driver.status == "running"
     driver.cancel()

@@ -87,7 +87,8 @@ class Variables:
 
 
 def test_variables_of_runs():
-    """A-R7: create and set, update, computed then set; the same name in two runs is two variables."""
+    """A-R7: create and set, update, computed then set; the same name in two runs is two
+    variables."""
     assert Driver(Variables, 100, run_id="a").run() == [100, 60, 84, 100, 100]
     assert Driver(Variables, 200, run_id="b").run() == [100, 60, 84, 100, 200]
 
@@ -125,7 +126,7 @@ def test_ping_pong():
     assert Driver(PingPong, "ping").run() == "pong"
     driver = Driver(PingPong, "x")
     assert driver.status == "failed"
-    with pytest.raises(UnexpectedInputError, match="^Expected 'ping', got 'x'$"):
+    with pytest.raises(UnexpectedInputError, match=r"^Expected 'ping', got 'x'$"):
         driver.result()
 
 
@@ -167,7 +168,7 @@ def test_an_activation_is_cut_at_its_limit():
 
 @fa.workflow(version=1)
 class LargeValues:
-    async def run(self) -> int:
+    async def run(self) -> None:
         async def fill(name: str) -> None:
             box = await fa.variable(name, b"")
             for _ in range(3):
@@ -176,10 +177,6 @@ class LargeValues:
         async with fa.open_nursery() as nursery:
             nursery.start_soon(fill, "a")
             nursery.start_soon(fill, "b")
-        return len(driver_order)
-
-
-driver_order: list[str] = []
 
 
 def test_an_activation_is_cut_by_bytes_without_changing_the_order():

@@ -43,7 +43,8 @@ class Lonely:
 
 
 def test_definitions_know_their_class():
-    """Type, version, handlers and signatures; a subclass that inherits run is a workflow of its own."""
+    """Type, version, handlers and signatures; a subclass that inherits run is a workflow of its
+    own."""
     one, two = definition_of(HelloOne.run), definition_of(HelloTwo.run)
     assert (one.name, one.version, one.standby, one.cls) == ("Hello", 1, "hot", HelloOne)
     assert (two.name, two.version, two.standby, two.cls) == ("Hello", 2, "cold", HelloTwo)
@@ -238,7 +239,8 @@ class Typed:
         assert_type(await fa.compute("c", count, order, 3), int)
         assert_type(await fa.compute("p", price, order), float)
         assert_type(await fa.gather(charge_card(order), charge_card(order)), list[str])
-        assert_type(await fa.gather(charge_card(order), return_exceptions=True), list[str | Exception])
+        both = await fa.gather(charge_card(order), return_exceptions=True)
+        assert_type(both, list[str | Exception])
         assert_type(await fa.race(charge_card(order)), str)
         async with fa.open_nursery() as nursery:
             nursery.start_soon(charge_card, order)

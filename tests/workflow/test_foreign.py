@@ -53,7 +53,7 @@ class Foreign:
         await Iterator()  # here
 
     async def helper(self) -> None:
-        await trio.sleep(0)  # here
+        await trio.lowlevel.checkpoint()  # here
 
     async def branch(self) -> None:
         async with fa.open_nursery() as nursery:
@@ -79,9 +79,13 @@ CASES = [
     ("trio_scope", "trio.sleep_forever", "await fa.sleep_forever()"),
     ("asyncio_sleep", "asyncio.sleep", "await fa.sleep(seconds)"),
     ("asyncio_checkpoint", "asyncio.sleep", "await fa.sleep(seconds)"),
-    ("custom", "tests.workflow.test_foreign.Custom", "put the call into an async function marked @fa.step"),
+    (
+        "custom",
+        "tests.workflow.test_foreign.Custom",
+        "put the call into an async function marked @fa.step",
+    ),
     ("iterator", "builtins.list_iterator", "put the call into an async function marked @fa.step"),
-]  # fmt: skip
+]
 
 
 def check(driver: Driver, what: str, name: str, cure: str) -> None:
@@ -100,7 +104,7 @@ async def test_foreign_awaits_are_refused_under_trio(what: str, name: str, cure:
     """As on a node: with Trio's loop around the interpreter, which must come to no harm."""
     check(Driver(Foreign, what), what, name, cure)
     with trio.fail_after(5):
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,8 @@ def test_signals_are_handled_in_order(driver: Driver):
 
 
 def test_signal_before_wait():
-    """C2: signals consumed together with the start, before the code waits for them, are not lost."""
+    """C2: signals consumed together with the start, before the code waits for them, are not
+    lost."""
     probe = Driver(Notes, Order("o-1"))
     first = probe.history[0]
     driver = Driver(Notes, Order("o-1"))
@@ -191,10 +192,14 @@ def test_queries_see_state_at_any_time(driver: Driver):
 @pytest.mark.parametrize(
     "query",
     [
-        Notes.sets_attribute, Notes.appends, Notes.starts_step, Notes.enters_scope, Notes.rolls_dice,
+        Notes.sets_attribute,
+        Notes.appends,
+        Notes.starts_step,
+        Notes.enters_scope,
+        Notes.rolls_dice,
         Notes.sets_variable,
     ],
-)  # fmt: skip
+)
 def test_query_is_readonly(driver: Driver, query: Any):
     """C6: a query that changes state or asks for something fails, and the run is as it was."""
     driver.signal(Notes.add, Note("a"))
@@ -254,7 +259,7 @@ class Conditions:
         except ZeroDivisionError:
             self.order.append(-1)
         try:
-            await fa.wait_condition(lambda: fa.uuid4())
+            await fa.wait_condition(fa.uuid4)
         except fa.ReadOnlyViolation:
             self.order.append(-2)
 
@@ -330,5 +335,7 @@ def test_cancel_arrives_with_the_start():
     started = driver.history[0].events
     activation = interpreter.activate(START_NS, (*started, CancelRequested("never mind")))
     assert [type(command).__name__ for command in activation.commands] == [
-        "ScheduleStep", "CancelStep", "RunEndedCancelled",
-    ]  # fmt: skip
+        "ScheduleStep",
+        "CancelStep",
+        "RunEndedCancelled",
+    ]

@@ -1,4 +1,5 @@
-"""Branches: fan-out, races, exception groups, and identity that does not depend on who is faster."""
+"""Branches: fan-out, races, exception groups, and identity that does not depend on who is
+faster."""
 
 import random
 from typing import Any
@@ -6,7 +7,9 @@ from typing import Any
 import pytest
 
 import flowactor as fa
+from flowactor.identity import describe_key
 from flowactor.machine.commands import CancelStep
+from flowactor.machine.events import StepCompleted
 from tests.workflow.driver import Driver
 from tests.workflow.flows import ONCE, echo
 
@@ -70,14 +73,8 @@ def test_race_first_wins(first: int):
     """D6: the first to end wins, also on replay; the losers are cancelled and heard no more."""
     driver = Driver(FirstWins)
     keys = list(driver.steps)
-    late = [driver.outcome(key) for key in keys if key != keys[first]]
-    for key in keys:
-        driver.steps.setdefault(key, None)  # type: ignore[arg-type]
-    driver.steps.pop(keys[first])
-    from flowactor.codec.payloads import encode_payload
-    from flowactor.machine.events import StepCompleted
-
-    driver.activate(StepCompleted(keys[first], 1, encode_payload(first + 1, int, "")))
+    late = [StepCompleted(key, 1, b"\x09") for key in keys if key != keys[first]]
+    driver.finish_step(describe_key(keys[first]), first + 1)
     assert driver.activate(*late) == ()
     assert driver.run() == [first + 1, 10]
 

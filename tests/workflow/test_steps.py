@@ -52,7 +52,7 @@ def test_outside_a_workflow_a_step_is_its_function():
 class Misuses:
     async def run(self, kind: str) -> str:
         calls: dict[str, Callable[[], Any]] = {
-            "missing": lambda: charge_card(),
+            "missing": charge_card,
             "unknown": lambda: charge_card(Order("a"), colour="red"),
             "many": lambda: charge_card(Order("a"), "EUR", True, 4),
             "type": lambda: charge_card(Order("a", amount="3")),
@@ -101,15 +101,19 @@ class Catches:
 
 
 def test_exceptions_keep_type_fields_cause_and_notes():
-    """A7: a custom error is caught by its type, with fields, cause and note, also on replay; nothing
-    of the stack trace is recorded.
+    """A7: a custom error is caught by its type, with fields, cause and note, also on replay;
+    nothing of the stack trace is recorded.
     """
     driver = Driver(Catches, "o-1")
     driver.fail_over()
     assert driver.run() == [
-        "o-1", 51, "order o-1 was declined with code 51", ["the bank was asked twice"], 104,
+        "o-1",
+        51,
+        "order o-1 was declined with code 51",
+        ["the bank was asked twice"],
+        104,
         "[Errno 104] reset by peer",
-    ]  # fmt: skip
+    ]
     assert "Traceback" not in repr(driver.history)
     assert "flows.py" not in repr(driver.history)
 
@@ -264,10 +268,17 @@ def round_trip(error: Exception) -> Exception:
 def test_many_kinds_of_exceptions_survive():
     """Built-in, attrs and custom exceptions come back with type, text and fields."""
     for error in [
-        ValueError("x"), ValueError(), KeyError("k"), OSError(2, "no such file", "f"), ZeroDivisionError(1, 2),
-        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), StopAsyncIteration(3),
-        fa.StepTimedOut("late", "schedule_to_close"), Fatal("no"), PaymentDeclined("o", code=3),
-    ]:  # fmt: skip
+        ValueError("x"),
+        ValueError(),
+        KeyError("k"),
+        OSError(2, "no such file", "f"),
+        ZeroDivisionError(1, 2),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+        StopAsyncIteration(3),
+        fa.StepTimedOut("late", "schedule_to_close"),
+        Fatal("no"),
+        PaymentDeclined("o", code=3),
+    ]:
         back = round_trip(error)
         assert type(back) is type(error)
         assert (back.args, str(back)) == (error.args, str(error))
