@@ -1,7 +1,8 @@
 """One run, seen from outside."""
 
+import math
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar, TypeVarTuple, overload
+from typing import Any, Final, Generic, TypeVar, TypeVarTuple, overload
 
 import trio
 
@@ -41,6 +42,9 @@ R = TypeVar("R")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+ANSWER_SECONDS: Final = 1.0
+"""The node waits until the caller's deadline; its answer may be under way for this much longer."""
+
 
 class WorkflowHandle(Generic[R]):
     """A run of a workflow. Making one costs nothing and asks nobody.
@@ -72,11 +76,14 @@ class WorkflowHandle(Generic[R]):
         return result
 
     async def wait(self, timeout: float | None = None) -> Ended:
-        """As ``result``, but how the run ended is returned as a fact, whatever it is."""
-        seconds = POLL_SECONDS if timeout is None else min(timeout, POLL_SECONDS)
-        with trio.move_on_after(float("inf") if timeout is None else timeout):
-            while True:
-                ended = await self._poll(seconds)
+        """As ``result``, but how the run ended is returned. A time-out of 0 only looks."""
+        deadline = math.inf if timeout is None else trio.current_time() + timeout
+        with trio.move_on_at(deadline + ANSWER_SECONDS):
+            is_last = False
+            while not is_last:
+                left = max(0.0, deadline - trio.current_time())
+                is_last = left < POLL_SECONDS
+                ended = await self._poll(min(left, POLL_SECONDS))
                 if not ended.status.is_open:
                     return ended
         error = DeadlineExceeded(f"run {self.id!r} has not ended within {timeout} s; it goes on")

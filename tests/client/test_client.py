@@ -175,6 +175,21 @@ async def test_a_r30_deadline_passes_while_the_run_goes_on(make_client, autojump
     assert not caught.value.outcome_unknown
 
 
+async def test_a_r30_result_that_is_there_is_given_at_once(make_client):
+    """A-R30: after the end nobody waits, not even with a time-out of 0; all get the same."""
+    client, _ = make_client(ended(RunStatus.COMPLETED, result=encoded(7)))
+    handle = client.get_handle("w", result_type=int)
+    results = []
+
+    async def wait() -> None:
+        results.append(await handle.result(timeout=0))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(wait)
+    assert results == [7] * 100
+
+
 async def test_failure_has_the_original_error_as_cause(make_client):
     """What the workflow raised is ``__cause__``: type, message, and its own causes."""
     error = OutOfStockError("no tea")

@@ -1,0 +1,204 @@
+"""What is wrong is said in one line, with the right exit code, before anything is done."""
+
+import json
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from flowactor import errors
+from flowactor.cli import main
+from flowactor.cli.exits import Exit, exit_of
+from flowactor.cli.node_command import fix_hash_seed, load_app, refuse_optimized
+from flowactor.cli.options import only_error
+from flowactor.cli.output import Output
+from flowactor.cli.views import clock, time
+
+NODE = ("node", "--listen", "127.0.0.1:0", "--data", "unused", "--app", "cli_app:app")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("start", "T", "{bad"), "is not JSON"),
+        (("start", "T", "word"), "needs its quotes"),
+        (("start", "T", "1", "--version", "-1"), "--version"),
+        (("start", "T", "1", "--run-timeout", "0"), "--run-timeout"),
+        (("start",), "Missing argument"),
+        (("list", "--status", "happy"), "happy"),
+        (("list", "--limit", "0"), "--limit"),
+        (("list", "--connect", "nowhere"), "is no address"),
+        (("list", "--connect", ""), "no address given"),
+        (("signal", "w"), "Missing argument"),
+        (("result", "w", "--timeout", "soon"), "--timeout"),
+        (("node",), "--listen"),
+        ((*NODE, "--join", "a:1", "--bootstrap"), "--join"),
+        ((*NODE, "--join", "a:1", "--peers", "b:1"), "--join"),
+        ((*NODE, "--peers", "a"), "is no address"),
+        (("fly",), "No such command"),
+    ],
+)
+def test_wrong_usage_is_code_2(command, arguments, text):
+    """Click's usage errors and ours look alike: the text names what is wrong, the code is 2."""
+    result = command(*arguments)
+    assert result.exit_code == Exit.USAGE
+    assert text in result.stderr
+    assert result.stdout == ""
+
+
+def test_stdin_is_read_for_a_dash(command):
+    """``-`` takes the JSON from stdin, and checks it as well."""
+    result = command("start", "T", "-", stdin="{oops")
+    assert result.exit_code == Exit.USAGE
+    assert "'{oops' is not JSON" in result.stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_node_is_code_3(command, as_json, monkeypatch):
+    """Without a node a client command says so soon, on stderr, also for machines."""
+    monkeypatch.setattr("flowactor.cli.options.CONNECT_SECONDS", 0.1)
+    result = command("list", *(["--json"] if as_json else []))
+    assert result.exit_code == Exit.UNAVAILABLE
+    assert result.stdout == ""
+    if as_json:
+        described = json.loads(result.stderr)
+        assert described["error"] == "Unavailable"
+        assert described["retry_is_safe"] is True
+        assert described["outcome_unknown"] is False
+    else:
+        assert re.fullmatch(r"error: Unavailable: .*127\.0\.0\.1:1.*\n", result.stderr)
+
+
+def test_every_command_is_documented():
+    """``docs/cli.md`` has a section for each command, and each has a help text."""
+    reference = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+    for name, command in main.commands.items():
+        assert f"## `{name}" in reference, name
+        assert command.help, name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert f"`{parameter.opts[0]}" in reference, (name, parameter.opts[0])
+
+
+def test_exit_codes_are_documented(command):
+    """The help of the whole and the reference list every exit code."""
+    reference = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+    helped = command("--help").stdout
+    for code in Exit:
+        assert re.search(rf"^ +{code.value} ", helped, re.MULTILINE), code
+        assert f"| {code.value} |" in reference, code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.WorkflowFailed("x"), Exit.RUN_ENDED_BADLY),
+        (errors.NotFound("x"), Exit.REFUSED),
+        (errors.ConfigurationError("x"), Exit.REFUSED),
+        (errors.Unavailable("x"), Exit.UNAVAILABLE),
+        (errors.DeadlineExceeded("x"), Exit.UNAVAILABLE),
+        (errors.SessionExpired("x"), Exit.UNAVAILABLE),
+        (errors.Refused("x"), Exit.REFUSED),
+        (errors.StorageFull("x"), Exit.NODE_FAILED),
+        (errors.StorageRefused("x"), Exit.NODE_FAILED),
+        (errors.DeterminismViolation("x"), Exit.NODE_FAILED),
+    ],
+)
+def test_exit_code_says_who_must_act(error, code):
+    """The run, the caller, the world, or the node: each has its code."""
+    assert exit_of(error) is code
+
+
+def test_only_our_own_errors_are_shortened():
+    """A group that holds a bug of ours is not turned into one friendly line."""
+    ours = errors.NotFound("x")
+    assert only_error(ExceptionGroup("", [ExceptionGroup("", [ours])])) is ours
+    assert only_error(ExceptionGroup("", [ours, ZeroDivisionError()])) is None
+
+
+# -- node --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("cli_app", "MODULE:ATTR"),
+        (":app", "MODULE:ATTR"),
+        ("no_such_module_here:app", "no module 'no_such_module_here'"),
+        ("flowactor.nothing:app", "no module 'flowactor.nothing'"),
+        ("cli_broken:app", r"cli_broken\.py:2: ZeroDivisionError: division by zero"),
+        ("cli_needy:app", r"cli_needy\.py:1: ModuleNotFoundError: No module named 'unheard_of'"),
+        ("cli_other:app", "has no 'app'"),
+        ("cli_other:number", "of type int, not a flowactor App"),
+    ],
+)
+def test_app_that_cannot_be_loaded(path, text, tmp_path, monkeypatch):
+    """Whatever is wrong with ``--app`` is one line that names module, file and line."""
+    (tmp_path / "cli_broken.py").write_text("one = 1\none / 0\n")
+    (tmp_path / "cli_needy.py").write_text("import unheard_of\n")
+    (tmp_path / "cli_other.py").write_text("number = 3\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    with pytest.raises(errors.ConfigurationError, match=text) as caught:
+        load_app(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_app_is_found_in_the_current_directory(app_folder, monkeypatch):
+    """As with other servers, the module need not be installed."""
+    monkeypatch.chdir(app_folder)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    assert load_app("cli_app:app").registered == (("ProcessOrder", 1),)
+
+
+@pytest.mark.parametrize(
+    ("environment", "restarts"),
+    [({}, True), ({"PYTHONHASHSEED": "random"}, True), ({"PYTHONHASHSEED": "0"}, False)],
+)
+def test_hash_seed_is_fixed_once(environment, restarts):
+    """A node starts itself again only if its hash seed is not fixed, and then with one that is."""
+    calls = []
+    fix_hash_seed({"HOME": "/", **environment}, lambda *call: calls.append(call))
+    assert len(calls) == restarts
+    for _, arguments, fixed in calls:
+        assert fixed == {"HOME": "/", "PYTHONHASHSEED": "0"}
+        assert len(arguments) >= 1
+
+
+def test_optimized_python_is_refused():
+    """Without assertions a node would go on over a broken invariant."""
+    refuse_optimized(0)
+    with pytest.raises(errors.ConfigurationError, match="-O"):
+        refuse_optimized(1)
+
+
+def test_node_refuses_what_others_could_reach(command, fixed_hash_seed, app_folder, monkeypatch):
+    """Without encryption only loopback is listened on, unless somebody insists."""
+    monkeypatch.chdir(app_folder)
+    arguments = ["--listen", "0.0.0.0:0", "--data", "open", "--app", "cli_app:app", "--bootstrap"]
+    result = command("node", *arguments)
+    assert result.exit_code == Exit.REFUSED
+    assert "--insecure" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+# -- output ------------------------------------------------------------------------------------
+
+
+def test_tables_are_plain_text_without_a_terminal(capsys):
+    """Columns are aligned, nothing is cut, and there are no colours or frames."""
+    Output(False).table("runs", ("id", "state"), [("a" * 120, "[red]"), ("b", "ok")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "runs"
+    assert lines[1].split() == ["ID", "STATE"]
+    assert lines[2] == "a" * 120 + "  [red]"
+    assert lines[3] == "b" + " " * 121 + "ok"
+
+
+def test_times_are_utc():
+    """Epoch nanoseconds become ISO 8601 for machines and a time of day for people."""
+    assert time(0) is None
+    assert time(1_700_000_000_123_000_000) == "2023-11-14T22:13:20.123+00:00"
+    assert clock(1_700_000_000_123_000_000) == "22:13:20.123"
+    assert clock(0) == "-"
