@@ -157,6 +157,8 @@ class Author:
 
     def request(self, random):
         session = random.choice("ssst")
+        if random.random() < 0.1:
+            return OpenSession(session)
         self.sequences[session] += random.choice([0, 1, 1, 1, 1, 1])
         sequence = self.sequences[session]
         acknowledged = max(sequence - random.choice([0, 1, 3, 10]), 1)
