@@ -281,7 +281,7 @@ class Node:
             send=links.send,
             clock=world.clock,
             on_notices=lambda notices: instances.notify(notices),  # noqa: PLW0108
-            on_tick=lambda: _each(liveness.tick, instances.tick),
+            on_tick=lambda: _each(liveness.tick, instances.tick, writer.retry),
             on_leader=lambda: _each(liveness.leader_changed, instances.repair),
             on_failure=self._fail,
             observer=self._observe,
@@ -355,12 +355,11 @@ class Node:
         closing.callback(writer.close)
         state_worker = disk.worker(f"node {node} state")
         state = StateStore(disk, EXECUTION_GROUP, TABLES, state_worker, on_failure=self._fail)
+        closing.callback(state.close)
+        closing.callback(state_worker.close)
         machine = Machine(voters, state)
         restored = store.recover(EXECUTION_GROUP, state.applied_index, LOG_CACHE_BYTES_MAX)
         core = Raft(RaftConfig(node, voters), restored, self._world.entropy.seed())
-
-        closing.callback(state.close)
-        closing.callback(state_worker.close)
         last_index = restored.previous_index + len(restored.entries)
         if last_index:
             self._observe(

@@ -1,5 +1,6 @@
 """Background work: a real thread, and the stand-in for where there must be none."""
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -9,6 +10,10 @@ from typing import Any, Final, TypeVar
 import trio
 
 __all__ = ["InlineWorker", "ThreadWorker"]
+
+SWITCH_SECONDS_MAX: Final = 0.0005
+"""How long a busy event loop may keep the interpreter's lock from a worker that comes back from a
+sync. Python's own 5 ms would be added to every commit under load (docs/design/storage.md)."""
 
 T = TypeVar("T")
 _Job = tuple[Callable[[], Any], Callable[[Any], None]]
@@ -26,7 +31,7 @@ class ThreadWorker:
 
     Completions that pile up while the event loop is busy are delivered by one wake-up. The thread
     begins with the first job. It is no daemon: a process does not end in the middle of a commit, so
-    ``close`` must be called.
+    ``close`` must be called. The interpreter's switch interval is lowered to ``SWITCH_SECONDS_MAX``.
     """
 
     def __init__(self, name: str) -> None:
@@ -34,6 +39,7 @@ class ThreadWorker:
         self._jobs: Final[SimpleQueue[_Job | None]] = SimpleQueue()
         self._outcomes: Final[deque[tuple[Callable[[Any], None], Any]]] = deque()
         self._started = self._closed = False
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS_MAX))
         self._thread: Final = threading.Thread(target=self._run, name=name, daemon=False)
 
     def submit(self, job: Callable[[], T], done: Callable[[T | BaseException], None]) -> None:
