@@ -6,7 +6,6 @@ logs or clocks, and never waits.
 
 import copy
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -71,7 +70,7 @@ class Interpreter:
         self.unfinished = False
         self.live = False
         self.strict = False
-        self._events: Final[deque[Event]] = deque()
+        self._events: list[Event] = []
         # Coroutines hold the scheduler and the scheduler holds them; nothing of theirs holds the
         # interpreter, so it goes first and can close them in order (see __del__).
         self._scheduler: Final = Scheduler(info)
@@ -94,15 +93,19 @@ class Interpreter:
         if self.closed:
             return Activation(())
         scheduler = self._scheduler
-        self._events.extend(events)
+        pending = iter([*self._events, *events])
         scheduler.live = self.live
         scheduler.begin(now_ns)
         with _AtWork(scheduler, strict=self.strict):
             settled = scheduler.settle() if self.unfinished else True
-            while settled and self._events and not self._root.done:
-                self._deliver(self._events.popleft())
+            while settled and not self._root.done:
+                event = next(pending, None)
+                if event is None:
+                    break
+                self._deliver(event)
                 settled = scheduler.settle()
-        self.unfinished = not self._root.done and (not settled or bool(self._events))
+        self._events = list(pending)
+        self.unfinished = not self._root.done and not settled
         if self._root.done:
             self._end()
         return Activation(tuple(scheduler.commands), self.unfinished)
@@ -216,7 +219,7 @@ class Interpreter:
 
     def _end(self) -> None:
         self.closed = True
-        self._events.clear()
+        self._events = []
         self._scheduler.emit(self._last_command())
 
     def _last_command(self) -> Command:

@@ -87,7 +87,8 @@ class Nursery:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if isinstance(error, GeneratorExit):
+        if error is not None and not isinstance(error, (Exception, Cancelled, BaseExceptionGroup)):
+            # The run leaves memory, or the process is told to stop: nothing is waited for.
             return False
         if error is not None:
             self.fail(error)

@@ -145,13 +145,33 @@ class Scheduler:
         disposed: the run is leaving memory; its code must not act any more.
     """
 
+    # An idle run stays in memory on every voter, so what it holds is counted in bytes.
+    __slots__ = (
+        "_command_bytes",
+        "_conditions",
+        "_random",
+        "_read_only",
+        "_ready",
+        "_tasks",
+        "_timers",
+        "commands",
+        "disposed",
+        "info",
+        "live",
+        "now_ns",
+        "root",
+        "steps",
+        "task",
+        "variables",
+    )
+
     def __init__(self, info: RunInfo) -> None:
         self.info = info
         self.now_ns = info.started_ns
         self.commands: list[Command] = []
         self.steps: dict[StepKey, Any] = {}
         self.variables: dict[str, Any] = {}
-        self.random = random.Random(info.run_id)
+        self._random: random.Random | None = None
         self.root = CancelStatus(None)
         self.task: Task | None = None
         self.live = False
@@ -162,6 +182,13 @@ class Scheduler:
         self._tasks: dict[Task, None] = {}
         self._timers: dict[TimerKey, Callable[[], None]] = {}
         self._conditions: dict[_ConditionWait, None] = {}
+
+    @property
+    def random(self) -> random.Random:
+        """The run's generator, seeded from its id; made when first asked for, as it is large."""
+        if self._random is None:
+            self._random = random.Random(self.info.run_id)
+        return self._random
 
     # -- one activation -------------------------------------------------------------------------
 

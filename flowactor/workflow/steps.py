@@ -5,6 +5,7 @@ import contextvars
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final, Generic, ParamSpec, TypeVar, TypeVarTuple, overload
 
@@ -151,6 +152,10 @@ class Step(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         if ACTIVE.scheduler is None:
+            if sys.is_finalizing():
+                # The process ends and takes suspended workflow code with it: a ``finally`` block in
+                # there must not execute steps as if it were outside a workflow.
+                raise GeneratorExit
             return self.function(*args, **kwargs)
         return self._durably(args, kwargs)
 

@@ -6,6 +6,7 @@ import datetime as dt
 import gc
 import logging
 import random
+import subprocess
 import sys
 import time
 import uuid
@@ -23,6 +24,8 @@ from flowactor.machine.events import Failure, RunStarted
 from flowactor.workflow import Interpreter, compare, definition_of, replay
 from tests.workflow.driver import START_NS, Driver
 from tests.workflow.flows import ONCE, echo, refund
+
+ROOT = Path(__file__).parents[2]
 
 # -- code that changed --------------------------------------------------------------------------
 
@@ -302,6 +305,7 @@ acted: list[str] = []
 @fa.step(retry=ONCE)
 async def really_refund() -> None:
     acted.append("refund")
+    print("refunded")  # noqa: T201  # seen by the test of a process that ends
 
 
 @fa.workflow
@@ -529,3 +533,35 @@ def test_asyncgen_hooks_are_restored():
         return sys.get_asyncgen_hooks() == before
 
     assert asyncio.run(main())
+
+
+@fa.workflow
+class ExitsInNursery:
+    async def run(self) -> None:
+        async with fa.open_nursery() as nursery:
+            nursery.start_soon(fa.sleep_forever)
+            await fa.checkpoint()
+            raise SystemExit(3)
+
+
+def test_system_exit_passes_through_a_nursery():
+    """Branches do not hold up the end of the process, nor hide it in a group."""
+    with pytest.raises(SystemExit):
+        Driver(ExitsInNursery)
+
+
+AT_EXIT = """
+from tests.workflow.driver import Driver
+from tests.workflow.test_determinism import Interrupted
+import builtins
+builtins.kept = Driver(Interrupted, replays=False)
+import tests.workflow.flows
+"""
+
+
+def test_a_process_that_ends_executes_no_steps():
+    """Suspended code that dies with its process does not run step bodies on its way out."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
