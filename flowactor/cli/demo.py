@@ -87,6 +87,8 @@ class Story:
     began: float = field(factory=trio.current_time)
     board: Board = field(factory=Board)
     changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
+    is_live: bool = False
+    """While the board is drawn on a terminal, notes are part of it."""
 
     async def tell(self) -> Summary:
         """All of it, with every process cleaned up however it ends."""
@@ -132,8 +134,9 @@ class Story:
     def say(self, text: str) -> None:
         """A line of the story, at once."""
         line = f"{self._elapsed():5.1f} s  {text}"
-        self.board.notes.append(line)
-        if not (self.output.as_json or self.output.console.is_terminal):
+        if self.is_live:
+            self.board.notes.append(line)
+        elif not self.output.as_json:
             self.output.text(line)
 
     async def _until(self, come: Callable[[], bool]) -> None:
@@ -162,12 +165,14 @@ class Story:
                 await trio.sleep(PLAIN_LINE_SECONDS)
                 self.output.text(f"{self._elapsed():5.1f} s  {self.board.line()}")
         with Live(console=self.output.console, auto_refresh=False) as live:
+            self.is_live = True
             try:
                 while True:
                     live.update(self.board.render(), refresh=True)
                     await trio.sleep(REFRESH_SECONDS)
             finally:
                 live.update(self.board.render(), refresh=True)
+                self.is_live = False
 
     async def _start_orders(self, nodes: Sequence[DemoNode]) -> None:
         """Start the orders at the nodes in turn: a run is owned by the node that was asked."""

@@ -31,9 +31,11 @@ class Order:
 
 
 async def work() -> None:
-    """Stand in for a call to another service, then leave the trace."""
-    await trio.sleep(WORK_SECONDS)
+    """Leave the trace, then stand in for the rest of a call to another service: a kill in between
+    is the case that an idempotency key is for.
+    """
     leave_trace(step_info().idempotency_key)
+    await trio.sleep(WORK_SECONDS)
 
 
 def leave_trace(key: str) -> None:
