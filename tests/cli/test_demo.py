@@ -32,7 +32,7 @@ def is_listening(address: str) -> bool:
 
 @pytest.mark.processes
 def test_demo_finishes_every_order(tmp_path):
-    """Every order ends although an owner is killed, nothing is recorded twice, no process is left."""
+    """Every order ends although an owner is killed; nothing is recorded twice, or left behind."""
     done = subprocess.run(
         [*DEMO, "--json", "--orders", "6", "--keep", tmp_path],
         check=False,
