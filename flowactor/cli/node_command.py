@@ -7,7 +7,6 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,9 @@ import trio
 from flowactor.cli.exits import Exit
 from flowactor.cli.options import ADDRESSES_METAVAR, check_addresses, json_option, run_to_exit
 from flowactor.cli.output import Output, print_line
+from flowactor.cli.views import time
 from flowactor.client.connect import parse_addresses
+from flowactor.cluster.system import SystemClock
 from flowactor.errors import ConfigurationError
 from flowactor.node import Node, NodeConfig
 from flowactor.observability.events import (
@@ -35,6 +36,7 @@ from flowactor.observability.events import (
     StorageFailed,
     describe,
 )
+from flowactor.ports import Clock
 from flowactor.workflow import App
 
 __all__ = ["HASH_SEED", "fix_hash_seed", "load_app", "node"]
@@ -106,7 +108,7 @@ def node(
             peers=parse_addresses(peers) if peers else (),
             advertise=advertise,
             insecure=insecure,
-            on_event=partial(log_event, LEVELS[log_level], as_json),
+            on_event=partial(log_event, SystemClock(), LEVELS[log_level], as_json),
         )
         return await serve(load_app(app_path), config, output)
 
@@ -225,12 +227,12 @@ EVENT_LEVELS: Final[dict[type[ObservedEvent], str]] = {
 """All others are ``info``."""
 
 
-def log_event(threshold: int, as_json: bool, event: ObservedEvent) -> None:
+def log_event(clock: Clock, threshold: int, as_json: bool, event: ObservedEvent) -> None:
     """One line on stderr for an event of at least this level."""
     level = EVENT_LEVELS.get(type(event), "info")
     if LEVELS[level] < threshold:
         return
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    now = time(clock.now_ns())
     if as_json:
         fields = {"time": now, "level": level, "event": type(event).__name__} | attrs.asdict(event)
         print_line(json.dumps(fields, ensure_ascii=False), to_stderr=True)

@@ -10,10 +10,11 @@ import pytest
 from flowactor import errors
 from flowactor.cli import main
 from flowactor.cli.exits import Exit, exit_of
-from flowactor.cli.node_command import fix_hash_seed, load_app, refuse_optimized
+from flowactor.cli.node_command import fix_hash_seed, load_app, log_event, refuse_optimized
 from flowactor.cli.options import only_error
 from flowactor.cli.output import Output
 from flowactor.cli.views import clock, time
+from flowactor.observability.events import LinkDown
 
 NODE = ("node", "--listen", "127.0.0.1:0", "--data", "unused", "--app", "cli_app:app")
 
@@ -181,6 +182,36 @@ def test_node_refuses_what_others_could_reach(command, fixed_hash_seed, app_fold
     assert result.exit_code == Exit.REFUSED
     assert "--insecure" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+class StoppedClock:
+    def now_ns(self) -> int:
+        return 1_700_000_000_123_000_000
+
+
+@pytest.mark.parametrize(
+    ("threshold", "as_json", "line"),
+    [
+        (20, False, "2023-11-14T22:13:20.123+00:00 warning link down: peer=2 reason=gone\n"),
+        (20, True, None),
+        (40, False, ""),
+    ],
+)
+def test_events_become_log_lines(threshold, as_json, line, capsys):
+    """An event of the wanted level is one line on stderr, as text or JSON; others are none."""
+    log_event(StoppedClock(), threshold, as_json, LinkDown(2, "gone"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    if as_json:
+        assert json.loads(err) == {
+            "time": "2023-11-14T22:13:20.123+00:00",
+            "level": "warning",
+            "event": "LinkDown",
+            "peer": 2,
+            "reason": "gone",
+        }
+    else:
+        assert err == line
 
 
 # -- output ------------------------------------------------------------------------------------
