@@ -93,7 +93,11 @@ class Outbox:
         messages = self._messages
         batch = [messages.popleft()]
         size = len(batch[0])
-        while len(batch) < FRAME_MESSAGES_MAX and size + len(messages[0]) <= FRAME_BYTES_TARGET:
+        while (
+            messages
+            and len(batch) < FRAME_MESSAGES_MAX
+            and size + len(messages[0]) <= FRAME_BYTES_TARGET
+        ):
             batch.append(messages.popleft())
             size += len(batch[-1])
         self._bytes -= size
