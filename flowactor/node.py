@@ -302,6 +302,7 @@ class Node:
             return InstanceActor(
                 run_id,
                 node=node,
+                incarnation=self._incarnation,
                 group=group,
                 definition=self.app.find(run.workflow_type, run.version),
                 steps=steps,

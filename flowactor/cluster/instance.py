@@ -76,7 +76,7 @@ class InstanceActor:
 
     Args:
         run_id: of a run that is open in ``group``'s machine.
-        node: this one.
+        node: this one; ``incarnation``: of this process, as it is announced.
         definition: the code of the run's type and version, or None if it is not registered here:
             such an instance follows without interpreting.
         steps: executes step bodies.
@@ -89,6 +89,7 @@ class InstanceActor:
         run_id: RunId,
         *,
         node: NodeId,
+        incarnation: str,
         group: GroupActor,
         definition: WorkflowDefinition | None,
         steps: StepRunner,
@@ -102,6 +103,7 @@ class InstanceActor:
         )
         self.diverged = ""
         self._node: Final = node
+        self._incarnation: Final = incarnation
         self._group: Final = group
         self._definition: Final = definition
         self._steps: Final = steps
@@ -248,7 +250,7 @@ class InstanceActor:
         run = self._group.machine.runs.get(self.run_id)
         if run is None:
             return
-        owning = run.owner == self._node and run.status is RunStatus.RUNNING
+        owning = self._is_owner(run)
         if (run.epoch, owning) != self._tenure:
             self._change_tenure(run, owning)
         self._answer_queries(run)
@@ -264,6 +266,19 @@ class InstanceActor:
         self._unsettled.repeat()
         if self._proposed is None:
             self._activate(run, self._interpreter)
+
+    def _is_owner(self, run: RunState) -> bool:
+        """Whether this process is to perform the run. One that has not announced itself may only
+        know of an earlier process of its node: it performs nothing, so that what ran then runs
+        again under a new epoch, as a further attempt.
+        """
+        known = self._group.machine.nodes.get(self._node)
+        return (
+            run.owner == self._node
+            and run.status is RunStatus.RUNNING
+            and known is not None
+            and known.incarnation == self._incarnation
+        )
 
     def _change_tenure(self, run: RunState, owning: bool) -> None:
         """Another epoch: what was executed or decided under the old one counts no more."""
@@ -323,13 +338,12 @@ class InstanceActor:
         return max(self._clock.now_ns(), run.now_ns, *dues)
 
     def _check_refusal(self, refused: OperationRefused) -> None:
-        """A repeated proposal is refused because the first one was applied. One that is refused
-        where it should have been applied would be refused for ever: that is a broken invariant.
+        """A stale proposal is refused because it was repeated, or made by an owner of before. One
+        that is refused at its own epoch and position would be refused for ever: that is a broken
+        invariant.
         """
-        run, proposed = self._group.machine.runs.get(self.run_id), self._proposed
-        if run is None or proposed is None or refused.operation != Advance.__name__:
-            return
-        assert (run.epoch, run.position) != (proposed.epoch, proposed.position), refused.reason
+        owning = self._proposed is not None and refused.operation == Advance.__name__
+        assert refused.stale or not owning, refused.reason
 
     # -- steps ------------------------------------------------------------------------------------
 

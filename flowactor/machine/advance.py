@@ -39,9 +39,11 @@ def apply_advance(ledger: Ledger, advance: Advance) -> None:
     if run is None:
         ledger.refuse(advance.run_id, "Advance", "the run is not open")
         return
-    reason = _stale(run, advance) or _unavailable(run, advance) or _impossible(run, advance)
-    if reason:
-        ledger.refuse(advance.run_id, "Advance", reason)
+    if stale := _stale(run, advance):
+        ledger.refuse(advance.run_id, "Advance", stale)
+        return
+    if reason := _unavailable(run, advance) or _impossible(run, advance):
+        ledger.refuse(advance.run_id, "Advance", reason, stale=False)
         return
     if advance.now_ns < run.now_ns:
         advance = attrs.evolve(advance, now_ns=run.now_ns)

@@ -253,8 +253,8 @@ class Ledger:
 
     # -- reporting --------------------------------------------------------------------------------
 
-    def refuse(self, run_id: str, operation: str, reason: str) -> None:
-        self.notices.append(OperationRefused(run_id, operation, reason))
+    def refuse(self, run_id: str, operation: str, reason: str, *, stale: bool = True) -> None:
+        self.notices.append(OperationRefused(run_id, operation, reason, stale))
 
     def take_notices(self) -> list[Notice]:
         """Everything to report of this log entry; hints about one run come once, at the end."""

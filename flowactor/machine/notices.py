@@ -104,13 +104,14 @@ class NodeAnnounced:
 
 @frozen
 class OperationRefused:
-    """An operation of the engine's own was stale or impossible, and changed nothing (``run_id`` is
-    empty where it concerned no single run).
+    """An operation of the engine's own changed nothing (``run_id`` is empty where it concerned no
+    single run). ``stale``: the state had moved on; else it never could have been done.
     """
 
     run_id: str
     operation: str
     reason: str
+    stale: bool = True
 
 
 Notice = (

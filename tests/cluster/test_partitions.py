@@ -1,0 +1,216 @@
+"""Links that are cut: a minority does nothing and says nothing old; a majority goes on."""
+
+import pytest
+import trio
+
+import flowactor as fa
+from flowactor.observability.events import LeaderChanged, RunEnded
+from tests.cluster.harness import OUTSIDE, cluster
+
+
+@fa.step
+async def count(number: int) -> int:
+    OUTSIDE.bump("count")
+    await trio.sleep(0.05)
+    return number
+
+
+@fa.workflow(version=1)
+class Chain:
+    async def run(self, length: int) -> int:
+        total = 0
+        for number in range(length):
+            total += await count(number)
+        return total
+
+
+APP = fa.App([Chain])
+silent = pytest.mark.parametrize("silent", [True, False], ids=["silent", "broken"])
+
+
+@silent
+async def test_minority_leader_serves_nothing_stale(tmp_path, autojump_clock, silent):
+    """J2: a leader cut off with a client accepts nothing and answers no linearizable read, while
+    the others elect another and go on; healed, all hold the same.
+    """
+    async with cluster(tmp_path, APP) as c:
+        old = c.leader()
+        variable = c.client(old).variable("limit", int)
+        await variable.set(1)
+        c.isolate(old, silent=silent)
+        await c.until(lambda: c.leader() not in {0, old}, "another leader")
+        await c.client(c.leader()).variable("limit", int).set(2)
+
+        lonely = fa.Client(c.client(old)._caller._channel, request_timeout=5)
+        with pytest.raises((fa.Unavailable, fa.DeadlineExceeded)):
+            await lonely.variable("limit", int).get()
+        with pytest.raises((fa.Unavailable, fa.DeadlineExceeded)) as caught:
+            await lonely.variable("limit", int).set(3)
+        assert not caught.value.outcome_unknown, "not even a session could be opened"
+        with pytest.raises((fa.Unavailable, fa.DeadlineExceeded)):
+            await lonely.list()
+        assert not c.node(old).group.is_leader, "it has stepped down"
+
+        c.heal()
+        assert await variable.get() == 2
+        await variable.set(4)
+        assert await c.client(c.leader()).variable("limit", int).get() == 4
+        await c.converge()
+
+
+@silent
+async def test_write_of_a_minority_has_one_outcome(tmp_path, autojump_clock, silent):
+    """A write that was sent to a leader being cut off is retried across the heal and happens
+    once.
+    """
+    async with cluster(tmp_path, APP) as c:
+        old = c.leader()
+        other = next(number for number in c.running if number != old)
+        counter = c.client(old).variable("counter", int)
+        assert await counter.set(1) == 1
+        c.isolate(old, silent=silent)
+        versions: list[int] = []
+
+        async def write() -> None:
+            versions.append(await counter.set(2))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await c.until(lambda: c.leader() not in {0, old}, "another leader")
+            c.heal()
+        held = await c.client(other).variable("counter", int).read()
+        assert versions == [2]
+        assert (held.value, held.version) == (2, 2)
+
+
+async def test_no_commit_without_quorum(tmp_path, autojump_clock):
+    """A-F11: with both followers gone nothing commits; when one is back the run goes on where it
+    was, and no step that was recorded runs again.
+    """
+    async with cluster(tmp_path, APP) as c:
+        leader = c.leader()
+        run = await c.client(leader).start(Chain.run, 20)
+        await c.until(lambda: OUTSIDE.count("count") == 5, "five steps")
+        followers = [number for number in c.running if number != leader]
+        c.kill(*followers)
+        await c.dead(*followers)
+        group = c.node(leader).group
+        before = group.progress().commit_index
+        await trio.sleep(10)
+        assert group.progress().commit_index <= before + 1, "at most what both had acknowledged"
+        assert not c.seen(RunEnded)
+        assert OUTSIDE.count("count") <= 6
+        await c.start(followers[0])
+        again = c.client(followers[0]).get_handle(run.id, result_type=int)
+        assert await again.result() == sum(range(20))
+        assert len(OUTSIDE.keys("count")) == 20
+        assert OUTSIDE.count("count") <= 21
+        await c.start(followers[1])
+        await c.settle()
+        await c.converge()
+
+
+async def test_leader_stop_follower_stop(tmp_path, autojump_clock):
+    """A-F11: a stopped follower changes no leader; a stopped leader is replaced, keeps nothing to
+    itself, and the run goes on.
+    """
+    async with cluster(tmp_path, APP) as c:
+        leader = c.leader()
+        follower = next(number for number in c.running if number != leader)
+        await c.client(follower).variable("kept", str).set("data")
+        run = await c.client(leader).start(Chain.run, 30)
+        await c.until(lambda: OUTSIDE.count("count") >= 3, "three steps")
+        await c.stop(follower)
+        await trio.sleep(3)
+        assert c.leader() == leader
+        await c.start(follower)
+        await c.settle()
+        await c.stop(leader)
+        await c.until(lambda: c.leader() not in {0, leader}, "another leader")
+        assert await c.client(follower).variable("kept", str).get() == "data"
+        again = c.client(follower).get_handle(run.id, result_type=int)
+        assert await again.result() == sum(range(30))
+        assert len(OUTSIDE.keys("count")) == 30
+
+
+async def test_follower_cut_off_does_not_disturb(tmp_path, autojump_clock):
+    """A follower that comes back after a long cut neither ends the leader's term nor stays
+    behind.
+    """
+    async with cluster(tmp_path, APP) as c:
+        leader, changes = c.leader(), len(c.seen(LeaderChanged))
+        away = next(number for number in c.running if number != leader)
+        c.isolate(away)
+        await trio.sleep(20)
+        assert await c.client(leader).execute(Chain.run, 3) == 3
+        c.heal()
+        await c.settle()
+        await c.converge()
+        assert c.leader() == leader
+        others = [event for event in c.seen(LeaderChanged)[changes:] if event.leader not in {0, leader}]
+        assert others == []
+
+
+async def test_one_way_round(tmp_path, autojump_clock):
+    """Two followers that cannot reach each other both follow the leader, and all goes on."""
+    async with cluster(tmp_path, APP) as c:
+        leader = c.leader()
+        one, two = [number for number in c.running if number != leader]
+        c.wires.cut([f"memory:{one}"], [f"memory:{two}"])
+        for number in (one, two, leader):
+            assert await c.client(number).execute(Chain.run, 3) == 3
+        assert c.leader() == leader
+        c.heal()
+
+
+async def test_runs_go_on_through_flapping_links(tmp_path, autojump_clock):
+    """Links come and go a dozen times while runs go on: all end right, every step is recorded
+    once, and all nodes hold the same in the end.
+    """
+    async with cluster(tmp_path, APP) as c:
+        runs = [await c.client(n).start(Chain.run, 40, id=f"run-{n}") for n in (1, 2, 3)]
+        for number in range(12):
+            c.isolate(1 + number % 3, silent=number % 2 == 0)
+            await trio.sleep(0.3 + 0.2 * (number % 5))
+            c.heal()
+            await trio.sleep(0.4)
+        for run in runs:
+            assert await run.result() == sum(range(40))
+            completed = [e.detail for e in await run.history() if e.kind == "step_completed"]
+            assert len(completed) == len(set(completed)) == 40
+        await c.settle()
+        await c.converge()
+        assert len(OUTSIDE.keys("count")) == 120
+        assert all(member.failure is None for member in c.members.values())
+
+
+@pytest.mark.parametrize("rounds", [6])
+async def test_leader_kill_loop(tmp_path, autojump_clock, rounds):
+    """J1: the leader is killed again and again under load: every acknowledged write is there, every
+    run ends right, and no step was executed more often than it had attempts.
+    """
+    async with cluster(tmp_path, APP) as c:
+        written = 0
+        runs = []
+        for round_ in range(rounds):
+            for number in c.running:
+                runs.append(await c.client(number).start(Chain.run, 8, id=f"{round_}-{number}"))
+                await c.client(number).variable(f"key {written}", int).set(written)
+                written += 1
+            await trio.sleep(0.12 * (1 + round_ % 3))
+            leader = await c.settle()
+            c.kill(leader)
+            await c.dead(leader)
+            await c.until(lambda: c.leader(), "another leader")
+            await c.start(leader)
+            await c.settle()
+        client = c.client(1)
+        for run in runs:
+            assert await client.get_handle(run.id, result_type=int).result() == 28
+        for number in range(written):
+            assert await client.variable(f"key {number}", int).get() == number
+        for key in OUTSIDE.keys("count"):
+            attempts = [attempt for _, attempt, of in OUTSIDE.done if of == key]
+            assert len(attempts) <= max(attempts)
+        assert len(OUTSIDE.keys("count")) == 8 * len(runs)
+        await c.converge()
