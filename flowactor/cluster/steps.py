@@ -59,22 +59,20 @@ class StepRunner:
         self, pending: PendingStep, call: StepCall, info: StepInfo
     ) -> bytes | Failure:
         kind, seconds = self._limit(pending)
-        try:
-            with step_context(info), trio.fail_after(seconds):
+        # A body may well raise trio.TooSlowError of its own, so that is not how a limit shows.
+        with step_context(info), trio.move_on_after(seconds):
+            try:
                 return await call.invoke()
-        except trio.TooSlowError as error:
-            if kind is None:
+            except Exception as error:  # noqa: BLE001  # whatever the user's body raises is its outcome
                 return encode_failure(error)
-            name, attempt = pending.command.name, info.attempt
-            text = f"step {name} exceeded {kind} of {seconds:g} s in attempt {attempt}"
-            return encode_failure(StepTimedOut(text, kind))
-        except Exception as error:  # noqa: BLE001  # whatever the user's body raises is its outcome
-            return encode_failure(error)
+        name, attempt = pending.command.name, info.attempt
+        text = f"step {name} exceeded {kind} of {seconds:g} s in attempt {attempt}"
+        return encode_failure(StepTimedOut(text, kind))
 
-    def _limit(self, pending: PendingStep) -> tuple[str | None, float]:
+    def _limit(self, pending: PendingStep) -> tuple[str, float]:
         """Which time-out strikes first, and after how many seconds."""
         command = pending.command
-        limits: list[tuple[float, str | None]] = [(float("inf"), None)]
+        limits = [(float("inf"), "no limit")]
         if command.start_to_close_ns:
             limits.append((command.start_to_close_ns / NANOSECONDS, "start_to_close"))
         if pending.deadline_ns:
@@ -87,9 +85,11 @@ class StepRunner:
 def idempotency_key(run: RunState, step: StepKey) -> str:
     """The same for every attempt of this step on any node, and for no other step of any run.
 
-    A run id is hexadecimal, so what follows the first colon is exactly the step's own name.
+    A name may hold any character. So all parts are always there: a run id is hexadecimal and ends
+    at the first colon, a scope has no slash, an occurrence begins after the last ``#``.
     """
-    return f"{run.run_id}:{describe_key(step)}"
+    scope, name, occurrence = step
+    return f"{run.run_id}:{'.'.join(map(str, scope))}/{name}#{occurrence}"
 
 
 def _word(outcome: bytes | Failure | None) -> str:
