@@ -28,7 +28,14 @@ from flowactor.identity import NodeId, RunId, StepKey, describe_key
 from flowactor.limits import INSTANCE_FACTS_MAX, INSTANCE_MESSAGES_MAX
 from flowactor.machine.events import Event, StepCompleted, TimerFired
 from flowactor.machine.notices import Advanced, OperationRefused, OwnerChanged, StepsDue
-from flowactor.machine.operations import Advance, Consumed, FailAttempt, InboxRef, ParkRun
+from flowactor.machine.operations import (
+    Advance,
+    Consumed,
+    FailAttempt,
+    InboxRef,
+    ParkRun,
+    encode_kept,
+)
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import PendingStep, RunState, StepState
 from flowactor.observability.events import Observer, RunDiverged
@@ -109,7 +116,7 @@ class InstanceActor:
         self._steps: Final = steps
         self._clock: Final = clock
         self._observer: Final = observer
-        self._interpreter: Interpreter | None = None
+        self._interpreter = self._fresh()
         self._followed = 0  # advances the interpreter has seen, not counting a proposed one
         self._facts: Final[deque[Advanced]] = deque()
         self._tenure: tuple[int, bool] = (0, False)
@@ -194,6 +201,19 @@ class InstanceActor:
         if self._interpreter is None and not self.diverged:
             self._rebuild()
 
+    def _fresh(self) -> Interpreter | None:
+        """An interpreter for a run that has not moved yet, so that following needs no history."""
+        run = self._group.machine.runs[self.run_id]
+        if run.position or not self._follows(run):
+            return None
+        assert self._definition is not None
+        return Interpreter(self._definition, _info_of(run))
+
+    def _follows(self, run: RunState) -> bool:
+        """Whether this node is to interpret the run: it has the code, and owns it or stands by."""
+        definition = self._definition
+        return definition is not None and (definition.standby == "hot" or run.owner == self._node)
+
     def _forget(self) -> None:
         """Drop the interpreter; its next use begins with the committed history."""
         if self._interpreter is not None:
@@ -228,15 +248,12 @@ class InstanceActor:
     def _rebuild(self) -> None:
         """A fresh interpreter, fed with the whole committed history."""
         run = self._group.machine.runs.get(self.run_id)
-        if run is None or self._definition is None:
-            return
-        if self._definition.standby == "cold" and run.owner != self._node:
+        if run is None or self._definition is None or not self._follows(run):
             return
         self._forget()
-        past = past_of(self._group, self.run_id) if run.position else []
-        info = RunInfo(run.workflow_id, self.run_id, run.workflow_type, run.version, run.started_ns)
+        past = past_of(self._group, self.run_id)
         try:
-            self._interpreter = replay(self._definition, info, past)
+            self._interpreter = replay(self._definition, _info_of(run), past)
         except DeterminismViolation as violation:
             self._disagree(str(violation))
             return
@@ -328,7 +345,7 @@ class InstanceActor:
             self.run_id, run.epoch, run.position, now_ns, tuple(consumed), activation.commands
         )
         self._proposed = advance
-        self._unsettled.add(_ADVANCE, encode(advance))
+        self._unsettled.add(_ADVANCE, encode_kept(advance))
 
     def _time_of(self, run: RunState, events: list[Event]) -> int:
         """``fa.now()`` of the next activation: never before the past, nor before a timer that
@@ -425,3 +442,7 @@ class InstanceActor:
             query.promise.set(self._interpreter.query(query.name, query.arguments))
         except Exception as error:  # noqa: BLE001  # the user's query code may raise anything; its caller gets it
             query.promise.fail(error)
+
+
+def _info_of(run: RunState) -> RunInfo:
+    return RunInfo(run.workflow_id, run.run_id, run.workflow_type, run.version, run.started_ns)

@@ -86,8 +86,8 @@ def _facts(record: history.HistoryRecord) -> Iterator[_Fact]:
             yield "started", f"{record.workflow_type} v{record.version}", b""
         case history.Arrived():
             yield _arrival(record.event)
-        case history.Activated():
-            yield from _activation(record.advance)
+        case Advance():
+            yield from _activation(record)
         case history.AttemptFailed():
             text = (
                 f"{describe_key(record.step)} attempt {record.attempt}: {_failure(record.failure)}"

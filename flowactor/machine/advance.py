@@ -21,7 +21,6 @@ from flowactor.machine.commands import (
     SetVariable,
 )
 from flowactor.machine.events import Event, StepCompleted
-from flowactor.machine.history import Activated
 from flowactor.machine.ledger import Ledger
 from flowactor.machine.notices import Advanced
 from flowactor.machine.operations import Advance, Consumed, InboxRef
@@ -33,8 +32,10 @@ __all__ = ["apply_advance"]
 Terminal = CompleteRun | FailRun | RunEndedCancelled
 
 
-def apply_advance(ledger: Ledger, advance: Advance) -> None:
-    """Move the run by one activation, or refuse and change nothing."""
+def apply_advance(ledger: Ledger, advance: Advance, kept: bytes | None) -> None:
+    """Move the run by one activation, or refuse and change nothing. ``kept`` is the advance as it
+    was encoded, if that was kept.
+    """
     run = ledger.open.get(advance.run_id)
     if run is None:
         ledger.refuse(advance.run_id, "Advance", "the run is not open")
@@ -46,11 +47,11 @@ def apply_advance(ledger: Ledger, advance: Advance) -> None:
         ledger.refuse(advance.run_id, "Advance", reason, stale=False)
         return
     if advance.now_ns < run.now_ns:
-        advance = attrs.evolve(advance, now_ns=run.now_ns)
+        advance, kept = attrs.evolve(advance, now_ns=run.now_ns), None
     run.now_ns = advance.now_ns
     run.position += 1
     events = tuple([_consume(ledger, run, item) for item in advance.consumed])
-    ledger.record(run, Activated(advance), 1 + len(events) + len(advance.commands))
+    ledger.record(run, advance, 1 + len(events) + len(advance.commands), kept)
     ledger.notices.append(Advanced(run.run_id, run.position, advance, events))
     for command in advance.commands:
         _perform(ledger, run, command)

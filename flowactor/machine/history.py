@@ -1,7 +1,7 @@
 """The history of runs: one row per fact, enough to replay a run and to follow what happens.
 
 ``Journal`` gives every row its place: a number within its run, and (log index, ordinal) within the
-group. A row that holds several facts (an activation: itself, then what it consumed, then its
+group. A row that holds several facts (an activation: its ``Advance``, what that consumed, then its
 commands) takes that many ordinals, so that each of them has a place of its own.
 """
 
@@ -20,7 +20,6 @@ from flowactor.ports import RowWrite
 
 __all__ = [
     "KINDS",
-    "Activated",
     "Arrived",
     "AttemptFailed",
     "AttemptStarted",
@@ -53,14 +52,6 @@ class Arrived:
 
     number: int
     event: Event
-
-
-@record(72)
-@frozen
-class Activated:
-    """The activation that began at ``advance.position``, as it was applied."""
-
-    advance: Advance
 
 
 @record(73)
@@ -116,7 +107,7 @@ class Closed:
 HistoryRecord = (
     Opened
     | Arrived
-    | Activated
+    | Advance
     | AttemptFailed
     | AttemptStarted
     | OwnerAssigned
@@ -128,7 +119,7 @@ HistoryRecord = (
 KINDS: dict[type[HistoryRecord], str] = {
     Opened: "opened",
     Arrived: "arrived",
-    Activated: "activated",
+    Advance: "activated",
     AttemptFailed: "attempt_failed",
     AttemptStarted: "attempt_started",
     OwnerAssigned: "owner_assigned",
@@ -158,9 +149,14 @@ class Journal:
         self._stamp_ns = stamp_ns
         self._ordinal = 0
 
-    def append(self, run: RunState, fact: HistoryRecord, ordinals: int = 1) -> None:
+    def append(
+        self, run: RunState, fact: HistoryRecord, ordinals: int = 1, kept: bytes | None = None
+    ) -> None:
+        """Add a row that takes this many ordinals; ``kept`` is ``fact`` as it was encoded
+        before.
+        """
         run.history_length += 1
-        data = records.encode(fact)
+        data = kept or records.encode(fact)
         key = (run.run_id, run.history_length)
         place = (self._index, self._ordinal, self._stamp_ns)
         self._rows.append(RowWrite("history", key, (*place, KINDS[type(fact)], run.owner, data)))

@@ -172,9 +172,11 @@ class Ledger:
         self._closed[run.run_id] = run
         self.notices.append(RunClosed(run.run_id, status))
 
-    def record(self, run: RunState, fact: HistoryRecord, ordinals: int = 1) -> None:
+    def record(
+        self, run: RunState, fact: HistoryRecord, ordinals: int = 1, kept: bytes | None = None
+    ) -> None:
         """Add to the run's history, which also marks the run as changed."""
-        self.journal.append(run, fact, ordinals)
+        self.journal.append(run, fact, ordinals, kept)
         self._touched_runs[run.run_id] = None
 
     def set_owner(self, run: RunState, owner: NodeId) -> None:

@@ -24,7 +24,7 @@ from flowactor.machine.operations import (
     CompareAndSet,
     FailAttempt,
     OpenSession,
-    Operation,
+    OtherOperation,
     ParkRun,
     ReassignRuns,
     ResumeRun,
@@ -93,8 +93,11 @@ class Machine:
         self._sessions.expire(self._clock_ns)
         while due := self._ledger.due.pop(self._clock_ns):
             self._fire(due)
-        for operation in batch.operations:
-            self._perform(operation, term)
+        for operation, kept in zip(batch.operations, batch.kept, strict=True):
+            if isinstance(operation, Advance):
+                apply_advance(self._ledger, operation, kept)
+            else:
+                self._perform(operation, term)
         self._journal.end()
         return Applied(tuple(self._take_replies()), tuple(self._take_notices()))
 
@@ -108,12 +111,10 @@ class Machine:
         else:
             retry(self._ledger, run, key)
 
-    def _perform(self, operation: Operation, term: int) -> None:
+    def _perform(self, operation: OtherOperation, term: int) -> None:
         match operation:
             case ClientOperation():
                 self._perform_once(operation)
-            case Advance():
-                apply_advance(self._ledger, operation)
             case FailAttempt():
                 fail_attempt(self._ledger, operation)
             case OpenSession(session):

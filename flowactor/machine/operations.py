@@ -34,6 +34,7 @@ __all__ = [
     "InboxRef",
     "OpenSession",
     "Operation",
+    "OtherOperation",
     "ParkRun",
     "ReassignRuns",
     "ResumeRun",
@@ -43,6 +44,7 @@ __all__ = [
     "WriteVariable",
     "decode_batch",
     "encode_batch",
+    "encode_kept",
 ]
 
 
@@ -211,17 +213,27 @@ class ReassignRuns:
     term: int
 
 
-Operation = (
-    OpenSession | ClientOperation | Advance | FailAttempt | ParkRun | AnnounceNode | ReassignRuns
-)
+OtherOperation = OpenSession | ClientOperation | FailAttempt | ParkRun | AnnounceNode | ReassignRuns
+Operation = Advance | OtherOperation
 
 
 @frozen
 class Batch:
-    """A decoded log entry. ``stamp_ns`` is the leader's wall clock when it gathered the batch."""
+    """A decoded log entry. ``stamp_ns`` is the leader's wall clock when it gathered the batch.
+
+    ``kept`` has, beside each operation, the bytes it was encoded as, if it was to keep them.
+    """
 
     stamp_ns: int
     operations: tuple[Operation, ...]
+    kept: tuple[bytes | None, ...]
+
+
+def encode_kept(operation: Operation) -> bytes:
+    """An operation whose bytes the machine keeps: it stands in the batch as a byte string, so that
+    nobody has to encode it again for its history.
+    """
+    return records.encode_plain(records.encode(operation))
 
 
 def encode_batch(stamp_ns: int, operations: Sequence[bytes]) -> bytes:
@@ -241,4 +253,9 @@ def decode_batch(data: bytes) -> Batch:
     plain = records.decode_plain(data)
     if not isinstance(plain, tuple) or len(plain) != 3 or plain[0] != SCHEMA_VERSION:
         raise MalformedDataError(f"not a batch of schema {SCHEMA_VERSION}: {plain!r:.80}")
-    return Batch(plain[1], tuple(map(records.from_plain, plain[2])))
+    kept = tuple(item if type(item) is bytes else None for item in plain[2])
+    operations = tuple(
+        records.from_plain(item) if type(item) is tuple else records.decode(item)
+        for item in plain[2]
+    )
+    return Batch(plain[1], operations, kept)

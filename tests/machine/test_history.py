@@ -7,8 +7,9 @@ from flowactor.errors import MalformedDataError, StorageRefused
 from flowactor.machine import TABLES, Machine
 from flowactor.machine.commands import CompleteRun, SetVariable
 from flowactor.machine.events import RunStarted, SignalReceived, StepCompleted
-from flowactor.machine.history import KINDS, Activated, Arrived, Closed, HistoryRecord, Opened
+from flowactor.machine.history import KINDS, Arrived, Closed, HistoryRecord, Opened
 from flowactor.machine.operations import (
+    Advance,
     ClientOperation,
     InboxRef,
     SignalRun,
@@ -42,12 +43,12 @@ def test_a_history_is_enough_to_replay(group, make_step):
     inbox = {fact.number: fact.event for fact in history if isinstance(fact, Arrived)}
     replayed = []
     for fact in history:
-        if isinstance(fact, Activated):
-            consumed = fact.advance.consumed
+        if isinstance(fact, Advance):
+            consumed = fact.consumed
             events = [
                 inbox[item.number] if isinstance(item, InboxRef) else item for item in consumed
             ]
-            replayed.append((fact.advance.position, events, fact.advance.commands))
+            replayed.append((fact.position, events, fact.commands))
     assert replayed == [
         (0, [RunStarted(b"input")], (make_step(),)),
         (
@@ -84,8 +85,8 @@ def test_every_fact_has_a_place_of_its_own(group, make_step):
     assert len(set(places)) == len(places)
     by_place = {(row[2], row[3]): records.decode(row[-1]) for row in rows}
     for (index, ordinal), fact in by_place.items():
-        if isinstance(fact, Activated):
-            inside = len(fact.advance.consumed) + len(fact.advance.commands)
+        if isinstance(fact, Advance):
+            inside = len(fact.consumed) + len(fact.commands)
             later = [place[1] for place in places if place[0] == index and place[1] > ordinal]
             assert all(other > ordinal + inside for other in later)
 
