@@ -85,6 +85,8 @@ class Instances:
             match notice:
                 case notices.Advanced() | notices.StepsDue():
                     self._tell(notice.run_id, notice)
+                case notices.VariableChanged():
+                    self._variables.changed(notice.name)
                 case notices.InboxGrew() | notices.RunResumed():
                     self._tell(notice.run_id, Wake())
                 case notices.RunOpened():
@@ -104,8 +106,6 @@ class Instances:
                     )
                 case notices.OperationRefused():
                     self._tell(RunId(notice.run_id), notice)
-                case notices.VariableChanged():
-                    self._variables.changed(notice.name)
                 case notices.NodeAnnounced():
                     pass
                 case _:

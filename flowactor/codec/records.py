@@ -42,6 +42,8 @@ _DEPTH_MAX: Final = 64
 
 _PLAIN: Final = frozenset({int, str, bytes, bool, float, types.NoneType})
 
+_KNOWN_MAX: Final = 1000
+"""Values remembered of a class that recurs."""
 _BY_TAG: Final[dict[int, "_Layout"]] = {}
 _BY_CLASS: Final[dict[type, "_Layout"]] = {}
 
@@ -59,6 +61,7 @@ class _Layout:
     names: tuple[str, ...]
     required: int
     get: Callable[[Any], tuple[Any, ...]]
+    known: dict[tuple[Any, ...], Any] | None = None
     resolved: bool = False
     downs: list[tuple[int, Convert]] = attrs.Factory(list)
     ups: list[tuple[int, Convert]] = attrs.Factory(list)
@@ -95,8 +98,12 @@ class _Layout:
         self.accepted.add(kinds)
 
 
-def record(tag: int) -> Callable[[type[T]], type[T]]:
-    """Register the attrs class below as a record with this tag (a positive integer, unique)."""
+def record(tag: int, *, recurs: bool = False) -> Callable[[type[T]], type[T]]:
+    """Register the attrs class below as a record with this tag (a positive integer, unique).
+
+    ``recurs`` marks small settings that come again and again with the same values: what was read
+    once is remembered, and shared.
+    """
 
     def register(cls: type[T]) -> type[T]:
         fields = attrs.fields(cls)  # type: ignore[arg-type]  # the decorator sits on attrs classes
@@ -106,7 +113,8 @@ def record(tag: int) -> Callable[[type[T]], type[T]]:
                 f"tag {tag} of {cls.__name__} belongs to {_BY_TAG[tag].cls.__name__}"
             )
         required = sum(field.default is attrs.NOTHING for field in fields)
-        layout = _Layout(tag, cls, names, required, _getter(names))
+        known: dict[tuple[Any, ...], Any] | None = {} if recurs else None
+        layout = _Layout(tag, cls, names, required, _getter(names), known)
         _BY_TAG[tag] = _BY_CLASS[cls] = layout
         return cls
 
@@ -233,6 +241,21 @@ def from_plain(plain: Sequence[Any]) -> Any:
         raise MalformedDataError(f"no record has the tag {plain[0]!r:.40}")
     if not layout.resolved:
         layout.resolve()
+    if layout.known is not None:
+        return _recall(layout, layout.known, plain)
+    return _build(layout, plain)
+
+
+def _recall(layout: _Layout, known: dict[tuple[Any, ...], Any], plain: tuple[Any, ...]) -> Any:
+    value = known.get(plain)
+    if value is None:
+        if len(known) >= _KNOWN_MAX:
+            known.clear()
+        value = known[plain] = _build(layout, plain)
+    return value
+
+
+def _build(layout: _Layout, plain: tuple[Any, ...]) -> Any:
     kinds = tuple(map(type, plain))
     if kinds not in layout.accepted:
         layout.accept(kinds)

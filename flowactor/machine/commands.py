@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-@record(20)
+@record(20, recurs=True)
 @frozen
 class RetryRule:
     """A ``RetryPolicy`` as replicated state. ``attempts_max`` counts the first try; 0 is no limit,
