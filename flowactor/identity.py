@@ -1,4 +1,4 @@
-"""The names things go by. Keys are structured (tuples), never joined strings: rule *structured_keys*."""
+"""The names things go by. Keys are tuples, never joined strings: rule *structured_keys*."""
 
 from typing import NewType
 
@@ -19,11 +19,11 @@ NodeId = NewType("NodeId", int)
 GroupId = NewType("GroupId", int)
 """0 is the management group, execution groups count from 1."""
 RunId = NewType("RunId", str)
-"""One execution, unique in the cluster. A workflow id, chosen by users, names at most one open run."""
+"""One execution, unique in the cluster. A workflow id, chosen by users, has at most one open run."""
 SessionId = NewType("SessionId", str)
 
 StepKey = tuple[tuple[int, ...], str, int]
-"""(scope path, name, occurrence in that scope): what a step is called, however branches interleave."""
+"""(scope path, name, occurrence in that scope), however branches interleave."""
 TimerKey = StepKey
 
 

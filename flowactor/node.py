@@ -295,29 +295,7 @@ class Node:
             clock=world.clock,
         )
         variables = VariableActors(nursery, machine.variable)
-        steps = StepRunner(world.clock.now_ns, self._observe)
-
-        def make_instance(run_id: RunId) -> InstanceActor:
-            run = machine.runs[run_id]
-            return InstanceActor(
-                run_id,
-                node=node,
-                incarnation=self._incarnation,
-                group=group,
-                definition=self.app.find(run.workflow_type, run.version),
-                steps=steps,
-                clock=world.clock,
-                observer=self._observe,
-            )
-
-        instances = Instances(
-            nursery,
-            node=node,
-            group=group,
-            make=make_instance,
-            variables=variables,
-            observer=self._observe,
-        )
+        instances = self._run_instances(nursery, group, variables)
         inspection = Inspection(
             cluster=membership.cluster,
             node=node,
@@ -344,6 +322,34 @@ class Node:
         nursery.start_soon(group.pulse, name=f"{group.name} pulse")
         links.dial_all(nursery, router.request)
         self._ready.set((links, router))
+
+    def _run_instances(
+        self, nursery: trio.Nursery, group: GroupActor, variables: VariableActors
+    ) -> Instances:
+        """The actors of open runs: each is made from the definition its run was started with."""
+        steps = StepRunner(self._world.clock.now_ns, self._observe)
+
+        def make_instance(run_id: RunId) -> InstanceActor:
+            run = group.machine.runs[run_id]
+            return InstanceActor(
+                run_id,
+                node=self.node_id,
+                incarnation=self._incarnation,
+                group=group,
+                definition=self.app.find(run.workflow_type, run.version),
+                steps=steps,
+                clock=self._world.clock,
+                observer=self._observe,
+            )
+
+        return Instances(
+            nursery,
+            node=self.node_id,
+            group=group,
+            make=make_instance,
+            variables=variables,
+            observer=self._observe,
+        )
 
     def _recover(
         self, disk: Disk, closing: ExitStack

@@ -1,4 +1,4 @@
-"""What every test shares: how much chance Hypothesis explores, and that failures can be repeated."""
+"""What all tests share: how much chance Hypothesis explores, and that failures can be repeated."""
 
 import os
 

@@ -57,7 +57,7 @@ class Strategy(enum.Enum):
     """All children: they are stopped, the youngest first, then started again, the eldest first."""
 
 
-class SupervisorGaveUp(WorldError):  # noqa: N818  # as all of the tree in errors.py
+class SupervisorGaveUp(WorldError):  # as all of the tree in errors.py
     """Children crashed more often than the limit allows; the last error is the cause."""
 
 

@@ -31,7 +31,7 @@ class ThreadWorker:
 
     Completions that pile up while the event loop is busy are delivered by one wake-up. The thread
     begins with the first job. It is no daemon: a process does not end in the middle of a commit, so
-    ``close`` must be called. The interpreter's switch interval is lowered to ``SWITCH_SECONDS_MAX``.
+    ``close`` must be called. Lowers the interpreter's switch interval to ``SWITCH_SECONDS_MAX``.
     """
 
     def __init__(self, name: str) -> None:
