@@ -1,0 +1,161 @@
+"""Three nodes as processes on loopback, and what a test asks of them."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import trio
+
+import flowactor as fa
+from flowactor.cli.demo_cluster import free_addresses
+from flowactor.cluster.requests import ClusterView
+from tests.processes.nodes import NodeProcess
+from tests.processes.outside import FOLDER, Outside
+
+PATIENCE_SECONDS = 20.0
+POLL_SECONDS = 0.01
+APP = "tests.processes.flows:app"
+
+
+class Cluster:
+    """``size`` nodes; numbered from 1, as their node ids are."""
+
+    def __init__(self, folder: Path, size: int = 3, app: str = APP) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.outside = Outside(folder)
+        addresses = sorted(free_addresses(size))  # as the cluster itself numbers its founders
+        self.addresses = dict(enumerate(addresses, start=1))
+        self.nodes = {
+            number: NodeProcess(
+                self._options(folder / f"data-{number}", address, app),
+                folder / f"node-{number}.log",
+                environment={FOLDER: str(folder)},
+            )
+            for number, address in self.addresses.items()
+        }
+
+    def _options(self, data: Path, address: str, app: str) -> list[str]:
+        peers = ",".join(self.addresses.values())
+        return ["--listen", address, "--peers", peers, "--data", str(data), "--app", app]
+
+    # -- life -------------------------------------------------------------------------------------
+
+    def start(self, *numbers: int, app: str | None = None) -> None:
+        """Start these nodes (or all that are down), and wait until they serve."""
+        chosen = [self.nodes[n] for n in numbers or self.nodes if not self.nodes[n].is_alive]
+        for node in chosen:
+            if app is not None:
+                node.options = [*node.options[:-1], app]
+            node.spawn()
+        for node in chosen:
+            node.wait_ready()
+
+    def end(self, signal_number: int, *numbers: int) -> list[int]:
+        """Send these nodes (or all) a signal that ends them, all at once; returns exit codes."""
+        chosen = [self.nodes[n] for n in numbers or self.nodes]
+        for node in chosen:
+            node.send(signal_number)
+        return [node.wait_end() for node in chosen]
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        for node in self.nodes.values():
+            node.close()
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def client(self, *numbers: int, **options: float) -> AsyncIterator[fa.Client]:
+        """A client of these nodes, or of all."""
+        chosen = ",".join(self.addresses[number] for number in numbers or self.addresses)
+        async with fa.connect(chosen, **options) as client:
+            yield client
+
+    @asynccontextmanager
+    async def clients(self, *numbers: int) -> AsyncIterator[list[fa.Client]]:
+        """One client for each of these nodes, or for each of all."""
+        async with AsyncExitStack() as stack:
+            chosen = numbers or self.addresses
+            yield [await stack.enter_async_context(self.client(number)) for number in chosen]
+
+    async def leader(self) -> int:
+        """Which node leads, once all that live agree on one."""
+        alive = [number for number, node in self.nodes.items() if node.is_alive]
+        async with self.clients(*alive) as clients:
+            with self.awaiting("one leader for all"):
+                while True:
+                    views = [await client.status() for client in clients]
+                    leaders = {view.groups[0].leader for view in views}
+                    if len(leaders) == 1 and leaders <= set(alive):
+                        return leaders.pop()
+                    await trio.sleep(POLL_SECONDS)
+        raise AssertionError("a leader was found, or waiting failed")
+
+    async def settle(self) -> int:
+        """Bring all nodes up, wait until they follow one leader, have applied the same and can own
+        runs. Returns the leader.
+        """
+        self.start()
+        async with self.clients() as clients:
+
+            def settled(views: list[ClusterView]) -> bool:
+                groups = [view.groups[0] for view in views]
+                return (
+                    groups[0].leader in self.nodes
+                    and len({(group.leader, group.term) for group in groups}) == 1
+                    and len({group.applied_index for group in groups}) == 1
+                    and all(node.reachable and node.workflows for v in views for node in v.nodes)
+                )
+
+            with self.awaiting("all nodes up, with one leader, in the same state"):
+                while not settled(views := [await client.status() for client in clients]):
+                    await trio.sleep(POLL_SECONDS)
+        return views[0].groups[0].leader
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def awaiting(self, what: str, seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
+        """The block must end in this time, or the test fails with what the nodes said last."""
+        with trio.move_on_after(seconds) as scope:
+            yield
+        if scope.cancelled_caught:
+            logs = "\n".join(node.last_lines() for node in self.nodes.values())
+            raise AssertionError(f"awaited for {seconds:g} s: {what}\n{logs}")
+
+    async def until(self, what: str, condition: Callable[[], object]) -> None:
+        """Look again and again until it is so."""
+        with self.awaiting(what):
+            while not condition():
+                await trio.sleep(POLL_SECONDS / 5)
+
+    async def executed(self, workflow_id: str, step: str, times: int = 1) -> None:
+        """Wait until a step's body has begun this often."""
+        await self.until(
+            f"execution {times} of {step} of {workflow_id}",
+            lambda: len(self.outside.executions(workflow_id, step)) >= times,
+        )
+
+    async def until_owner_is_not(self, run: fa.WorkflowHandle[object], owner: int) -> int:
+        """Wait until a run belongs to another node; returns which."""
+        with self.awaiting(f"another owner of {run.id} than node {owner}"):
+            while (view := await run.describe()).owner in {0, owner}:
+                await trio.sleep(POLL_SECONDS)
+        return view.owner
+
+
+async def assert_recorded_once(cluster: Cluster, run: fa.WorkflowHandle[object]) -> list[str]:
+    """Every step in the history of a run was recorded once; its body ran no more often than it was
+    attempted, and never twice as one attempt. Returns the steps, in the order of their results.
+    """
+    history = await run.history()
+    recorded = [event.detail for event in history if event.kind == "step_completed"]
+    assert len(recorded) == len(set(recorded)), f"recorded twice: {recorded}"
+    for step in recorded:
+        ran = cluster.outside.executions(run.id, step)
+        begun = [f"{step} attempt {number}" for number in range(2, len(history))]
+        retries = sum(e.kind == "attempt_started" and e.detail in begun for e in history)
+        assert 1 <= len(ran) <= 1 + retries, f"{step}: {ran}, {retries} retries in the history"
+        assert len({each.attempt for each in ran}) == len(ran), f"one attempt ran twice: {ran}"
+        assert len({each.key for each in ran}) == 1, f"idempotency keys of one step differ: {ran}"
+    return recorded

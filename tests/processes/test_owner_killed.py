@@ -1,0 +1,70 @@
+"""The owner of a run is killed at every position of it, and nothing is lost or recorded twice."""
+
+import os
+from random import Random
+
+import pytest
+import trio
+
+from tests.processes.cluster import assert_recorded_once
+from tests.processes.flows import STEP_SECONDS, STEPS, Journey, expected_total, step_name
+
+pytestmark = pytest.mark.processes
+
+RUNS = 5
+SEED = int(os.environ.get("FLOWACTOR_KILL_SEED") or Random().randrange(10**9))
+"""Another one each time; set the variable to repeat what a failure printed."""
+
+
+def positions(seed: int) -> list[list[int]]:
+    """All positions of a run, dealt to so many runs at random, each in ascending order."""
+    shuffled = list(range(1, STEPS + 1))
+    Random(seed).shuffle(shuffled)
+    return [sorted(shuffled[start::RUNS]) for start in range(RUNS)]
+
+
+@pytest.mark.parametrize("number", range(RUNS))
+async def test_owner_is_killed_at_every_position(cluster, number):
+    """A run of 20 steps whose owner is killed -9 at four random positions comes to the right
+    result, with every step recorded once and no attempt executed twice. In all its cases together,
+    the owner is killed 20 times, once at each position.
+    """
+    print(f"FLOWACTOR_KILL_SEED={SEED} repeats this")
+    random = Random(f"{SEED} {number}")
+    stops = positions(SEED)[number]
+    name = f"journey-{number}"
+    async with cluster.client(random.randint(1, 3)) as client:
+        await client.start(Journey.run, STEPS, [*stops, STEPS + 1], id=name)
+    async with cluster.client() as client:
+        run = client.get_handle(name, result_type=int)
+        for position in stops:
+            await cluster.settle()
+            owner = (await run.describe()).owner
+            await run.signal(Journey.permit, position)
+            await cluster.executed(name, step_name(position))
+            await trio.sleep(random.uniform(0, 2 * STEP_SECONDS))
+            cluster.nodes[owner].kill()
+            if random.random() < 0.5:  # it is back before it is missed, or its runs have moved
+                await cluster.until_owner_is_not(run, owner)
+            cluster.start(owner)
+        await cluster.settle()
+        await run.signal(Journey.permit, STEPS + 1)
+        with cluster.awaiting(f"the result of {name}"):
+            assert await run.result() == expected_total(STEPS)
+        names = [step_name(step) for step in range(1, STEPS + 1)]
+        assert await assert_recorded_once(cluster, run) == names
+        histories = []
+        async with cluster.clients() as everywhere:
+            for each in everywhere:
+                seen = each.get_handle(name, result_type=int)
+                assert await seen.result() == expected_total(STEPS)
+                histories.append(await seen.history())
+        assert histories[0] == histories[1] == histories[2]
+
+
+def test_positions_are_all_positions():
+    """Whatever the seed, the cases kill at each of the 20 positions once."""
+    for seed in range(50):
+        dealt = positions(seed)
+        assert sorted(sum(dealt, [])) == list(range(1, STEPS + 1))
+        assert {len(each) for each in dealt} == {STEPS // RUNS}
