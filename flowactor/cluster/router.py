@@ -183,14 +183,19 @@ class Router:
             holders = self._holders(run.workflow_type, run.version)
             return await self._relay(request, (*owner, *holders))
         arguments = border.checked_query(body, definition)
-        if run.status.is_open:
+        cold = definition.standby == "cold" and run.owner != self._node
+        if cold and run.owner:
+            return await self._relay(request, (run.owner,))
+        if run.status.is_open and not cold:
             return requests.Value(await self._instances.query(run.run_id, body.name, arguments))
-        return requests.Value(self._query_closed(run, definition, body.name, arguments))
+        return requests.Value(self._query_past(run, definition, body.name, arguments))
 
-    def _query_closed(
+    def _query_past(
         self, run: RunSummary, definition: WorkflowDefinition, name: str, arguments: bytes
     ) -> bytes:
-        """A closed run has no instance: its history is replayed for the occasion."""
+        """Nobody here follows the run, as it is closed, or parked and cold: its history is replayed
+        for the occasion.
+        """
         info = RunInfo(run.workflow_id, run.run_id, run.workflow_type, run.version, run.started_ns)
         return replay(definition, info, past_of(self._group, run.run_id)).query(name, arguments)
 

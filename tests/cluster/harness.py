@@ -27,6 +27,7 @@ EPOCH_NS = 1_700_000_000 * 10**9
 PATIENCE_SECONDS = 120
 """Of virtual time. A cluster that has not done it by then never will."""
 TEST_SECONDS = 400
+"""Of virtual time, for a whole test; those about days allow themselves more."""
 BUSY = ("lock", "-shm")
 """Ends of the names of files that a crash does not leave to be read."""
 
@@ -55,7 +56,7 @@ class SeededEntropy(Entropy):
 
 
 class InlineDisk(DirectoryDisk):
-    """A directory whose background work is done at once, so that virtual time cannot overtake it."""
+    """A directory whose background work is done at once: virtual time cannot overtake it."""
 
     def worker(self, name: str) -> Worker:
         return InlineWorker()
@@ -161,7 +162,7 @@ class Cluster:
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Return once ``condition()`` is true, which is looked at every virtual centisecond."""
         with trio.move_on_after(PATIENCE_SECONDS):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # any condition, and time costs nothing
                 await trio.sleep(0.01)
             return
         raise AssertionError(f"never happened: {what or condition}")
@@ -285,11 +286,16 @@ def _busy(names: list[str]) -> set[str]:
 
 @asynccontextmanager
 async def cluster(
-    folder: Path, apps: fa.App | Mapping[int, fa.App], size: int = 3, **options: object
+    folder: Path,
+    apps: fa.App | Mapping[int, fa.App],
+    size: int = 3,
+    *,
+    seconds: float = TEST_SECONDS,
+    **options: object,
 ) -> AsyncIterator[Cluster]:
     """A running cluster that has settled; all of it is stopped at the end."""
     # Virtual time never ends by itself: what hangs has to end the test.
-    with trio.fail_after(TEST_SECONDS):
+    with trio.fail_after(seconds):
         async with _cluster(folder, apps, size, **options) as made:
             yield made
 

@@ -1,4 +1,4 @@
-"""Owners, epochs and effects: the rules of ownership, on whole nodes that are killed and cut off."""
+"""Owners, epochs and effects: the rules of ownership, on whole nodes killed and cut off."""
 
 import pytest
 import trio
@@ -191,7 +191,7 @@ async def test_leader_that_owns_is_replaced_after_a_lease(tmp_path, autojump_clo
 
 
 async def test_new_leader_gives_everybody_a_lease(tmp_path, autojump_clock):
-    """A new leader that never heard of the owner waits a whole lease of its own before it judges."""
+    """A new leader that never heard of the owner waits a lease of its own before it judges."""
     async with cluster(tmp_path, APP, 5) as c:
         leader = c.leader()
         owner = next(number for number in c.running if number != leader)
@@ -323,7 +323,9 @@ async def test_started_runs_found_by_scanning_state(tmp_path, autojump_clock):
         for number in c.running:
             machine, instances = c.node(number).group.machine, c.node(number).instances
             assert {run.run_id for run in runs} <= set(machine.runs)
-            assert len(instances) == len(machine.runs), "one actor for each, before anything is heard"
+            assert len(instances) == len(machine.runs), (
+                "one actor for each, before anything is heard"
+            )
         await c.settle()
         for run in runs:
             again = c.client(1).get_handle(run.id)

@@ -147,7 +147,9 @@ async def test_follower_cut_off_does_not_disturb(tmp_path, autojump_clock):
         await c.settle()
         await c.converge()
         assert c.leader() == leader
-        others = [event for event in c.seen(LeaderChanged)[changes:] if event.leader not in {0, leader}]
+        others = [
+            event for event in c.seen(LeaderChanged)[changes:] if event.leader not in {0, leader}
+        ]
         assert others == []
 
 
@@ -201,7 +203,7 @@ async def test_leader_kill_loop(tmp_path, autojump_clock, rounds):
             leader = await c.settle()
             c.kill(leader)
             await c.dead(leader)
-            await c.until(lambda: c.leader(), "another leader")
+            await c.until(c.leader, "another leader")
             await c.start(leader)
             await c.settle()
         client = c.client(1)

@@ -178,7 +178,7 @@ async def test_start_is_durable(tmp_path, autojump_clock):
 
 
 async def test_result_survives(tmp_path, autojump_clock):
-    """A5: the result of a run that had ended is the same after all were killed, asked repeatedly."""
+    """A5: the result of a run that had ended is the same after all were killed, asked twice."""
     async with cluster(tmp_path, APP) as c:
         OUTSIDE.open("step")
         run = await c.client(1).start(Waits.run)

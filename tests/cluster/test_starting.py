@@ -9,7 +9,6 @@ from flowactor.machine.replies import RunStatus
 from tests.cluster.harness import OUTSIDE, cluster
 
 
-
 @frozen
 class Order:
     order_id: str
@@ -237,7 +236,9 @@ async def test_duplicate_start(tmp_path, autojump_clock, size):
     async with cluster(tmp_path, APP, size) as c:
         first = await c.client(1).start(Fibonacci.run, 5, id="same")
         for number in c.running:
-            assert (await c.client(number).start(Fibonacci.run, 5, id="same")).run_id == first.run_id
+            assert (
+                await c.client(number).start(Fibonacci.run, 5, id="same")
+            ).run_id == first.run_id
             with pytest.raises(fa.AlreadyExists, match="'same' belongs to a run of another input"):
                 await c.client(number).start(Fibonacci.run, 6, id="same")
             with pytest.raises(fa.AlreadyExists, match="another type"):

@@ -266,5 +266,7 @@ async def test_fan_out_survives_its_owner(tmp_path, autojump_clock):
         assert OUTSIDE.count("item") == 200 + left
         assert len(OUTSIDE.keys("item")) == 200
         history = await c.client(other).get_handle(run.id).history()
-        ended = [e.detail.split()[0] for e in history if e.kind in {"step_completed", "step_failed"}]
+        ended = [
+            e.detail.split()[0] for e in history if e.kind in {"step_completed", "step_failed"}
+        ]
         assert len(ended) == len(set(ended)) == 200

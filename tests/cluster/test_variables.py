@@ -95,7 +95,7 @@ async def test_stand_alone_variable(tmp_path, autojump_clock, size):
 
 
 async def test_updates_of_many_lose_nothing(tmp_path, autojump_clock):
-    """Sixty increments at once through all nodes end at sixty: compare-and-set lets nobody slip in."""
+    """Sixty increments at once through all nodes end at sixty: compare-and-set loses none."""
     async with cluster(tmp_path, APP) as c:
 
         async def increment(number: int) -> None:

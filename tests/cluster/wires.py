@@ -21,7 +21,7 @@ class Wires:
         self.network = MemoryNetwork()
         self._cut: set[frozenset[str]] = set()
         self._changed = trio.lowlevel.ParkingLot()
-        self._open: dict["WiredConnection", None] = {}
+        self._open: dict[WiredConnection, None] = {}
 
     def transport(self, name: str) -> "WiredTransport":
         return WiredTransport(self, name)

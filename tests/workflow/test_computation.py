@@ -171,7 +171,7 @@ class LargeValues:
     async def run(self) -> None:
         async def fill(name: str) -> None:
             box = await fa.variable(name, b"")
-            for _ in range(3):
+            for _ in range(6):
                 await box.set(bytes(200_000))
 
         async with fa.open_nursery() as nursery:
@@ -185,4 +185,4 @@ def test_an_activation_is_cut_by_bytes_without_changing_the_order():
     driver.run()
     assert len(driver.history) > 1
     names = [c.name for a in driver.history for c in a.commands if hasattr(c, "name")]
-    assert names == ["a"] * 4 + ["b"] * 4
+    assert names == ["a"] * 7 + ["b"] * 7

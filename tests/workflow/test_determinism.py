@@ -524,15 +524,41 @@ def test_any_program_replays(program: Node, choices: list[int], cancel_at: int |
     assert not driver.timers
 
 
-def test_asyncgen_hooks_are_restored():
-    """Activations leave the event loop's hooks as they were."""
+def test_async_generators_stay_with_the_run():
+    """The event loop around an interpreter does not adopt its generators, and keeps its hooks."""
 
-    async def main() -> Any:
+    async def main() -> None:
+        adopted: list[Any] = []
+        sys.set_asyncgen_hooks(adopted.append, adopted.append)
         before = sys.get_asyncgen_hooks()
         Driver(Interrupted, replays=False).interpreter.close()
-        return sys.get_asyncgen_hooks() == before
+        gc.collect()
+        assert not adopted
+        assert sys.get_asyncgen_hooks() == before
+        sys.set_asyncgen_hooks(None, None)
 
-    assert asyncio.run(main())
+    asyncio.run(main())
+
+
+@fa.workflow
+class Stubborn:
+    async def run(self) -> None:
+        try:
+            await fa.sleep_forever()
+        finally:
+            while True:
+                try:
+                    await fa.sleep(1)
+                    break
+                except Exception:  # noqa: BLE001  # what stubborn clean-up code does
+                    continue
+
+
+def test_clean_up_that_tries_again_for_ever_can_be_closed():
+    """Leaving memory is no Exception, so a loop that catches those comes to its end."""
+    driver = Driver(Stubborn)
+    driver.interpreter.close()
+    assert driver.interpreter.closed
 
 
 @fa.workflow
