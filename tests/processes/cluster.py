@@ -1,19 +1,20 @@
 """Three nodes as processes on loopback, and what a test asks of them."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 
 import flowactor as fa
 from flowactor.cli.demo_cluster import free_addresses
-from flowactor.cluster.requests import ClusterView
+from flowactor.cluster.requests import ClusterView, RunView
 from tests.processes.nodes import NodeProcess
-from tests.processes.outside import FOLDER, Outside
+from tests.processes.outside import FOLDER, Outside, moment
 
 PATIENCE_SECONDS = 20.0
-POLL_SECONDS = 0.01
 APP = "tests.processes.flows:app"
 
 
@@ -88,7 +89,7 @@ class Cluster:
                     leaders = {view.groups[0].leader for view in views}
                     if len(leaders) == 1 and leaders <= set(alive):
                         return leaders.pop()
-                    await trio.sleep(POLL_SECONDS)
+                    await moment()
         raise AssertionError("a leader was found, or waiting failed")
 
     async def settle(self) -> int:
@@ -109,7 +110,7 @@ class Cluster:
 
             with self.awaiting("all nodes up, with one leader, in the same state"):
                 while not settled(views := [await client.status() for client in clients]):
-                    await trio.sleep(POLL_SECONDS)
+                    await moment()
         return views[0].groups[0].leader
 
     # -- waiting ----------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ class Cluster:
         """Look again and again until it is so."""
         with self.awaiting(what):
             while not condition():
-                await trio.sleep(POLL_SECONDS / 5)
+                await moment()
 
     async def executed(self, workflow_id: str, step: str, times: int = 1) -> None:
         """Wait until a step's body has begun this often."""
@@ -136,26 +137,41 @@ class Cluster:
             lambda: len(self.outside.executions(workflow_id, step)) >= times,
         )
 
-    async def until_owner_is_not(self, run: fa.WorkflowHandle[object], owner: int) -> int:
-        """Wait until a run belongs to another node; returns which."""
-        with self.awaiting(f"another owner of {run.id} than node {owner}"):
-            while (view := await run.describe()).owner in {0, owner}:
-                await trio.sleep(POLL_SECONDS)
+    async def until_seen(
+        self, run: fa.WorkflowHandle[Any], what: str, condition: Callable[[RunView], object]
+    ) -> RunView:
+        """Wait until a run is seen like that; returns how it is seen."""
+        with self.awaiting(f"{run.id}: {what}"):
+            while not condition(view := await run.describe()):
+                await moment()
+        return view
+
+    async def moved(self, run: fa.WorkflowHandle[Any], owner: int) -> int:
+        """Wait until a run has moved from this owner to another; returns to which."""
+        view = await self.until_seen(run, "another owner", lambda v: v.owner not in {0, owner})
         return view.owner
 
 
-async def assert_recorded_once(cluster: Cluster, run: fa.WorkflowHandle[object]) -> list[str]:
-    """Every step in the history of a run was recorded once; its body ran no more often than it was
-    attempted, and never twice as one attempt. Returns the steps, in the order of their results.
+async def recorded_steps(run: fa.WorkflowHandle[Any]) -> list[str]:
+    """The steps whose result is in a run's history, in that order; none is there twice."""
+    steps = [event.detail for event in await run.history() if event.kind == "step_completed"]
+    assert len(steps) == len(set(steps)), f"recorded twice: {steps}"
+    return steps
+
+
+async def assert_recorded_once(cluster: Cluster, run: fa.WorkflowHandle[Any]) -> list[str]:
+    """Every step of a run was recorded once; its body ran no more often than the history says that
+    it was attempted, and never twice as the same attempt. Returns the recorded steps.
     """
-    history = await run.history()
-    recorded = [event.detail for event in history if event.kind == "step_completed"]
-    assert len(recorded) == len(set(recorded)), f"recorded twice: {recorded}"
+    retries = Counter(
+        event.detail.rpartition(" attempt ")[0]
+        for event in await run.history()
+        if event.kind == "attempt_started"
+    )
+    recorded = await recorded_steps(run)
     for step in recorded:
         ran = cluster.outside.executions(run.id, step)
-        begun = [f"{step} attempt {number}" for number in range(2, len(history))]
-        retries = sum(e.kind == "attempt_started" and e.detail in begun for e in history)
-        assert 1 <= len(ran) <= 1 + retries, f"{step}: {ran}, {retries} retries in the history"
+        assert 1 <= len(ran) <= 1 + retries[step], f"{retries[step]} retries of {step}: {ran}"
         assert len({each.attempt for each in ran}) == len(ran), f"one attempt ran twice: {ran}"
         assert len({each.key for each in ran}) == 1, f"idempotency keys of one step differ: {ran}"
     return recorded

@@ -1,8 +1,16 @@
-"""Clusters of real processes for these tests; none of them outlives its module."""
+"""Clusters and single nodes of real processes for these tests; none outlives its module."""
+
+import os
+import subprocess
+import sys
 
 import pytest
+from attrs import frozen
 
-from tests.processes.cluster import Cluster
+from tests.processes.cluster import APP, Cluster
+from tests.processes.nodes import ROOT, NodeProcess
+
+REFUSAL_SECONDS_MAX = 20
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +29,64 @@ async def cluster(module_cluster):
     """The module's cluster, with all nodes up and agreed, whatever the test before did to it."""
     await module_cluster.settle()
     return module_cluster
+
+
+@pytest.fixture
+def new_cluster(tmp_path):
+    """A cluster of a test's own, none of whose nodes has been started."""
+    cluster = Cluster(tmp_path)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def new_node(tmp_path):
+    """Makes nodes with these options and the app of these tests, to be started by the test."""
+    nodes = []
+
+    def make(*options: str) -> NodeProcess:
+        log = tmp_path / f"node-{len(nodes)}.log"
+        nodes.append(NodeProcess([*options, "--app", APP], log))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.close()
+
+
+@frozen
+class Refusal:
+    """How a node that does not start ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def line(self) -> str:
+        """What it said: exactly one line, on stderr."""
+        assert self.stdout == ""
+        assert self.stderr.count("\n") == 1, self.stderr
+        return self.stderr
+
+
+@pytest.fixture
+def refused():
+    """Starts a node that must end by itself; returns how it did."""
+
+    def start(*options: str, app: str = APP, cwd=ROOT, **environment: str) -> Refusal:
+        ended = subprocess.run(
+            [sys.executable, "-m", "flowactor", "node", *options, "--app", app],
+            cwd=cwd,
+            env=os.environ | {"PYTHONHASHSEED": "0"} | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=REFUSAL_SECONDS_MAX,
+            check=False,
+        )
+        assert ended.returncode not in {0, -9}, ended
+        return Refusal(ended.returncode, ended.stdout, ended.stderr)
+
+    return start

@@ -103,13 +103,12 @@ class Fibonacci:
 
 @fa.workflow(version=1)
 class Counting:
-    """Many checkpoints without a step: adds 10 * i for each i."""
+    """Many checkpoints, two for each i: computes 10 * i, and adds it to a variable."""
 
     async def run(self, iterations: int) -> int:
         total = await fa.variable("total", 0)
         for number in range(iterations):
-            await total.set(total.value + 10 * number)
-            await fa.sleep(0.001)
+            await total.set(total.value + await fa.compute("tenfold", lambda i: 10 * i, number))
         return total.value
 
 

@@ -71,6 +71,13 @@ class NodeProcess:
                 raise RuntimeError(f"the node {what}\n{self.last_lines()}")
             time.sleep(POLL_SECONDS)
 
+    def wait_log(self, text: str, seconds: float = END_SECONDS_MAX) -> None:
+        """Block until the log has this text in it."""
+        deadline = time.monotonic() + seconds
+        while text not in self.log_text():
+            assert time.monotonic() < deadline, f"awaited {text!r}\n{self.last_lines()}"
+            time.sleep(POLL_SECONDS)
+
     def send(self, number: int) -> None:
         """Send a signal."""
         self.running.send_signal(number)

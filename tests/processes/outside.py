@@ -17,6 +17,11 @@ FOLDER = "FLOWACTOR_TEST_OUTSIDE"
 POLL_SECONDS = 0.002
 
 
+async def moment() -> None:
+    """Before looking again: files and other processes wake nobody."""
+    await trio.sleep(POLL_SECONDS)
+
+
 @frozen
 class Execution:
     """One execution of a step's body: which step of which run, as which attempt."""
@@ -57,7 +62,7 @@ class Outside:
     async def gate(self, name: str) -> None:
         """Wait until the test opens it."""
         while not (self.folder / f"gate {name}").exists():
-            await trio.sleep(POLL_SECONDS)
+            await moment()
 
     def open(self, name: str) -> None:
         (self.folder / f"gate {name}").touch()

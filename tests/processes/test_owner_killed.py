@@ -1,6 +1,7 @@
 """The owner of a run is killed at every position of it, and nothing is lost or recorded twice."""
 
 import os
+from itertools import chain
 from random import Random
 
 import pytest
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.processes
 
 RUNS = 5
 SEED = int(os.environ.get("FLOWACTOR_KILL_SEED") or Random().randrange(10**9))
-"""Another one each time; set the variable to repeat what a failure printed."""
+"""Another one each time; a failure names it, and the variable repeats it."""
 
 
 def positions(seed: int) -> list[list[int]]:
@@ -23,13 +24,12 @@ def positions(seed: int) -> list[list[int]]:
     return [sorted(shuffled[start::RUNS]) for start in range(RUNS)]
 
 
-@pytest.mark.parametrize("number", range(RUNS))
+@pytest.mark.parametrize("number", range(RUNS), ids=lambda number: f"seed {SEED} run {number}")
 async def test_owner_is_killed_at_every_position(cluster, number):
     """A run of 20 steps whose owner is killed -9 at four random positions comes to the right
     result, with every step recorded once and no attempt executed twice. In all its cases together,
     the owner is killed 20 times, once at each position.
     """
-    print(f"FLOWACTOR_KILL_SEED={SEED} repeats this")
     random = Random(f"{SEED} {number}")
     stops = positions(SEED)[number]
     name = f"journey-{number}"
@@ -45,7 +45,7 @@ async def test_owner_is_killed_at_every_position(cluster, number):
             await trio.sleep(random.uniform(0, 2 * STEP_SECONDS))
             cluster.nodes[owner].kill()
             if random.random() < 0.5:  # it is back before it is missed, or its runs have moved
-                await cluster.until_owner_is_not(run, owner)
+                await cluster.moved(run, owner)
             cluster.start(owner)
         await cluster.settle()
         await run.signal(Journey.permit, STEPS + 1)
@@ -66,5 +66,5 @@ def test_positions_are_all_positions():
     """Whatever the seed, the cases kill at each of the 20 positions once."""
     for seed in range(50):
         dealt = positions(seed)
-        assert sorted(sum(dealt, [])) == list(range(1, STEPS + 1))
+        assert sorted(chain.from_iterable(dealt)) == list(range(1, STEPS + 1))
         assert {len(each) for each in dealt} == {STEPS // RUNS}
