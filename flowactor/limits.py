@@ -8,17 +8,14 @@ NANOSECONDS: Final = 1_000_000_000
 """One second, in the unit of every stamp and duration that enters replicated state."""
 
 # -- time ---------------------------------------------------------------------------------------
-TICK_SECONDS: Final = 0.05
-"""Raft's unit of time. Every group ticks once per this; finer buys nothing above heartbeat
-jitter.
+TICK_SECONDS: Final = 0.1
+"""Raft's unit of time, in which every group wakes once: most of what an idle node costs. Nodes do
+not tick in step, so two of them rarely stand for election at the same moment even so.
 """
-HEARTBEAT_TICKS: Final = 2
-"""100 ms: cheap (20 small frames a second for three nodes), yet several fit into an election
-time-out.
-"""
-ELECTION_TICKS_MIN: Final = 10
+HEARTBEAT_TICKS: Final = 1
+ELECTION_TICKS_MIN: Final = 5
 """500 ms: five lost heartbeats, longer than a busy machine stalls a Python process."""
-ELECTION_TICKS_MAX: Final = 20
+ELECTION_TICKS_MAX: Final = 10
 OWNER_LEASE_SECONDS: Final = 1.5
 """How long the leader waits for a silent node before its runs get another owner."""
 RESEND_SECONDS: Final = 1.0
@@ -56,6 +53,18 @@ FRAME_BYTES_TARGET: Final = 512 * 1024
 """A link stops packing more messages into a frame here, so that heartbeats are never far behind."""
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 """One input, result, signal or variable value."""
+NAME_BYTES_MAX: Final = 1024
+"""An id or a name: they are keys, and stand in every fact about what they name."""
+TEXT_BYTES_MAX: Final = 64 * 1024
+"""What is for people to read: a reason, the message of an error."""
+FAILURE_BYTES_MAX: Final = 1024 * 1024
+"""One error as a value, with its causes: each failed attempt records one."""
+OPERATION_BYTES_MAX: Final = FRAME_BYTES_MAX - 64 * 1024
+"""One operation, request or answer; the rest of a frame is for what it is wrapped in."""
+PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Values in one page of events or in the description of one run; a single larger event still
+fits.
+"""
 BATCH_BYTES_MAX: Final = 1024 * 1024
 """One log entry stops taking more operations here (a single larger operation still fits)."""
 BATCH_OPERATIONS_MAX: Final = 1024
@@ -72,7 +81,9 @@ LOG_CACHE_BYTES_MAX: Final = 32 * 1024 * 1024
 """Applied entries a group keeps in memory for followers that lag; older ones are read from disk."""
 ACTIVATION_COMMANDS_MAX: Final = 1000
 ACTIVATION_BYTES_MAX: Final = 512 * 1024
-"""An activation that asked for this much is recorded before the code goes on."""
+"""An activation that asked for this much is recorded before the code goes on, and results beyond
+this wait for the next one.
+"""
 
 # -- counts -------------------------------------------------------------------------------------
 MAILBOX_MESSAGES_MAX: Final = 100_000
@@ -100,6 +111,8 @@ INSTANCE_BACKOFF_SECONDS: Final = 0.1
 
 CLIENT_REQUESTS_MAX: Final = 1024
 """Requests of one client connection under way at once; more wait unread in its socket."""
+REQUEST_NUMBER_MAX: Final = 2**62
+"""A number in a request: the sum of two of them still is an integer of SQLite's."""
 PAGE_ITEMS_MAX: Final = 1000
 """Runs or events in one answer; more are asked for page by page."""
 
@@ -116,4 +129,8 @@ assert ELECTION_TICKS_MAX * TICK_SECONDS <= OWNER_LEASE_SECONDS, (
 assert HELLO_BYTES_MAX <= FRAME_BYTES_TARGET <= FRAME_BYTES_MAX <= LINK_QUEUE_BYTES_MAX
 assert PAYLOAD_BYTES_MAX * 2 <= FRAME_BYTES_MAX, "a message with a payload fits a frame"
 assert APPEND_BYTES_MAX <= INFLIGHT_BYTES_MAX <= UNCOMMITTED_BYTES_MAX
-assert ACTIVATION_BYTES_MAX + PAYLOAD_BYTES_MAX <= FRAME_BYTES_MAX
+assert 2 * ACTIVATION_BYTES_MAX + 3 * PAYLOAD_BYTES_MAX <= OPERATION_BYTES_MAX, (
+    "an activation fits: a result it began with, a payload it was cut after, and its own result"
+)
+assert TEXT_BYTES_MAX * 2 <= FAILURE_BYTES_MAX <= PAYLOAD_BYTES_MAX
+assert PAGE_BYTES_MAX + 2 * PAYLOAD_BYTES_MAX <= OPERATION_BYTES_MAX

@@ -25,6 +25,14 @@ from flowactor.raft import (
 )
 from tests.raft.checker import Checker, Disk
 
+TICKS = {"heartbeat_ticks": 2, "election_ticks_min": 10, "election_ticks_max": 20}
+"""Time of these tests, whatever the product's own is: transcripts and counts are written in it."""
+
+
+def config(node=1, voters=(1, 2, 3), **settings):
+    """A core's settings, in the time of these tests."""
+    return RaftConfig(node, voters, **TICKS | settings)
+
 
 @frozen
 class Packet:
@@ -70,7 +78,7 @@ class Cluster:
         self.tokens = 0
         disks = disks or {}
         self.members = {
-            node: Member(RaftConfig(node, voters, **settings), disks.get(node) or Disk())
+            node: Member(config(node, voters, **settings), disks.get(node) or Disk())
             for node in voters
         }
         self.checker = checker or Checker(voters, {n: m.disk for n, m in self.members.items()})

@@ -3,7 +3,8 @@
 import pytest
 
 from flowactor.errors import ConfigurationError, StorageCorrupt
-from flowactor.raft import Entry, EntryKind, HardState, RaftConfig, Restored
+from flowactor.raft import Entry, EntryKind, HardState, Restored
+from tests.raft.cluster import config
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ from flowactor.raft import Entry, EntryKind, HardState, RaftConfig, Restored
 def test_settings_that_cannot_work(settings, complaint):
     """The error names the setting, and the node it is for."""
     with pytest.raises(ConfigurationError, match=complaint):
-        RaftConfig(**{"node": 1, "voters": (1, 2, 3)} | settings)
+        config(**settings)
 
 
 def entries(*terms, first=1):

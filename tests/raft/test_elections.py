@@ -8,7 +8,6 @@ from flowactor.raft import (
     HardState,
     Propose,
     Raft,
-    RaftConfig,
     ReadIndex,
     Receive,
     RefusalReason,
@@ -19,7 +18,7 @@ from flowactor.raft import (
     VoteReply,
     WritePersisted,
 )
-from tests.raft.cluster import Cluster, restored_disk
+from tests.raft.cluster import Cluster, config, restored_disk
 
 HEARTBEAT_1 = Append(1, 0, 0, 0, 1, ())
 
@@ -27,7 +26,7 @@ HEARTBEAT_1 = Append(1, 0, 0, 0, 1, ())
 def core(term=0, vote=0, node=1, voters=(1, 2, 3), **settings):
     """A node that starts with this term and vote."""
     restored = Restored(hard_state=HardState(term, vote, 0))
-    return Raft(RaftConfig(node, voters, **settings), restored, seed=1)
+    return Raft(config(node, voters, **settings), restored, seed=1)
 
 
 def messages(effects, kind):
@@ -95,7 +94,7 @@ def test_only_an_up_to_date_log_is_voted_for(last_index, last_term, granted):
     disk = restored_disk([1, 1, 2], term=2)
     restored = Restored(hard_state=disk.hard_state, entries=tuple(disk.entries))
     for pre in (True, False):
-        voter = Raft(RaftConfig(1, (1, 2, 3)), restored, seed=1)
+        voter = Raft(config(), restored, seed=1)
         effects = voter.step([Receive(2, Vote(4, last_index, last_term, pre))])
         if effects.write:
             effects = voter.step([WritePersisted(effects.write.number)])
@@ -277,7 +276,7 @@ def test_election_time_outs_differ():
     """Time-outs stay within their bounds, vary, and are decided by the seed alone (paper 5.2)."""
 
     def waits(seed):
-        node = Raft(RaftConfig(1, (1, 2, 3)), Restored(), seed)
+        node = Raft(config(), Restored(), seed)
         found, ticks = [], 0
         while len(found) < 50:
             ticks += 1

@@ -11,7 +11,6 @@ from flowactor.raft import (
     HardState,
     Propose,
     Raft,
-    RaftConfig,
     Receive,
     RefusalReason,
     Restored,
@@ -21,7 +20,7 @@ from flowactor.raft import (
 )
 from flowactor.raft.log import ENTRY_OVERHEAD_BYTES
 from flowactor.raft.progress import Flow
-from tests.raft.cluster import Cluster, restored_disk
+from tests.raft.cluster import Cluster, config, restored_disk
 
 
 def entry(index, term, data=b"x"):
@@ -32,7 +31,7 @@ def follower(terms, term, commit=0, **settings):
     """A node with a log of these terms."""
     disk = restored_disk(terms, term, commit)
     restored = Restored(hard_state=disk.hard_state, entries=tuple(disk.entries))
-    return Raft(RaftConfig(1, (1, 2, 3), **settings), restored, seed=1)
+    return Raft(config(**settings), restored, seed=1)
 
 
 def terms(raft):
@@ -77,7 +76,7 @@ def test_ack_only_durable():
     effects = node.step([Receive(2, Append(1, 2, 1, 0, 2, ()))])
     assert effects.messages == [(2, AppendReply(1, True, 1, 2))]
 
-    alone = Raft(RaftConfig(1, (1,)), Restored(), seed=1)
+    alone = Raft(config(1, (1,)), Restored(), seed=1)
     alone.step([WritePersisted(alone.step([Tick()]).write.number)])
     effects = alone.step([Propose(1, (b"x",))])
     assert effects.committed == []
@@ -135,7 +134,7 @@ def test_truncate_only_on_conflict():
     assert terms(node) == [1, 1, 3]
 
     purged = Raft(
-        RaftConfig(1, (1, 2, 3)),
+        config(),
         Restored(
             hard_state=HardState(2, 0, 6),
             first_index=6,
@@ -420,14 +419,14 @@ def test_restart_emits_nothing_twice():
     """
     disk = restored_disk([1, 1, 1, 1, 1], term=1, commit=4)
     restored = Restored(hard_state=disk.hard_state, entries=tuple(disk.entries), applied=2)
-    node = Raft(RaftConfig(1, (1, 2, 3)), restored, seed=1)
+    node = Raft(config(), restored, seed=1)
     assert [entry.index for entry in node.step([]).committed] == [3, 4]
     assert node.step([Tick()]).committed == []
     effects = node.step([Receive(2, Append(1, 5, 1, 5, 1, ()))])
     assert [entry.index for entry in effects.committed] == [5]
 
     ahead = Restored(hard_state=HardState(1, 0, 2), entries=restored.entries, applied=4)
-    node = Raft(RaftConfig(1, (1, 2, 3)), ahead, seed=1)
+    node = Raft(config(), ahead, seed=1)
     assert node.step([]).committed == []
     assert node.status().commit_index == 4
 
