@@ -9,6 +9,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import attrs
@@ -18,7 +19,7 @@ import trio
 from flowactor.cli.exits import Exit
 from flowactor.cli.options import ADDRESSES_METAVAR, check_addresses, json_option, run_to_exit
 from flowactor.cli.output import Output, print_line
-from flowactor.cli.views import time
+from flowactor.cli.views import one_line, time
 from flowactor.client.connect import parse_addresses
 from flowactor.cluster.system import SystemClock
 from flowactor.errors import ConfigurationError
@@ -187,14 +188,17 @@ def load_app(path: str) -> App:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
     except Exception as error:
         raise ConfigurationError(
             f"--app {path!r}: {_import_trouble(module_name, error)}"
         ) from error
+    found: Any = module
     for name in attribute.split("."):
         if not hasattr(found, name):
-            raise ConfigurationError(f"--app {path!r}: {module_name} has no {attribute!r}")
+            raise ConfigurationError(
+                f"--app {path!r}: {module_name} has no {attribute!r}; {_apps_of(module)}"
+            )
         found = getattr(found, name)
     if not isinstance(found, App):
         kind = type(found).__name__
@@ -204,8 +208,16 @@ def load_app(path: str) -> App:
     return found
 
 
+def _apps_of(module: ModuleType) -> str:
+    names = [name for name, value in vars(module).items() if isinstance(value, App)]
+    return f"it has the App {', '.join(names)}" if names else "it has no App"
+
+
 def _import_trouble(module_name: str, error: Exception) -> str:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing and module_name.endswith(".py"):
+        dotted = module_name.removesuffix(".py").replace("/", ".")
+        return f"write the name of the module, not of its file: {dotted}:ATTR"
     if missing and (module_name + ".").startswith(missing + "."):
         return f"no module {missing!r} in {Path.cwd()} or on the Python path"
     last = traceback.extract_tb(error.__traceback__)[-1]
@@ -237,4 +249,4 @@ def log_event(clock: Clock, threshold: int, as_json: bool, event: ObservedEvent)
         fields = {"time": now, "level": level, "event": type(event).__name__} | attrs.asdict(event)
         print_line(json.dumps(fields, ensure_ascii=False), to_stderr=True)
     else:
-        print_line(f"{now} {level:7} {describe(event)}", to_stderr=True)
+        print_line(f"{now} {level:7} {one_line(describe(event))}", to_stderr=True)

@@ -123,7 +123,8 @@ async def show(client: Client, output: Output, workflow_id: str, run_id: str, li
         output.document(document | {"history": [views.event(event) for event in history]})
         return
     views.print_run(output, view)
-    output.table("history", views.EVENT_COLUMNS, map(views.event_row, history))
+    if history:
+        output.table("history", views.EVENT_COLUMNS, map(views.event_row, history))
 
 
 @click.command()
@@ -190,15 +191,26 @@ async def terminate(
 async def resume(client: Client, output: Output, workflow_id: str, run_id: str) -> None:
     """Let a parked run go on, once what parked it is mended."""
     changed = await client.get_handle(workflow_id, run_id).resume()
-    confirm(output, workflow_id, "goes on", changed=changed)
+    otherwise = (
+        "nothing to resume; a run whose code no node has registered goes on by itself"
+        " once a node has it"
+    )
+    confirm(output, workflow_id, "goes on", changed=changed, otherwise=otherwise)
 
 
-def confirm(output: Output, workflow_id: str, text: str, *, changed: bool) -> None:
+def confirm(
+    output: Output,
+    workflow_id: str,
+    text: str,
+    *,
+    changed: bool,
+    otherwise: str = "nothing to change",
+) -> None:
     """Say that a change is recorded, or that it made no difference."""
     if output.as_json:
         output.document({"id": workflow_id, "changed": changed})
     else:
-        output.text(f"{workflow_id}: {text}" if changed else f"{workflow_id}: nothing to change")
+        output.text(f"{workflow_id}: {text if changed else otherwise}")
 
 
 COMMANDS = (start, result, list_runs, show, signal, query, cancel, terminate, resume)

@@ -1,6 +1,6 @@
 """How the facts of the cluster look to people (rows, lines) and to machines (JSON shapes)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,9 +15,11 @@ from flowactor.cluster.requests import (
     StepView,
 )
 from flowactor.codec import payloads
+from flowactor.errors import StepFailed
 from flowactor.limits import NANOSECONDS
 from flowactor.machine.events import Failure
 from flowactor.machine.replies import RunStatus, Started
+from flowactor.workflow import decode_failure
 
 __all__ = [
     "EVENT_COLUMNS",
@@ -28,6 +30,7 @@ __all__ = [
     "event",
     "event_line",
     "event_row",
+    "one_line",
     "payload",
     "print_cluster",
     "print_run",
@@ -103,8 +106,21 @@ def ended_text(workflow_id: str, view: Ended) -> str:
         lead = "  " if len(lines) == 1 else "  caused by "
         lines.append(f"{lead}{failure_line(cause)}")
         lines += [f"    {note}" for note in cause.notes]
+        lines += [f"    {text}" for text in members(decode_failure(cause))]
         cause = cause.cause
     return "\n".join(lines)
+
+
+def members(error: BaseException) -> Iterator[str]:
+    """What a group of exceptions holds, one line each: its own text does not tell."""
+    if not isinstance(error, BaseExceptionGroup):
+        return
+    for number, member in enumerate(error.exceptions, 1):
+        known = f"{type(member).__module__}.{type(member).__qualname__}"
+        name = member.error_type if isinstance(member, StepFailed) else known
+        text = member.message if isinstance(member, BaseExceptionGroup) else member
+        yield f"{number}: {name.removeprefix('builtins.')}: {text}"
+        yield from (f"   {line}" for line in members(member))
 
 
 def failure_line(value: Failure) -> str:
@@ -218,8 +234,13 @@ def shortened(data: bytes) -> str:
     return text if len(text) <= PAYLOAD_CHARACTERS_MAX else text[: PAYLOAD_CHARACTERS_MAX - 1] + "…"
 
 
+def one_line(text: str) -> str:
+    """A text of several lines, such as why a run was parked, as part of a line."""
+    return " ".join(text.split())
+
+
 def event_row(view: EventView) -> Sequence[object]:
-    words = [view.detail, f"= {shortened(view.payload)}" if view.payload else ""]
+    words = [one_line(view.detail), f"= {shortened(view.payload)}" if view.payload else ""]
     return clock(view.stamp_ns), view.node or "-", view.kind, " ".join(filter(None, words))
 
 
@@ -231,14 +252,15 @@ def event_line(view: EventView) -> str:
 def print_run(output: Output, view: RunView) -> None:
     """All about one run, but for its history."""
     output.text(f"{view.workflow_id}  {view.workflow_type} v{view.version}  run {view.run_id}")
-    reason = f" ({view.reason})" if view.reason else ""
-    output.text(f"status    {view.status.value}{reason}")
+    output.text(f"status    {view.status.value}")
+    if view.reason:
+        output.text(f"reason    {view.reason}")
     output.text(f"owner     {owner(view)}, epoch {view.epoch}, position {view.position}")
     closed = f", closed {time(view.closed_ns)}" if view.closed_ns else ""
     output.text(f"started   {time(view.started_ns)}{closed}")
     if view.inbox:
         output.text(f"inbox     {view.inbox} waiting")
-    if view.diverged:
+    if view.diverged and view.diverged != view.reason:
         output.text(f"diverged on the answering node: {view.diverged}")
     if view.variables:
         rows = [(name, shortened(value)) for name, value in view.variables]
