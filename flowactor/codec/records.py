@@ -21,7 +21,7 @@ import attrs
 import cbor2
 
 from flowactor.codec.cbor import load_one
-from flowactor.errors import MalformedDataError
+from flowactor.errors import InvalidInput, MalformedDataError
 
 __all__ = [
     "decode",
@@ -83,19 +83,31 @@ class _Layout:
         """Check the types of an array, its tag among them.
 
         Raises:
-            MalformedDataError: too few or too many, or one does not fit its field.
+            TypeError: too few or too many, or one does not fit its field.
         """
         count = len(kinds) - 1
         if not self.required <= count <= len(self.names):
-            raise MalformedDataError(
-                f"{self.cls.__name__} has {len(self.names)} fields, the data has {count}"
-            )
+            raise TypeError(f"it has {len(self.names)} fields, {count} are given")
         for name, allowed, kind in zip(self.names, self.flat, kinds[1:], strict=False):
             if kind not in allowed:
-                raise MalformedDataError(
-                    f"{self.cls.__name__} has fields of wrong types: {name} is no {kind.__name__}"
-                )
+                raise TypeError(f"{name}: it cannot be of type {kind.__name__}")
         self.accepted.add(kinds)
+
+    def convert(self, plain: tuple[Any, ...], converts: list[tuple[int, Convert]]) -> list[Any]:
+        """The fields of an array, some of them turned into something else.
+
+        Raises:
+            TypeError: one does not fit its field.
+        """
+        fields = list(plain[1:])
+        count = len(fields)
+        for index, convert in converts:
+            if index < count:
+                try:
+                    fields[index] = convert(fields[index])
+                except (TypeError, ValueError) as error:
+                    raise TypeError(f"{self.names[index]}: {error}") from error
+        return fields
 
 
 def record(tag: int, *, recurs: bool = False) -> Callable[[type[T]], type[T]]:
@@ -133,7 +145,7 @@ def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 @attrs.frozen
 class _Shape:
     """A field's type: what stands in the array, and how it is turned into that and back, where that
-    is not the value itself. ``up`` also checks what the type of the whole does not tell.
+    is not the value itself. Both also check what the type of the whole does not tell.
     """
 
     flat: frozenset[type]
@@ -151,7 +163,12 @@ def _shape(hint: Any) -> _Shape:
     if origin is typing.Union or isinstance(hint, types.UnionType):
         return _union_shape(typing.get_args(hint))
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return _Shape(frozenset({type(m.value) for m in hint}), lambda value: value.value, hint)
+        members = hint
+        return _Shape(
+            frozenset({type(member.value) for member in members}),
+            lambda value: members(value).value,
+            members,
+        )
     return _union_shape((hint,))
 
 
@@ -164,7 +181,11 @@ def _union_shape(members: tuple[Any, ...]) -> _Shape:
     tags = frozenset(_BY_CLASS[cls].tag for cls in records)
 
     def down(value: Any) -> Any:
-        return value if type(value) in plain else to_plain(value)
+        if type(value) in plain:
+            return value
+        if type(value) not in records:
+            raise TypeError(f"no {type(value).__name__} belongs here")
+        return to_plain(value)
 
     def up(value: Any) -> Any:
         if type(value) is not tuple:
@@ -182,9 +203,11 @@ def _tuple_shape(arguments: tuple[Any, ...]) -> _Shape:
     """
     variadic = arguments[-1] is Ellipsis
     shapes = [_shape(argument) for argument in (arguments[:1] if variadic else arguments)]
-    assert variadic or all(shape.down is None for shape in shapes), "only plain fixed tuples occur"
+    # Plain values are checked in the same way in both directions, and changed in neither.
+    plain = all(shape.down is shape.up for shape in shapes)
+    assert variadic or plain, "only plain fixed tuples occur"
     first = shapes[0]
-    down, item_up = first.down, first.up
+    item_down, item_up = first.down, first.up
     checks = [(shape.flat, shape.up) for shape in shapes]
 
     def check_all(value: Any) -> Any:
@@ -202,10 +225,11 @@ def _tuple_shape(arguments: tuple[Any, ...]) -> _Shape:
                 up(item)
         return value
 
+    check = check_all if variadic else check_each
     return _Shape(
         frozenset({tuple}),
-        None if down is None else lambda items: [down(item) for item in items],
-        check_all if variadic else check_each,
+        check if plain or item_down is None else lambda items: tuple(map(item_down, items)),
+        check,
     )
 
 
@@ -214,17 +238,23 @@ def to_plain(value: Any) -> tuple[Any, ...]:
 
     Raises:
         AssertionError: ``value`` is of no registered record class (a bug of flowactor's).
+        InvalidInput: a field holds a value of another type than it says. Nobody could decode that,
+            and an entry that nobody can decode would stop every node that applies it.
     """
     layout = _BY_CLASS.get(type(value))
     assert layout is not None, f"{type(value).__name__} is no record"
     if not layout.resolved:
         layout.resolve()
-    if not layout.downs:
-        return (layout.tag, *layout.get(value))
-    plain = [layout.tag, *layout.get(value)]
-    for index, down in layout.downs:
-        plain[index + 1] = down(plain[index + 1])
-    return tuple(plain)
+    plain = (layout.tag, *layout.get(value))
+    try:
+        if layout.downs:
+            plain = (layout.tag, *layout.convert(plain, layout.downs))
+        kinds = tuple(map(type, plain))
+        if kinds not in layout.accepted:
+            layout.accept(kinds)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{layout.cls.__name__}: {error}") from error
+    return plain
 
 
 def from_plain(plain: Sequence[Any]) -> Any:
@@ -257,20 +287,14 @@ def _recall(layout: _Layout, known: dict[tuple[Any, ...], Any], plain: tuple[Any
 
 def _build(layout: _Layout, plain: tuple[Any, ...]) -> Any:
     kinds = tuple(map(type, plain))
-    if kinds not in layout.accepted:
-        layout.accept(kinds)
-    if not layout.ups:
-        return layout.cls(*plain[1:])
-    values = list(plain[1:])
-    count = len(values)
-    index = 0
     try:
-        for index, up in layout.ups:
-            if index < count:
-                values[index] = up(values[index])
+        if kinds not in layout.accepted:
+            layout.accept(kinds)
+        if not layout.ups:
+            return layout.cls(*plain[1:])
+        return layout.cls(*layout.convert(plain, layout.ups))
     except (TypeError, ValueError) as error:
-        raise MalformedDataError(f"{layout.cls.__name__}.{layout.names[index]}: {error}") from error
-    return layout.cls(*values)
+        raise MalformedDataError(f"{layout.cls.__name__}: {error}") from error
 
 
 def encode(value: Any) -> bytes:

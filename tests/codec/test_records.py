@@ -7,13 +7,13 @@ from typing import Any
 
 import cbor2
 import pytest
-from attrs import fields, frozen
+from attrs import evolve, fields, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
 import flowactor
 from flowactor.codec import records
-from flowactor.errors import MalformedDataError
+from flowactor.errors import InvalidInput, MalformedDataError
 from flowactor.machine.commands import ArmTimer, RetryRule, ScheduleStep, SetVariable
 from flowactor.machine.events import Failure, StepCompleted
 from flowactor.machine.operations import Advance, ClientOperation, InboxRef, OpenSession, SignalRun
@@ -75,7 +75,7 @@ def test_fields_may_only_be_appended_with_defaults():
     """A decoder takes fewer fields than it knows, down to the required ones, and never more."""
     assert records.decode(cbor2.dumps((9001, 5))) == Leaf(5)
     for plain in ((9001,), (9001, 5, "a", "b")):
-        with pytest.raises(MalformedDataError, match="Leaf has 2 fields, the data has"):
+        with pytest.raises(MalformedDataError, match="Leaf: it has 2 fields"):
             records.decode(cbor2.dumps(plain))
 
 
@@ -116,23 +116,23 @@ def altered(**changes: Any) -> bytes:
         (cbor2.dumps((True, 1)), "not a record"),
         (cbor2.dumps(((1, 2),)), "not a record"),
         (cbor2.dumps((123456,)), "no record has the tag 123456"),
-        (altered(flag=1), "Everything has fields of wrong types: flag is no int"),
-        (altered(ratio=1), "Everything has fields of wrong types: ratio is no int"),
-        (altered(data="x"), "Everything has fields of wrong types: data is no str"),
-        (altered(kind="zz"), "Everything.kind: 'zz' is not a valid Kind"),
-        (altered(leaf=None), "Everything has fields of wrong types: leaf is no NoneType"),
-        (altered(leaf=(9002,)), "Everything.leaf: no record with the tag"),
-        (altered(leaf=()), "Everything.leaf: no record with the tag"),
-        (altered(leaf=(9001, "x")), "Leaf has fields of wrong types: number is no str"),
-        (altered(either=(51, 1)), "Everything.either: no record with the tag"),
-        (altered(mixed=5), "Everything has fields of wrong types: mixed is no int"),
-        (altered(leaves=(5,)), "Everything.leaves: an element is of another type"),
-        (altered(leaves=((51, 1),)), "Everything.leaves: no record with the tag"),
-        (altered(key=((0, "x"), "n", 2)), "Everything.key: an element is of another type"),
-        (altered(key=((0,), "n")), "Everything.key: 2 elements instead of 3"),
-        (altered(key=((0,), 3, 2)), "Everything.key: an element is of another type"),
-        (altered(pairs=(("a", "b"),)), "Everything.pairs: an element is of another type"),
-        (altered(names=("a", 2)), "Everything.names: an element is of another type"),
+        (altered(flag=1), "Everything: flag: it cannot be of type int"),
+        (altered(ratio=1), "Everything: ratio: it cannot be of type int"),
+        (altered(data="x"), "Everything: data: it cannot be of type str"),
+        (altered(kind="zz"), "Everything: kind: 'zz' is not a valid Kind"),
+        (altered(leaf=None), "Everything: leaf: it cannot be of type NoneType"),
+        (altered(leaf=(9002,)), "Everything: leaf: no record with the tag"),
+        (altered(leaf=()), "Everything: leaf: no record with the tag"),
+        (altered(leaf=(9001, "x")), "Leaf: number: it cannot be of type str"),
+        (altered(either=(51, 1)), "Everything: either: no record with the tag"),
+        (altered(mixed=5), "Everything: mixed: it cannot be of type int"),
+        (altered(leaves=(5,)), "Everything: leaves: an element is of another type"),
+        (altered(leaves=((51, 1),)), "Everything: leaves: no record with the tag"),
+        (altered(key=((0, "x"), "n", 2)), "Everything: key: an element is of another type"),
+        (altered(key=((0,), "n")), "Everything: key: 2 elements instead of 3"),
+        (altered(key=((0,), 3, 2)), "Everything: key: an element is of another type"),
+        (altered(pairs=(("a", "b"),)), "Everything: pairs: an element is of another type"),
+        (altered(names=("a", 2)), "Everything: names: an element is of another type"),
     ],
 )
 def test_malformed_records_are_refused(data: bytes, text: str):
@@ -249,3 +249,25 @@ def test_any_bytes_are_read_or_refused(data: bytes):
         records.decode(data)
     except MalformedDataError:
         return
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Leaf("x", 2), "Leaf: number: it cannot be of type str"),
+        (Leaf(True, "t"), "Leaf: number: it cannot be of type bool"),
+        (Leaf(1, None), "Leaf: .*: it cannot be of type NoneType"),
+        (evolve(FULL, kind="x"), "Everything: kind: "),
+        (evolve(FULL, leaf=None), "Everything: leaf: no NoneType belongs here"),
+        (evolve(FULL, leaves=(5,)), "Everything: leaves: no int belongs here"),
+        (evolve(FULL, leaves=None), "Everything: leaves: "),
+        (evolve(FULL, key=((0, "x"), "n", 2)), "Everything: key: an element is of"),
+        (evolve(FULL, names=["p"]), "Everything: names: it cannot be of type list"),
+        (evolve(FULL, names=("a", 2)), "Everything: names: an element is of another"),
+        (evolve(FULL, leaf=Leaf("x", "t")), "Leaf: number: it cannot be of type str"),
+    ],
+)
+def test_nothing_is_encoded_that_cannot_be_decoded(value: object, text: str):
+    """A caller's wrong type is an error where it is made, and never an entry of the log."""
+    with pytest.raises(InvalidInput, match=text):
+        records.encode(value)
