@@ -2,14 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from flowactor.cli import main
+from tests.processes.nodes import NodeProcess
 
 APP = '''
 """An app for tests of the command line."""
@@ -62,40 +60,6 @@ nothing = 3
 '''
 
 
-class NodeProcess:
-    """``python -m flowactor node`` on a free port; ``ready`` is what it said when it was ready."""
-
-    def __init__(self, folder: Path, log: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "flowactor", "node", "--json", "--listen", "127.0.0.1:0"]
-        command += ["--data", "data", "--app", "cli_app:app", *options]
-        self._log = log
-        with log.open("w") as errors:
-            self.process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env={**os.environ, "PYTHONHASHSEED": "0"},  # saves starting Python twice
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        line = self.process.stdout.readline()
-        if not line:
-            self.close()
-            raise RuntimeError(log.read_text())
-        self.ready = json.loads(line)
-        self.address = self.ready["address"]
-
-    def stop(self, number: int) -> tuple[int, str]:
-        """Send a signal; gives exit code and log."""
-        self.process.send_signal(number)
-        self.process.communicate(timeout=20)
-        return self.process.returncode, self._log.read_text()
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
 @pytest.fixture(scope="session")
 def app_folder(tmp_path_factory):
     """A directory with ``cli_app.py`` in it."""
@@ -106,13 +70,16 @@ def app_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def start_node(app_folder):
-    """Starts node processes; none of them outlives the tests."""
+    """Starts node processes on free ports; none of them outlives the tests."""
     started = []
 
     def start(*options: str) -> NodeProcess:
+        everywhere = ("--listen", "127.0.0.1:0", "--data", "data", "--app", "cli_app:app")
         log = app_folder / f"node-{len(started)}.log"
-        started.append(NodeProcess(app_folder, log, *options))
-        return started[-1]
+        node = NodeProcess([*everywhere, *options], log, cwd=app_folder)
+        started.append(node)
+        node.start()
+        return node
 
     yield start
     for node in started:

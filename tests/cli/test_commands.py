@@ -26,7 +26,7 @@ def test_ready_line_says_who_and_where(node):
     """One JSON line on stdout, when the node serves: port 0 has become a real one."""
     assert node.ready["event"] == "ready"
     assert node.ready["node"] == 1
-    assert node.ready["pid"] == node.process.pid
+    assert node.ready["pid"] == node.running.pid
     assert not node.address.endswith(":0")
 
 
@@ -166,12 +166,11 @@ def test_signals_stop_a_node_cleanly(start_node, make_commands, number):
     """SIGTERM and Ctrl-C end a node with code 0, and what was acknowledged is there again."""
     first = start_node("--bootstrap", "--data", f"stopped-{number}")
     make_commands(first.address).json("start", "ProcessOrder", ORDER, "--id", "kept", "--wait")
-    code, log = first.stop(number)
-    assert code == 0
-    assert '"event": "NodeStopped"' in log
+    assert first.stop(number) == 0
+    assert '"event": "NodeStopped"' in first.log_text()
     second = start_node("--data", f"stopped-{number}")
     assert make_commands(second.address)("result", "kept").stdout == '"paid 5"\n'
-    assert second.stop(number)[0] == 0
+    assert second.stop(number) == 0
 
 
 def test_two_nodes_in_one_directory(start_node, node):

@@ -15,6 +15,8 @@ from tests.processes.nodes import NodeProcess
 from tests.processes.outside import FOLDER, Outside, moment
 
 PATIENCE_SECONDS = 20.0
+ASK_SECONDS = 0.02
+"""Between two questions to a node: it has better things to do."""
 APP = "tests.processes.flows:app"
 
 
@@ -89,7 +91,7 @@ class Cluster:
                     leaders = {view.groups[0].leader for view in views}
                     if len(leaders) == 1 and leaders <= set(alive):
                         return leaders.pop()
-                    await moment()
+                    await moment(ASK_SECONDS)
         raise AssertionError("a leader was found, or waiting failed")
 
     async def settle(self) -> int:
@@ -110,7 +112,7 @@ class Cluster:
 
             with self.awaiting("all nodes up, with one leader, in the same state"):
                 while not settled(views := [await client.status() for client in clients]):
-                    await moment()
+                    await moment(ASK_SECONDS)
         return views[0].groups[0].leader
 
     # -- waiting ----------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ class Cluster:
         """Wait until a run is seen like that; returns how it is seen."""
         with self.awaiting(f"{run.id}: {what}"):
             while not condition(view := await run.describe()):
-                await moment()
+                await moment(ASK_SECONDS)
         return view
 
     async def moved(self, run: fa.WorkflowHandle[Any], owner: int) -> int:

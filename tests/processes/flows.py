@@ -103,13 +103,13 @@ class Fibonacci:
 
 @fa.workflow(version=1)
 class Counting:
-    """Many checkpoints, two for each i: computes 10 * i, and adds it to a variable."""
+    """Many checkpoints: computes 10 * i for each i, one after another, and adds them up."""
 
     async def run(self, iterations: int) -> int:
-        total = await fa.variable("total", 0)
+        total = 0
         for number in range(iterations):
-            await total.set(total.value + await fa.compute("tenfold", lambda i: 10 * i, number))
-        return total.value
+            total += await fa.compute("tenfold", lambda i: 10 * i, number)
+        return total
 
 
 @fa.step

@@ -14,12 +14,12 @@ import flowactor as fa
 
 FOLDER = "FLOWACTOR_TEST_OUTSIDE"
 """The environment variable that tells node processes where."""
-POLL_SECONDS = 0.002
+FILE_SECONDS = 0.002
 
 
-async def moment() -> None:
+async def moment(seconds: float = FILE_SECONDS) -> None:
     """Before looking again: files and other processes wake nobody."""
-    await trio.sleep(POLL_SECONDS)
+    await trio.sleep(seconds)
 
 
 @frozen

@@ -81,8 +81,6 @@ async def test_a_r21_leader_killed_in_a_long_run(cluster):
         assert (await run.describe()).status is fa.RunStatus.RUNNING
         with cluster.awaiting("the result", 40):
             assert await run.result() == 6_044_500
-        history = await run.history()
-        assert sum(event.kind == "variable_set" for event in history) == 1101
         assert len(await recorded_steps(run)) == 1100
     assert await cluster.leader() != leader
 
