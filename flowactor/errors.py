@@ -4,7 +4,7 @@
 
     FlowactorError
     |-- CallerError                the call is wrong: change it, a retry of the same will fail again
-    |   |-- InvalidInput           a value does not fit its type, or cannot be encoded
+    |   |-- InvalidInput           a value does not fit its type or a limit, or cannot be encoded
     |   |   `-- UnencodableValue
     |   |-- UnknownWorkflowType    nobody in the cluster has registered it
     |   |-- AlreadyExists          the id is taken by a run with another input
@@ -32,6 +32,7 @@
     |   |-- WorkflowCancelled
     |   |-- WorkflowTerminated
     |   `-- WorkflowTimedOut
+    |-- QueryFailed                a query method raised; the run itself does not notice
     |-- StepError                  how a step ended, raised inside the workflow where it was awaited
     |   |-- StepFailed             an error type this process does not know
     |   `-- StepTimedOut           ``kind`` names which of the time-outs struck
@@ -58,6 +59,7 @@ __all__ = [
     "NonRetryableError",
     "NotFound",
     "Overloaded",
+    "QueryFailed",
     "ReadOnlyViolation",
     "Refused",
     "RunError",
@@ -228,6 +230,10 @@ class WorkflowTerminated(RunError):
 
 class WorkflowTimedOut(RunError):
     """The run's own time-out passed."""
+
+
+class QueryFailed(FlowactorError):
+    """The workflow's query method raised; the message holds the type and text of its error."""
 
 
 class StepError(FlowactorError):

@@ -1,11 +1,87 @@
-"""Checks at the border: what a client sends must fit the code before it enters the log."""
+"""Checks at the border: what a client sends must keep the limits, and fit the code, before it
+enters the log.
+"""
 
-from flowactor.cluster.requests import Query, QueryJson, SignalJson, StartJson
+import types
+import typing
+from functools import cache
+from typing import Any, Final
+
+import attrs
+
+from flowactor.cluster.requests import Query, QueryJson, Request, SignalJson, StartJson
+from flowactor.errors import InvalidInput
 from flowactor.identity import NodeId
+from flowactor.limits import (
+    NAME_BYTES_MAX,
+    OPERATION_BYTES_MAX,
+    PAYLOAD_BYTES_MAX,
+    REQUEST_NUMBER_MAX,
+    TEXT_BYTES_MAX,
+)
 from flowactor.machine.operations import SignalRun, StartRun
 from flowactor.workflow import Signature, WorkflowDefinition
 
-__all__ = ["checked_query", "checked_signal", "checked_start"]
+__all__ = ["check_limits", "checked_query", "checked_signal", "checked_start"]
+
+_TEXT_LIMITS: Final = {"reason": TEXT_BYTES_MAX, "arguments_json": OPERATION_BYTES_MAX}
+"""Of texts that are no names."""
+
+
+def check_limits(request: Request) -> None:
+    """Raises:
+    InvalidInput: a text, a payload or a number is of a size that nothing behind this is made for;
+        names the field and its limit.
+    """
+    body = request.body
+    _check("session", request.session, str)
+    _check("timeout_ms", request.timeout_ms, int)
+    cls: type = type(body)
+    for name, kind in _fields(cls):
+        _check(name, getattr(body, name), kind)
+
+
+@cache
+def _fields(cls: type) -> tuple[tuple[str, type], ...]:
+    """The fields of a request and their types: what may be absent counts as what it is if not."""
+    hints = typing.get_type_hints(cls)
+    return tuple((field.name, _plain(hints[field.name])) for field in attrs.fields(cls))
+
+
+def _plain(hint: Any) -> type:
+    if isinstance(hint, types.UnionType):
+        (hint,) = (member for member in typing.get_args(hint) if member is not type(None))
+    plain: type = getattr(hint, "__supertype__", hint)
+    return plain
+
+
+def _check(name: str, value: Any, kind: type) -> None:
+    if value is None:
+        return
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InvalidInput(f"{name} is {value!r:.80}, it must be {kind.__name__}")
+    if isinstance(value, str):
+        limit = _TEXT_LIMITS.get(name, NAME_BYTES_MAX)
+        size = len(value) if value.isascii() else _utf8_bytes(name, value)
+        if size > limit:
+            raise InvalidInput(f"{name} has {size} bytes, {limit} are allowed")
+    elif isinstance(value, bytes):
+        if len(value) > PAYLOAD_BYTES_MAX:
+            raise InvalidInput(
+                f"{name}: {len(value)} bytes are more than the {PAYLOAD_BYTES_MAX} allowed"
+            )
+    elif (
+        isinstance(value, int)
+        and not (0 if name.endswith("_ms") else -1) <= value <= REQUEST_NUMBER_MAX
+    ):
+        raise InvalidInput(f"{name} is {value}, which is out of range")
+
+
+def _utf8_bytes(name: str, text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{name} is no text that can be stored: {error}") from None
 
 
 def checked_start(

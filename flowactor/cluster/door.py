@@ -9,8 +9,7 @@ from typing import Final
 
 import trio
 
-from flowactor.cluster.requests import Answer, Request, Response
-from flowactor.codec.records import encode
+from flowactor.cluster.requests import Answer, Request, Response, encode_response
 from flowactor.limits import CLIENT_REQUESTS_MAX, PAYLOAD_BYTES_MAX
 from flowactor.ports import Connection
 from flowactor.transport import Outbox, frames, pump
@@ -34,7 +33,7 @@ async def serve_client(
 
     async def answer(request: Request) -> None:
         try:
-            outbox.put(encode(Response(request.number, await handle(request))))
+            outbox.put(encode_response(Response(request.number, await handle(request))))
         finally:
             room.release()
 

@@ -30,7 +30,7 @@ from flowactor.cluster.requests import (
 from flowactor.cluster.views import event_views, run_view
 from flowactor.errors import InvalidInput, NotFound
 from flowactor.identity import ClusterId, NodeId, RunId
-from flowactor.limits import PAGE_ITEMS_MAX
+from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import RunSummary
 
@@ -117,7 +117,10 @@ class Inspection:
         rows = self._group.state.select(_HISTORY_SQL, (summary.run_id,))
         events = [event for row in rows for event in event_views(row)]
         limit = min(asked.limit, PAGE_ITEMS_MAX)
-        page = events[-limit:] if asked.newest else events[asked.after : asked.after + limit]
+        if asked.newest:
+            page = _fitting(events[-limit:][::-1])[::-1]
+        else:
+            page = _fitting(events[asked.after : asked.after + limit])
         return EventPage(tuple(page), *_cursor(page, 0, 0))
 
     async def follow(self, asked: FollowEvents) -> EventPage:
@@ -139,7 +142,8 @@ class Inspection:
         # Rows at the cursor's own log index may lie before it: skip those by reading past them.
         rows = self._group.state.select(_FOLLOW_SQL, (index, limit + max(0, ordinal) + 1))
         events = (event for row in rows for event in event_views(row))
-        return [event for event in events if (event.index, event.ordinal) > cursor][:limit]
+        page = [event for event in events if (event.index, event.ordinal) > cursor]
+        return _fitting(page[:limit])
 
     def cluster(self) -> ClusterView:
         """How the cluster looks from this node."""
@@ -181,6 +185,16 @@ class Inspection:
         target = self._group.applied
         while self._group.state.applied_index < target:
             await self._group.next_flush()
+
+
+def _fitting(events: list[EventView]) -> list[EventView]:
+    """The first of these events: as many as one message carries, at least one."""
+    size = 0
+    for count, event in enumerate(events):
+        size += len(event.payload) + len(event.detail) + len(event.workflow_id)
+        if count and size > PAGE_BYTES_MAX:
+            return events[:count]
+    return events
 
 
 def _cursor(page: list[EventView], index: int, ordinal: int) -> tuple[int, int]:

@@ -25,7 +25,12 @@ from flowactor.cluster.unsettled import Unsettled
 from flowactor.codec.records import encode
 from flowactor.errors import DeterminismViolation, Overloaded, Unavailable
 from flowactor.identity import NodeId, RunId, StepKey, describe_key
-from flowactor.limits import INSTANCE_FACTS_MAX, INSTANCE_MESSAGES_MAX
+from flowactor.limits import (
+    ACTIVATION_BYTES_MAX,
+    INSTANCE_FACTS_MAX,
+    INSTANCE_MESSAGES_MAX,
+    OPERATION_BYTES_MAX,
+)
 from flowactor.machine.events import Event, StepCompleted, TimerFired
 from flowactor.machine.notices import Advanced, OperationRefused, OwnerChanged, StepsDue
 from flowactor.machine.operations import (
@@ -74,6 +79,12 @@ class Stop:
 
 InstanceMessage = Advanced | StepsDue | OwnerChanged | OperationRefused | Wake | QueryAsked | Stop
 
+_RESULT_BYTES: Final = 64
+"""What a result is counted as beside its payload."""
+_TOO_LARGE: Final = (
+    "one activation asks for {} bytes at once, more than a message carries: let the code wait (for"
+    " fa.checkpoint, if nothing else) in between"
+)
 _ADVANCE: Final = "advance"
 _PARK: Final = "park"
 
@@ -329,11 +340,9 @@ class InstanceActor:
         for number in sorted(run.inbox):
             consumed.append(InboxRef(number))
             events.append(run.inbox[number])
-        for step, result in self._results.items():
-            if step in run.steps:
-                consumed.append(result)
-                events.append(result)
-        self._results.clear()
+        for result in self._take_results(run):
+            consumed.append(result)
+            events.append(result)
         if not events and not self._unfinished:
             return
         now_ns = self._time_of(run, events)
@@ -344,8 +353,27 @@ class InstanceActor:
         advance = Advance(
             self.run_id, run.epoch, run.position, now_ns, tuple(consumed), activation.commands
         )
+        encoded = encode_kept(advance)
+        if len(encoded) > OPERATION_BYTES_MAX:
+            self._forget()
+            self.diverged = _TOO_LARGE.format(len(encoded))
+            self._give_up(run)
+            return
         self._proposed = advance
-        self._unsettled.add(_ADVANCE, encode_kept(advance))
+        self._unsettled.add(_ADVANCE, encoded)
+
+    def _take_results(self, run: RunState) -> list[StepCompleted]:
+        """Results for the next activation; those that are too much for it stay for a later one."""
+        taken, size = [], 0
+        for step, result in list(self._results.items()):
+            weight = len(result.result) + _RESULT_BYTES
+            if size and size + weight > ACTIVATION_BYTES_MAX:
+                break
+            size += weight
+            del self._results[step]
+            if step in run.steps:
+                taken.append(result)
+        return taken
 
     def _time_of(self, run: RunState, events: list[Event]) -> int:
         """``fa.now()`` of the next activation: never before the past, nor before a timer that

@@ -24,12 +24,14 @@ from flowactor.cluster.instance import (
 )
 from flowactor.cluster.variables import VariableActors
 from flowactor.codec.records import encode
+from flowactor.codec.text import shortened
 from flowactor.errors import NotFound
 from flowactor.identity import NodeId, RunId
 from flowactor.limits import (
     INSTANCE_BACKOFF_SECONDS,
     INSTANCE_RESTARTS_MAX,
     RESEND_SECONDS,
+    TEXT_BYTES_MAX,
     TICK_SECONDS,
 )
 from flowactor.machine import notices
@@ -195,7 +197,7 @@ class Instances:
                 if _is_broken_invariant(error):
                     raise
                 self._observer(ActorFailed(actor.name, repr(error)))
-                reason = f"crashed on node {self._node}: {error!r}"
+                reason = shortened(f"crashed on node {self._node}: {error!r}", TEXT_BYTES_MAX)
             else:
                 return
             await trio.sleep(INSTANCE_BACKOFF_SECONDS * crashes)

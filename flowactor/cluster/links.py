@@ -15,10 +15,11 @@ from attrs import evolve
 
 from flowactor.actors import Promise
 from flowactor.cluster.envelopes import Envelope, GroupEnvelope, Relay, Relayed
-from flowactor.cluster.requests import Answer, Request, Response
+from flowactor.cluster.requests import Answer, Request, Response, encode_response
 from flowactor.codec.records import encode
-from flowactor.errors import Unavailable
+from flowactor.errors import InvalidInput, Unavailable
 from flowactor.identity import NodeId
+from flowactor.limits import OPERATION_BYTES_MAX
 from flowactor.observability.events import LinkDown, LinkUp, Observer
 from flowactor.ports import Connection, Transport
 from flowactor.transport import Backoff, Hello, Outbox, frames, greet, keep_connected, pump
@@ -93,6 +94,7 @@ class Links:
         Raises:
             Unavailable: there is no link, or it broke; asking again is safe, because what changes
                 something carries the client's session.
+            InvalidInput: the request is more than a message carries.
         """
         link = self._links.get(peer)
         if link is None or link.connection is None:
@@ -101,8 +103,12 @@ class Links:
         number, promise = self._numbers, Promise[Answer]()
         self._relayed[number] = (peer, promise)
         try:
-            onward = evolve(request, number=number, hops=request.hops + 1)
-            link.outbox.put(encode(Relay(onward)))
+            onward = encode(Relay(evolve(request, number=number, hops=request.hops + 1)))
+            if len(onward) > OPERATION_BYTES_MAX:
+                raise InvalidInput(
+                    f"a request of {len(onward)} bytes, a message carries {OPERATION_BYTES_MAX}"
+                )
+            link.outbox.put(onward)
             return await promise.wait()
         finally:
             del self._relayed[number]
@@ -189,4 +195,4 @@ class Links:
 
     async def _answer(self, link: Link, request: Request, serve: Serve) -> None:
         response = Response(request.number, await serve(request))
-        link.outbox.put(encode(Relayed(response)))
+        link.outbox.put(encode_response(response, Relayed))

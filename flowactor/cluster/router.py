@@ -23,6 +23,7 @@ from flowactor.errors import (
     DeadlineExceeded,
     FlowactorError,
     NotFound,
+    QueryFailed,
     Unavailable,
     UnknownWorkflowType,
 )
@@ -88,6 +89,7 @@ class Router:
         """The answer to ``request``; what cannot be done is a ``Rejected``, never an exception."""
         body = request.body
         try:
+            border.check_limits(request)
             if isinstance(body, WriteVariable | CompareAndSet):  # these wait for the log only
                 return await self._change(request, body)
             with trio.fail_after(request.timeout_ms / 1000):
@@ -183,12 +185,28 @@ class Router:
             holders = self._holders(run.workflow_type, run.version)
             return await self._relay(request, (*owner, *holders))
         arguments = border.checked_query(body, definition)
+        try:
+            return await self._query_here(request, run, definition, body.name, arguments)
+        except (FlowactorError, AssertionError):
+            raise
+        except Exception as error:
+            raise QueryFailed(f"query {body.name}: {type(error).__name__}: {error}") from error
+
+    async def _query_here(
+        self,
+        request: Request,
+        run: RunSummary,
+        definition: WorkflowDefinition,
+        name: str,
+        arguments: bytes,
+    ) -> Answer:
+        """Raises whatever the query method raises."""
         cold = definition.standby == "cold" and run.owner != self._node
         if cold and run.owner:
             return await self._relay(request, (run.owner,))
         if run.status.is_open and not cold:
-            return requests.Value(await self._instances.query(run.run_id, body.name, arguments))
-        return requests.Value(self._query_past(run, definition, body.name, arguments))
+            return requests.Value(await self._instances.query(run.run_id, name, arguments))
+        return requests.Value(self._query_past(run, definition, name, arguments))
 
     def _query_past(
         self, run: RunSummary, definition: WorkflowDefinition, name: str, arguments: bytes

@@ -1,16 +1,22 @@
 """Replicated state as clients see it: runs, steps and histories turned into view records."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from flowactor.cluster.requests import EventView, RunView, StepView
-from flowactor.codec import records
+from flowactor.codec import encode_payload, records
+from flowactor.codec.text import shortened
 from flowactor.identity import NodeId, RunId, describe_key
+from flowactor.limits import PAGE_BYTES_MAX
 from flowactor.machine import commands, events, history
 from flowactor.machine.operations import Advance, InboxRef
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import RunState, RunSummary
 
 __all__ = ["HistoryRow", "event_views", "run_view"]
+
+_WHY_BYTES_MAX: Final = 4096
+"""Of a text that says why, in views of many things at once."""
 
 HistoryRow = tuple[str, str, int, int, int, int, bytes]
 """(run id, workflow id, log index, ordinal, stamp, node, encoded record)."""
@@ -29,8 +35,11 @@ def run_view(summary: RunSummary, live: RunState | None = None, diverged: str = 
         position=summary.position,
         started_ns=summary.started_ns,
         closed_ns=summary.closed_ns,
-        reason=summary.reason or (summary.failure.message if summary.failure else ""),
-        variables=tuple(sorted(live.variables.items())) if live else (),
+        reason=shortened(
+            summary.reason or (summary.failure.message if summary.failure else ""),
+            _WHY_BYTES_MAX,
+        ),
+        variables=tuple(_variables(live)) if live else (),
         steps=tuple(_step_views(live)) if live else (),
         timers=tuple(
             (describe_key(key), due)
@@ -43,6 +52,17 @@ def run_view(summary: RunSummary, live: RunState | None = None, diverged: str = 
     )
 
 
+def _variables(run: RunState) -> Iterator[tuple[str, bytes]]:
+    """In order of their names; values beyond what a description holds are only counted."""
+    room = PAGE_BYTES_MAX
+    for name, value in sorted(run.variables.items()):
+        room -= len(value)
+        if room >= 0:
+            yield name, value
+        else:
+            yield name, encode_payload(f"({len(value)} bytes)", str, name)
+
+
 def _step_views(run: RunState) -> Iterator[StepView]:
     for key, step in sorted(run.steps.items()):
         yield StepView(
@@ -51,8 +71,14 @@ def _step_views(run: RunState) -> Iterator[StepView]:
             attempt=step.attempt,
             state=step.state.value,
             due_ns=step.due_ns,
-            last_failure=step.last_failure,
+            last_failure=step.last_failure and _outline(step.last_failure),
         )
+
+
+def _outline(failure: events.Failure) -> events.Failure:
+    """What of a failure there is room for where many are shown together."""
+    message = shortened(failure.message, _WHY_BYTES_MAX)
+    return events.Failure(failure.error_type, message, retryable=failure.retryable)
 
 
 def event_views(row: HistoryRow) -> Iterator[EventView]:

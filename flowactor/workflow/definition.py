@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeVar, overload
 from attrs import field, frozen
 
 from flowactor.errors import ConfigurationError, InvalidInput, NotFound
+from flowactor.workflow.names import checked_name
 from flowactor.workflow.signatures import Signature, looks_async
 
 __all__ = [
@@ -160,7 +161,7 @@ def query(function: Any = None, /, *, name: str | None = None) -> Any:
 
 def _handler_decorator(kind: HandlerKind, function: Any, name: str | None) -> Any:
     def decorate(function: F) -> F:
-        called = name or function.__name__
+        called = checked_name(name or function.__name__, kind.value, ConfigurationError)
         is_async = looks_async(function)
         if kind is HandlerKind.QUERY and is_async:
             raise ConfigurationError(
@@ -210,6 +211,7 @@ def handler_of(reference: object, kind: HandlerKind) -> Handler:
 def _define(cls: type, name: str, version: int, standby: Standby) -> WorkflowDefinition:
     if not isinstance(cls, type):
         raise ConfigurationError(f"@workflow decorates a class, not {cls!r}")
+    checked_name(name, "workflow type", ConfigurationError)
     if type(version) is not int or version < 1:
         raise ConfigurationError(
             f"{name}: version is {version!r}, it must be a whole number from 1 up"

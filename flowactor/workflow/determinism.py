@@ -95,9 +95,9 @@ def _text(command: Command) -> str:
         case CompleteRun():
             return f"complete with {_shown(command.result)}"
         case FailRun():
-            return f"fail with {command.failure.error_type}: {command.failure.message}"
+            return f"fail with {command.failure.error_type}: {command.failure.message:.200}"
         case RunEndedCancelled():
-            return f"end cancelled ({command.reason})"
+            return f"end cancelled ({command.reason:.200})"
 
 
 def _shown(data: bytes) -> str:

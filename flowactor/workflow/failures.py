@@ -4,14 +4,17 @@ What survives is the type's name, the message, the arguments and fields, the cha
 notes: what code can catch and look at. The stack trace does not; it differs between builds.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import attrs
 
 from flowactor.codec import payloads, records, wire
+from flowactor.codec.text import shortened
 from flowactor.errors import CallerError, InvalidInput, NonRetryableError, StepFailed
+from flowactor.limits import FAILURE_BYTES_MAX, TEXT_BYTES_MAX
 from flowactor.machine.events import Failure
 
 __all__ = ["decode_failure", "encode_failure", "matches"]
@@ -19,6 +22,8 @@ __all__ = ["decode_failure", "encode_failure", "matches"]
 _CAUSES_MAX: Final = 16
 """A chain this long is a loop, or of no use to anybody."""
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
+_HEAD_BYTES: Final = 64
+"""What a failure is counted as beside its texts and fields."""
 _ARGS: Final = "args"
 _MEMBERS: Final = "exceptions"
 
@@ -29,12 +34,13 @@ def encode_failure(
     """An exception as a value; never fails itself.
 
     Args:
-        error: what was raised. A field of it that cannot be stored is replaced by its type's name.
+        error: what was raised. A field of it that cannot be stored is replaced by its type's name;
+            what is too large (``TEXT_BYTES_MAX``, ``FAILURE_BYTES_MAX``) is cut short.
         non_retryable: types (with their subclasses), or names of types, that end a step at once. So
             do flowactor's ``CallerError`` and ``NonRetryableError``.
     """
     final = isinstance(error, (CallerError, NonRetryableError)) or matches(error, non_retryable)
-    return _encode(error, retryable=not final, depth=0)
+    return _Encoder().failure(error, retryable=not final)
 
 
 def matches(error: BaseException, listed: Iterable[type[BaseException] | str]) -> bool:
@@ -70,18 +76,59 @@ def decode_failure(failure: Failure) -> Exception:
     return error
 
 
-def _encode(error: BaseException, *, retryable: bool, depth: int) -> Failure:
-    cause = error.__cause__
-    return Failure(
-        error_type=_qualified(type(error)),
-        message=_message(error),
-        details=_details(error, depth),
-        cause=_encode(cause, retryable=True, depth=depth + 1)
-        if cause and depth < _CAUSES_MAX
-        else None,
-        notes=tuple(str(note) for note in getattr(error, "__notes__", ())),
-        retryable=retryable,
-    )
+class _Encoder:
+    """Encodes one error with all that hangs on it into ``FAILURE_BYTES_MAX``.
+
+    Room goes to what comes first: message, notes, fields, then members of a group, then the cause.
+    """
+
+    def __init__(self) -> None:
+        self._left = FAILURE_BYTES_MAX
+
+    def failure(self, error: BaseException, *, retryable: bool, depth: int = 0) -> Failure:
+        error_type, cause = _qualified(type(error)), error.__cause__
+        self._left -= len(error_type) + _HEAD_BYTES
+        return Failure(
+            error_type=error_type,
+            message=self._text(_message(error)),
+            notes=tuple(self._notes(error)),
+            details=self._details(error, depth),
+            cause=self.failure(cause, retryable=True, depth=depth + 1)
+            if cause and depth < _CAUSES_MAX and self._left > 0
+            else None,
+            retryable=retryable,
+        )
+
+    def _text(self, text: str) -> str:
+        text = shortened(text, max(0, min(self._left, TEXT_BYTES_MAX)))
+        self._left -= len(text.encode())
+        return text
+
+    def _notes(self, error: BaseException) -> Iterator[str]:
+        for note in getattr(error, "__notes__", ()):
+            if self._left <= 0:
+                return
+            yield self._text(str(note))
+
+    def _details(self, error: BaseException, depth: int) -> bytes:
+        fields: dict[str, Any] = {
+            name: value for name, value in _fields(error).items() if not name.startswith("__")
+        }
+        is_group = isinstance(error, BaseExceptionGroup)
+        if not (is_group or attrs.has(type(error))) and (args := _args(error)) != [_message(error)]:
+            fields[_ARGS] = args
+        fields, size = _fitting(fields, max(0, self._left))
+        self._left -= size
+        if isinstance(error, BaseExceptionGroup):
+            fields[_MEMBERS] = list(self._members(error, depth))
+        return payloads.encode_payload(fields, None, "fields") if fields else b""
+
+    def _members(self, group: BaseExceptionGroup[Any], depth: int) -> Iterator[bytes]:
+        for index, member in enumerate(group.exceptions):
+            # A group is never empty, so the first one is there in any case.
+            if index and (self._left <= 0 or depth >= _CAUSES_MAX):
+                return
+            yield records.encode(self.failure(member, retryable=True, depth=depth + 1))
 
 
 def _qualified(cls: type) -> str:
@@ -96,26 +143,7 @@ def _message(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001  # a broken __str__ must not hide the error
         text = f"<{type(error).__name__} without a readable message>"
-    return _ADDRESS.sub("", text).encode("utf-8", "replace").decode()
-
-
-def _details(error: BaseException, depth: int) -> bytes:
-    fields: dict[str, Any] = {
-        name: value for name, value in _fields(error).items() if not name.startswith("__")
-    }
-    if isinstance(error, BaseExceptionGroup):
-        members = error.exceptions if depth < _CAUSES_MAX else ()
-        fields[_MEMBERS] = [
-            records.encode(_encode(e, retryable=True, depth=depth + 1)) for e in members
-        ]
-    elif not attrs.has(type(error)) and (args := _args(error)) != [_message(error)]:
-        fields[_ARGS] = args
-    if not fields:
-        return b""
-    try:
-        return payloads.encode_payload(fields, None, "fields")
-    except InvalidInput:
-        return payloads.encode_payload(_storable(fields), None, "fields")
+    return _ADDRESS.sub("", text)
 
 
 def _args(error: BaseException) -> list[Any]:
@@ -131,19 +159,50 @@ def _fields(error: BaseException) -> dict[str, Any]:
     return vars(error)
 
 
-def _storable(value: Any) -> Any:
-    """The parts of ``value`` that can be stored, and names of types in place of those that
-    cannot.
-    """
-    if isinstance(value, dict):
-        return {str(key): _storable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
+def _fitting(fields: dict[str, Any], room: int) -> tuple[dict[str, Any], int]:
+    """The fields, or what of them can be stored in ``room`` bytes, and how many they take."""
+    if not fields:
+        return {}, 0
+    size = _size(fields)
+    if size > room:
+        fields = _cut(fields, room // len(fields))
+        size = _size(fields)
+    return (fields, int(size)) if size <= room else ({}, 0)
+
+
+def _size(value: Any) -> float:
+    """In bytes; infinite if it cannot be stored."""
     try:
-        payloads.encode_payload(value, None, "field")
+        return len(payloads.encode_payload(value, None, "fields"))
     except InvalidInput:
-        return f"<{wire.type_name(type(value))}>"
-    return value
+        return math.inf
+
+
+def _cut(fields: dict[str, Any], room: int) -> dict[str, Any]:
+    """Each field in at most ``room`` bytes; arguments stay a list, the error is made from them."""
+    return {
+        name: [_storable(item, room // len(value)) for item in value]
+        if name == _ARGS and value
+        else _storable(value, room)
+        for name, value in fields.items()
+    }
+
+
+def _storable(value: Any, room: int) -> Any:
+    """The parts of ``value`` that can be stored, and words in place of those that cannot, or take
+    more than ``room`` bytes.
+    """
+    size = _size(value)
+    if size <= room:
+        return value
+    name = wire.type_name(type(value))
+    if size < math.inf:
+        return f"<{name} of {size} bytes>"
+    if isinstance(value, dict):
+        return {str(key): _storable(item, room // len(value)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item, room // len(value)) for item in value]
+    return f"<{name}>"
 
 
 def _rebuilt(failure: Failure) -> Exception:

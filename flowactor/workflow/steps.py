@@ -20,6 +20,7 @@ from flowactor.machine.events import Failure
 from flowactor.workflow import sites
 from flowactor.workflow.context import ACTIVE, current
 from flowactor.workflow.failures import decode_failure
+from flowactor.workflow.names import checked_name
 from flowactor.workflow.scheduler import Scheduler, Task, Wait, suspend
 from flowactor.workflow.scopes import Span, span_ns
 from flowactor.workflow.signatures import Signature, looks_async, signature_of
@@ -48,6 +49,13 @@ def _positive(_: Any, attribute: Any, value: float) -> None:
         )
 
 
+def _whole(_: Any, attribute: Any, value: int) -> None:
+    if type(value) is not int or value < 0:
+        raise ConfigurationError(
+            f"RetryPolicy.{attribute.name} is {value!r}, it must be a whole number from 0 up"
+        )
+
+
 @frozen
 class RetryPolicy:
     """When a failed step is tried again. Intervals are in seconds.
@@ -60,7 +68,7 @@ class RetryPolicy:
     initial_interval: float = field(default=1.0, validator=_positive)
     backoff_coefficient: float = field(default=2.0, validator=_positive)
     maximum_interval: float = field(default=100.0, validator=_positive)
-    maximum_attempts: int = field(default=0, validator=_positive)
+    maximum_attempts: int = field(default=0, validator=_whole)
     non_retryable_error_types: tuple[type[BaseException] | str, ...] = field(
         default=(), converter=tuple
     )
@@ -133,7 +141,7 @@ class Step(Generic[P, R]):
             raise ConfigurationError(
                 f"@step needs an async function: write 'async def {shown}(...)'"
             )
-        self.name = name or function.__name__
+        self.name = checked_name(name or function.__name__, "step", ConfigurationError)
         self.function = function
         self.signature = Signature(function, f"arguments of step {self.name}")
         if self.signature.names[:1] == ("self",):
@@ -230,7 +238,9 @@ async def compute(  # type: ignore[misc]  # mypy cannot match *args: Any with a 
     A step without a name of its own, for small things: ``function`` may be a lambda or a method,
     sync or async. It runs outside the workflow code and must not change the workflow's state.
     """
-    plan = _Plan(name, function, (retry or _DEFAULT_RETRY).rule(), local=True)
+    plan = _Plan(
+        checked_name(name, "compute"), function, (retry or _DEFAULT_RETRY).rule(), local=True
+    )
     return await _perform(
         plan, signature_of(function, f"arguments of compute {name}", len(args)), args, {}
     )

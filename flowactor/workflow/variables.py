@@ -7,6 +7,7 @@ from flowactor.codec import payloads
 from flowactor.machine.commands import SetVariable
 from flowactor.workflow import sites
 from flowactor.workflow.context import current
+from flowactor.workflow.names import checked_name
 
 __all__ = ["Variable", "variable"]
 
@@ -44,8 +45,13 @@ class Variable(Generic[T]):
 
 
 async def variable(name: str, initial: T) -> Variable[T]:
-    """The run's variable of this name; made with the value ``initial`` if there is none yet."""
+    """The run's variable of this name; made with the value ``initial`` if there is none yet.
+
+    Raises:
+        InvalidInput: the name, or the value, cannot be stored.
+    """
     scheduler = current("variable")
+    checked_name(name, "variable")
     known: Variable[T] | None = scheduler.variables.get(name)
     if known is not None:
         return known

@@ -49,6 +49,10 @@ class Collect:
         return len(self.got)
 
     @fa.query
+    def stumble(self) -> int:
+        raise ValueError("over nothing")
+
+    @fa.query
     def rename(self) -> int:
         self.first = "spoiled"
         return 1
@@ -209,7 +213,9 @@ async def test_query_unknown(tmp_path, autojump_clock):
         run = await c.client(1).start(Collect.run, 1)
         for number in c.running:
             seen = c.client(number).get_handle(run.id)
-            with pytest.raises(fa.NotFound, match=r"'nothing'.*above, act, rename, spoil, total"):
+            with pytest.raises(
+                fa.NotFound, match=r"'nothing'.*above, act, rename, spoil, stumble, total"
+            ):
                 await seen.query("nothing")
             with pytest.raises(fa.NotFound, match=r"'nothing'.*give"):
                 await seen.signal("nothing", 1)
@@ -222,6 +228,22 @@ async def test_query_unknown(tmp_path, autojump_clock):
         assert (await run.describe()).status is RunStatus.RUNNING
         await run.signal(Collect.give, 1)
         assert await run.result() == [1]
+
+
+async def test_query_that_raises(tmp_path, autojump_clock):
+    """An error of a query's own code is a typed error for who asked, here and over the wire, on a
+    connection that goes on.
+    """
+    async with cluster(tmp_path, APP) as c:
+        run = await c.client(1).start(Collect.run, 1)
+        async with fa.connect("memory:2", transport=c.wires.transport("memory:9")) as client:
+            begun = trio.current_time()
+            for asker in (c.client(1), client):
+                seen = asker.get_handle(run.id)
+                with pytest.raises(fa.QueryFailed, match="query stumble: ValueError: over nothing"):
+                    await seen.query(Collect.stumble)
+                assert await seen.query(Collect.total) == 0
+            assert trio.current_time() - begun < 1
 
 
 async def test_query_of_a_cold_run_at_any_node(tmp_path, autojump_clock):

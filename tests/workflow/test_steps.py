@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import flowactor as fa
-from flowactor.limits import NANOSECONDS
+from flowactor.codec import records
+from flowactor.limits import FAILURE_BYTES_MAX, NANOSECONDS
 from flowactor.machine.commands import RetryRule, ScheduleStep
 from flowactor.machine.events import Failure
 from flowactor.workflow import encode_failure
@@ -304,6 +305,66 @@ def test_a_failure_is_always_encodable():
     loop = ValueError("loop")
     loop.__cause__ = loop
     assert encode_failure(loop).message == "loop"
+
+
+def caused(depth: int) -> Exception:
+    error = ValueError("x" * 100_000)
+    if depth:
+        error.__cause__ = caused(depth - 1)
+    return error
+
+
+def noted(count: int) -> Exception:
+    error = ValueError()
+    for _ in range(count):
+        error.add_note("n" * 1000)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("x" * 20_000_000), "x... (20000000 characters)"),
+        (ValueError("\u00e4" * 60_000), "\u00e4... (60000 characters)"),
+        (ValueError("\ud800"), "?"),
+        (PaymentDeclined("o", code=bytes(2_000_000)), "characters)"),  # type: ignore[arg-type]
+        (ValueError("x" * 2_000_000, [1] * 2_000_000), ""),
+        (ExceptionGroup("all", [ValueError("y" * 70_000)] * 300), "all"),
+        (ExceptionGroup("all", [ValueError("y")] * 100_000), "all"),
+        (caused(16), "x... (100000 characters)"),
+        (noted(5000), ""),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failure_is_never_too_large(error: Exception, text: str):
+    """What is recorded of an error is bounded, whatever hangs on it, and still is of its type."""
+    failure = encode_failure(error)
+    assert len(records.encode(failure)) < FAILURE_BYTES_MAX * 1.1
+    assert failure.message.endswith(text)
+    back = round_trip(error)
+    assert type(back) is type(error)
+
+
+def test_large_fields_of_a_failure_are_named():
+    """A field there is no room for is replaced by its type and size; the others are there."""
+    back = round_trip(PaymentDeclined("o", code=bytes(2_000_000)))  # type: ignore[arg-type]
+    assert vars(back) == {"order_id": "o", "code": "<bytes of 2000005 bytes>"}
+
+
+@pytest.mark.parametrize("name", ["x" * 1025, "\u00e4" * 600, "\ud800", 5])
+def test_names_are_checked_when_they_are_given(name: Any):
+    """A name that cannot be recorded is refused where it is given."""
+    with pytest.raises(fa.ConfigurationError, match="the name of a step"):
+        fa.step(name=name)(echo.function)
+    with pytest.raises(fa.ConfigurationError, match="the name of a workflow type"):
+        fa.workflow(name=name)(UnknownFailure)
+
+
+@pytest.mark.parametrize("attempts", [-1, 2.5, True, "3"])
+def test_attempts_are_counted_in_whole_numbers(attempts: Any):
+    """A number of attempts that replicated state cannot hold is refused where it is given."""
+    with pytest.raises(fa.ConfigurationError, match="maximum_attempts"):
+        fa.RetryPolicy(maximum_attempts=attempts)
 
 
 @pytest.mark.parametrize(
