@@ -65,12 +65,16 @@ async def test_b1_durable_timer(cluster):
     assert len(cluster.outside.executions("nap")) == 2
 
 
-async def test_a4_start_is_durable(cluster):
+async def test_a4_a5_starts_and_results_are_durable(cluster):
     """A4: three starts were answered, and in that instant all nodes were killed: each run is there
-    again with the id it was given, and runs to its end exactly once.
+    again, under its id, and runs to its end exactly once. A5: runs that had ended before give every
+    node that asks, repeatedly, the same value, or the same error with type, message and fields.
     """
     names = [f"kept-{number}" for number in cluster.nodes]
     async with cluster.clients() as clients:
+        assert await clients[0].execute(Pay.run, Bill("green", 5), id="good") == "charged 5"
+        with pytest.raises(fa.WorkflowFailed):
+            await clients[0].execute(Pay.run, Bill("red", 5000), id="bad")
         started = [
             await client.start(Gated.run, name, id=name)
             for name, client in zip(names, clients, strict=True)
@@ -79,39 +83,28 @@ async def test_a4_start_is_durable(cluster):
     for name in names:
         cluster.outside.open(name)
     cluster.start()
-    async with cluster.client() as client:
+    async with cluster.clients() as clients:
         for before in started:
-            run = client.get_handle(before.id, result_type=list[str])
+            run = clients[0].get_handle(before.id, result_type=list[str])
             with cluster.awaiting(f"the result of {before.id}"):
                 assert await run.result() == ["1", before.id, "5"]
             assert (await run.describe()).run_id == before.run_id
             await assert_recorded_once(cluster, run)
-        page = await client.list(type=Gated)
+        page = await clients[1].list(type=Gated)
         assert sorted(view.workflow_id for view in page.runs) == names
-
-
-async def test_a5_result_survives(cluster):
-    """A5: results of runs that had ended are the same after all nodes were killed, asked of every
-    node repeatedly: the value, or the error with its type, message and fields.
-    """
-    async with cluster.client() as client:
-        good = await client.start(Pay.run, Bill("green", 5), id="a5-good")
-        bad = await client.start(Pay.run, Bill("red", 5000), id="a5-bad")
-        assert await good.result() == "charged 5"
-        with pytest.raises(fa.WorkflowFailed):
-            await bad.result()
-    cluster.end(signal.SIGKILL)
-    cluster.start()
-    async with cluster.clients() as clients:
         for client in clients * 2:
-            assert await client.get_handle("a5-good").result() == "charged 5"
-            with pytest.raises(fa.WorkflowFailed, match="card red declined for 5000") as caught:
-                await client.get_handle("a5-bad").result()
-            cause = caught.value.__cause__
-            assert isinstance(cause, CardDeclined)
-            assert (cause.card, cause.cents) == ("red", 5000)
-    assert len(cluster.outside.executions("a5-good")) == 1
-    assert len(cluster.outside.executions("a5-bad")) == 1
+            await assert_results_survived(client)
+    assert len(cluster.outside.executions("good")) == 1
+    assert len(cluster.outside.executions("bad")) == 1
+
+
+async def assert_results_survived(client: fa.Client) -> None:
+    assert await client.get_handle("good").result() == "charged 5"
+    with pytest.raises(fa.WorkflowFailed, match="card red declined for 5000") as caught:
+        await client.get_handle("bad").result()
+    cause = caught.value.__cause__
+    assert isinstance(cause, CardDeclined)
+    assert (cause.card, cause.cents) == ("red", 5000)
 
 
 async def test_a_r15_type_unregistered_later(new_cluster):
