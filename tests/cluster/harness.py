@@ -6,7 +6,7 @@ in a thread. Files are real files of SQLite.
 """
 
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -33,10 +33,13 @@ BUSY = ("lock", "-shm")
 
 
 class TrioClock(Clock):
-    """The clock of the Trio run."""
+    """The clock of the Trio run; the wall clock of one machine may be wrong."""
+
+    def __init__(self) -> None:
+        self.ahead_seconds = 0.0
 
     def now_ns(self) -> int:
-        return EPOCH_NS + self.monotonic_ns()
+        return EPOCH_NS + self.monotonic_ns() + round(self.ahead_seconds * 10**9)
 
     def monotonic_ns(self) -> int:
         return round(trio.current_time() * 10**9)
@@ -69,6 +72,7 @@ class Member:
     number: int
     app: fa.App
     folder: Path
+    clock: TrioClock = Factory(TrioClock)
     node: fa.Node | None = None
     scope: trio.CancelScope = Factory(trio.CancelScope)
     ended: trio.Event = Factory(trio.Event)
@@ -195,7 +199,9 @@ class Cluster:
     # -- acting -----------------------------------------------------------------------------------
 
     async def start(self, *numbers: int, app: fa.App | None = None) -> None:
-        """Start these nodes (or all that are down), on what their last life left on disk."""
+        """Start these nodes (or all that are down), on what their last life left on disk. One that
+        does not start has a ``failure``.
+        """
         for number in numbers or [n for n in self.members if n not in self.running]:
             member = self.members[number]
             member.app = app or member.app
@@ -237,6 +243,13 @@ class Cluster:
         outside = [m.address for number, m in self.members.items() if number not in numbers]
         self.wires.cut(inside, outside, silent=silent)
 
+    def silence(self, sources: Iterable[int], destinations: Iterable[int]) -> None:
+        """Nothing that the ones send reaches the others, who are heard as before."""
+        self.wires.silence(
+            [self.members[number].address for number in sources],
+            [self.members[number].address for number in destinations],
+        )
+
     def heal(self) -> None:
         self.wires.heal()
 
@@ -255,7 +268,7 @@ class Cluster:
             on_event=lambda event: self._observe(member, event),
         )
         world = fa.World(
-            clock=TrioClock(),
+            clock=member.clock,
             entropy=self._entropy,
             transport=self.wires.transport(member.address),
             disk=self.disk,
@@ -267,6 +280,8 @@ class Cluster:
                     task_status.started()
                     await trio.sleep_forever()
         except FlowactorError as error:
+            if member.node is None:
+                task_status.started()  # it did not; whoever started it looks at the failure
             member.failure = error
         finally:
             member.node = None

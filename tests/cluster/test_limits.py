@@ -250,7 +250,7 @@ async def test_answer_that_no_message_carries_is_refused(tmp_path, autojump_cloc
     async with cluster(tmp_path, APP) as c, remote(c) as client:
         run = await c.client(1).start(Hoards.run, 1, 10_000)
         await c.until(lambda: c.node(2).group.machine.run_variables(run.run_id))
-        monkeypatch.setattr("flowactor.cluster.requests.OPERATION_BYTES_MAX", 5000)
+        monkeypatch.setattr("flowactor.cluster.border.OPERATION_BYTES_MAX", 5000)
         seen = client.get_handle(run.id)
         with pytest.raises(fa.InvalidInput, match=r"the answer has 10.* a message carries 5000"):
             await seen.variable("part 0", bytes)

@@ -24,7 +24,24 @@ class Chain:
         return total
 
 
-APP = fa.App([Chain])
+@fa.workflow(version=1)
+class Noted:
+    def __init__(self) -> None:
+        self.text = ""
+
+    async def run(self) -> None:
+        await fa.sleep_forever()
+
+    @fa.signal
+    def note(self, text: str) -> None:
+        self.text = text
+
+    @fa.query
+    def latest(self) -> str:
+        return self.text
+
+
+APP = fa.App([Chain, Noted])
 silent = pytest.mark.parametrize("silent", [True, False], ids=["silent", "broken"])
 
 
@@ -163,6 +180,69 @@ async def test_one_way_round(tmp_path, autojump_clock):
             assert await c.client(number).execute(Chain.run, 3) == 3
         assert c.leader() == leader
         c.heal()
+
+
+async def test_deaf_leader_is_replaced(tmp_path, autojump_clock):
+    """check_quorum_steps_down: a leader that is heard and hears nobody gives up its place, and then
+    keeps nobody from electing another; healed, it follows.
+    """
+    async with cluster(tmp_path, APP) as c:
+        deaf = c.leader()
+        others = [number for number in c.running if number != deaf]
+        c.silence(others, [deaf])
+        run = await c.client(others[0]).start(Chain.run, 10)
+        assert await run.result() == 45
+        assert c.leader() != deaf
+        assert not c.node(deaf).group.is_leader
+        terms = c.node(others[0]).group.status.term
+        await trio.sleep(20)
+        assert c.node(others[0]).group.status.term == terms, "its campaigns move nobody"
+        c.heal()
+        await c.converge()
+        assert await c.client(deaf).get_handle(run.id).result() == 45
+
+
+async def test_mute_leader_is_replaced(tmp_path, autojump_clock):
+    """A leader that hears the others and is not heard is replaced, and follows who replaced it."""
+    async with cluster(tmp_path, APP) as c:
+        mute = c.leader()
+        others = [number for number in c.running if number != mute]
+        c.silence([mute], others)
+        run = await c.client(others[0]).start(Chain.run, 10)
+        assert await run.result() == 45
+        await c.until(lambda: c.node(mute).group.leader == c.leader(), "it hears of the new one")
+        assert c.leader() in others
+        c.heal()
+        await c.converge()
+
+
+async def test_deposed_leader_answers_no_question_about_runs(tmp_path, autojump_clock):
+    """A leader that does not know yet that it was replaced describes, lists and queries no run: the
+    others have moved on.
+    """
+    async with cluster(tmp_path, APP) as c:
+        old = c.leader()
+        run = await c.client(old).start(Noted.run, id="noted")
+        await run.signal(Noted.note, "before")
+        await c.converge()
+        c.isolate(old)
+        await c.until(lambda: c.leader() not in {0, old}, "another leader")
+        elsewhere = c.client(c.leader()).get_handle("noted")
+        await elsewhere.signal(Noted.note, "after")
+        assert await elsewhere.query(Noted.latest) == "after"
+        lonely = fa.Client(c.client(old)._caller._channel, request_timeout=3)
+        seen = lonely.get_handle("noted")
+        for ask in (
+            seen.describe,
+            seen.history,
+            lambda: seen.query(Noted.latest),
+            lambda: seen.signal(Noted.note, "lost"),
+            lonely.list,
+        ):
+            with pytest.raises((fa.Unavailable, fa.DeadlineExceeded)):
+                await ask()
+        c.heal()
+        assert await c.client(old).get_handle("noted").query(Noted.latest) == "after"
 
 
 async def test_runs_go_on_through_flapping_links(tmp_path, autojump_clock):

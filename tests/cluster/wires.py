@@ -9,17 +9,21 @@ from flowactor.errors import Unavailable
 from flowactor.ports import Connection
 from flowactor.transport import MemoryNetwork, MemoryTransport
 
+Way = tuple[str, str]
+"""From one address to another: what travels the other way is not meant."""
+
 
 class Wires:
-    """All links of one cluster. A cut pair of addresses cannot talk until it is healed.
+    """All links of one cluster. Addresses that are cut off cannot talk until they are healed.
 
     A cut is *silent*, as a pulled cable is: what is sent waits, nobody gets an error, and after the
-    heal it arrives. Or it *breaks*: both sides lose their connection and cannot dial.
+    heal it arrives. Or it *breaks*: both sides lose their connection and cannot dial. A silent cut
+    may concern one way only.
     """
 
     def __init__(self) -> None:
         self.network = MemoryNetwork()
-        self._cut: set[frozenset[str]] = set()
+        self._cut: set[Way] = set()
         self._changed = trio.lowlevel.ParkingLot()
         self._open: dict[WiredConnection, None] = {}
 
@@ -28,13 +32,18 @@ class Wires:
 
     def cut(self, left: Iterable[str], right: Iterable[str], *, silent: bool = True) -> None:
         """Part every address of ``left`` from every one of ``right``."""
-        right = tuple(right)
-        pairs = {frozenset((one, other)) for one in left for other in right if one != other}
-        self._cut |= pairs
+        left, right = tuple(left), tuple(right)
+        self.silence(left, right)
+        self.silence(right, left)
         if not silent:
             for connection in list(self._open):
-                if connection.pair in pairs:
+                if connection.way in self._cut:
                     connection.snap()
+
+    def silence(self, sources: Iterable[str], destinations: Iterable[str]) -> None:
+        """Nothing that ``sources`` send reaches ``destinations``; the other way is as it was."""
+        destinations = tuple(destinations)
+        self._cut |= {(one, other) for one in sources for other in destinations if one != other}
 
     def heal(self) -> None:
         """All can talk again."""
@@ -43,15 +52,15 @@ class Wires:
 
     def reconnect(self, address: str) -> None:
         """This address can talk to all again."""
-        self._cut = {pair for pair in self._cut if address not in pair}
+        self._cut = {way for way in self._cut if address not in way}
         self._changed.unpark_all()
 
-    def is_cut(self, pair: frozenset[str]) -> bool:
-        return pair in self._cut
+    def is_cut(self, way: Way) -> bool:
+        return way in self._cut
 
-    async def passable(self, pair: frozenset[str]) -> None:
-        """Return when the two can talk."""
-        while pair in self._cut:
+    async def passable(self, way: Way) -> None:
+        """Return when what is sent this way arrives."""
+        while way in self._cut:
             await self._changed.park()
 
     def add(self, connection: "WiredConnection") -> None:
@@ -62,10 +71,10 @@ class Wires:
 
 
 class WiredConnection(Connection):
-    """One end of a connection over ``Wires``."""
+    """One end of a connection over ``Wires``; ``way`` is from here to there."""
 
-    def __init__(self, wires: Wires, pair: frozenset[str], inner: Connection) -> None:
-        self.pair = pair
+    def __init__(self, wires: Wires, way: Way, inner: Connection) -> None:
+        self.way = way
         self._wires = wires
         self._inner = inner
         self._snapped = False
@@ -91,13 +100,14 @@ class WiredConnection(Connection):
 
     async def send(self, frame: bytes) -> None:
         with self._unless_snapped():
-            await self._wires.passable(self.pair)
+            await self._wires.passable(self.way)
             await self._inner.send(frame)
 
     async def receive(self) -> bytes:
         with self._unless_snapped():
             frame = await self._inner.receive()
-            await self._wires.passable(self.pair)
+            here, there = self.way
+            await self._wires.passable((there, here))
             return frame
 
     async def aclose(self, reason: str = "") -> None:
@@ -128,15 +138,15 @@ class WiredTransport:
         self._memory = MemoryTransport(wires.network, name)
 
     async def dial(self, address: str) -> Connection:
-        pair = frozenset((self._name, address))
-        if self._wires.is_cut(pair):
+        way = (self._name, address)
+        if self._wires.is_cut(way) or self._wires.is_cut(way[::-1]):
             await trio.lowlevel.checkpoint()
             raise Unavailable(f"cannot connect to {address}: no route")
-        return WiredConnection(self._wires, pair, await self._memory.dial(address))
+        return WiredConnection(self._wires, way, await self._memory.dial(address))
 
     async def serve(self, address, handler, *, task_status) -> None:
         async def wired(connection: Connection) -> None:
-            pair = frozenset((address, connection.remote))
-            await handler(WiredConnection(self._wires, pair, connection))
+            way = (address, connection.remote)
+            await handler(WiredConnection(self._wires, way, connection))
 
         await self._memory.serve(address, wired, task_status=task_status)
