@@ -2,11 +2,13 @@
 
 ::
 
-    request() --> outbox --> writer --> connection --> reader --> the waiting request()
-                    ^                       |
-                    `--- all unanswered <---'  when it breaks: next address, back-off, sent again
+    request() --> link.outbox --> writer --> connection --> reader --> the waiting request()
+                       ^                         |
+                       `------ unanswered <------'  when it breaks: next address, back-off, again
 
-Sending again is harmless: changes carry session and sequence, reads change nothing.
+A node that cannot help with a request, for it has lost its cluster, is left without hurry: what
+comes from then on goes to another node as soon as one is connected, what is under way is waited for
+where it is. Sending again is harmless: changes carry session and sequence, reads change nothing.
 """
 
 import random
@@ -20,8 +22,15 @@ from flowactor.actors.promise import Promise
 from flowactor.client.channel import Channel
 from flowactor.cluster.requests import Answer, Request, Response
 from flowactor.codec import records
-from flowactor.errors import CallerError, DeadlineExceeded, Refused, Unavailable, WorldError
-from flowactor.limits import CONNECT_TIMEOUT_SECONDS
+from flowactor.errors import (
+    CallerError,
+    DeadlineExceeded,
+    InvalidInput,
+    Refused,
+    Unavailable,
+    WorldError,
+)
+from flowactor.limits import CONNECT_TIMEOUT_SECONDS, OPERATION_BYTES_MAX
 from flowactor.machine.replies import Rejected
 from flowactor.ports import Connection
 from flowactor.transport import frames
@@ -41,11 +50,51 @@ CUT_OFF: Final = (Unavailable.__name__, DeadlineExceeded.__name__)
 
 @attrs.define(eq=False)
 class _Pending:
-    """A request whose answer is awaited; ``sent`` once some node may have received it."""
+    """A request whose answer is awaited on ``link``, if there is one; ``sent`` counts how often a
+    node may have received it.
+    """
 
     data: bytes
     answer: Promise[Answer]
-    sent: bool = False
+    link: "_Link | None" = None
+    sent: int = 0
+
+
+class _Link:
+    """One connection: ``outbox`` waits to be written, ``carried`` (what waits there, too) for
+    answers. It is ``over`` when another should follow: it broke, or its node cannot help.
+    """
+
+    def __init__(self, address: str, connection: Connection) -> None:
+        self.address: Final = address
+        self.connection: Final = connection
+        self.outbox: list[_Pending] = []
+        self.carried: dict[_Pending, None] = {}
+        self.filled: Final = trio.lowlevel.ParkingLot()
+        self.scope: Final = trio.CancelScope()
+        self.over: Final = trio.Event()
+        self.answered = False
+        self._followed = False
+
+    def carry(self, pending: _Pending) -> None:
+        pending.link = self
+        self.carried[pending] = None
+        self.outbox.append(pending)
+        self.filled.unpark_all()
+
+    def release(self, pending: _Pending) -> None:
+        """The request is answered, or given up."""
+        self.carried.pop(pending, None)
+        self._close_if_done()
+
+    def followed(self) -> None:
+        """Another link takes what comes from now on; this one ends with its last answer."""
+        self._followed = True
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._followed and not self.carried:
+            self.scope.cancel()
 
 
 class RemoteChannel(Channel):
@@ -62,9 +111,7 @@ class RemoteChannel(Channel):
         self._backoff = Backoff(random.Random(seed))
         self._number = 0
         self._pending: dict[int, _Pending] = {}
-        self._outbox: list[_Pending] = []
-        self._written = trio.lowlevel.ParkingLot()
-        self._link: trio.CancelScope | None = None
+        self._link: _Link | None = None
         self._closed = False
         self._trouble: dict[str, WorldError] = {}
 
@@ -72,15 +119,23 @@ class RemoteChannel(Channel):
         if self._closed:
             raise CallerError("this client is closed: the block of its connect() has been left")
         number = self._number = self._number + 1
-        pending = _Pending(records.encode(attrs.evolve(request, number=number)), Promise())
-        self._pending[number] = pending
-        self._post(pending)
+        data = records.encode(attrs.evolve(request, number=number))
+        if len(data) > OPERATION_BYTES_MAX:
+            raise InvalidInput(
+                f"{type(request.body).__name__}: {len(data)} bytes, "
+                f"a message carries {OPERATION_BYTES_MAX}"
+            )
+        pending = self._pending[number] = _Pending(data, Promise())
+        if self._link is not None:
+            self._link.carry(pending)
         try:
             with trio.move_on_after(request.timeout_ms / 1000 + LATE_SECONDS):
                 return await pending.answer.wait()
+            raise self._overdue(request, pending)
         finally:
             del self._pending[number]
-        raise self._overdue(request, pending)
+            if pending.link is not None:
+                pending.link.release(pending)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Stay connected until cancelled; started once the first connection stands.
@@ -89,100 +144,131 @@ class RemoteChannel(Channel):
             Refused: before any connection stood, every node refused this client.
         """
         try:
-            await self._stay_connected(task_status)
+            async with trio.open_nursery() as nursery:
+                refused = await self._stay_connected(nursery, task_status)
+            raise refused
         finally:
             self._closed = True
 
-    async def _stay_connected(self, task_status: trio.TaskStatus[None]) -> None:
+    def describe_trouble(self) -> str:
+        """Why there is no connection, one clause per address, for an error's text."""
+        return "; ".join(str(error) for error in self._trouble.values()) or "not connected yet"
+
+    # -- staying connected ------------------------------------------------------------------------
+
+    async def _stay_connected(
+        self, nursery: trio.Nursery, task_status: trio.TaskStatus[None]
+    ) -> Refused:
+        """Returns only if nobody will ever have this client."""
         turn = failures = 0
         started = False
         while True:
             address = self._addresses[turn % len(self._addresses)]
             turn += 1
-            try:
-                with trio.fail_after(CONNECT_TIMEOUT_SECONDS):
-                    connection = await self._dial(address)
-            except trio.TooSlowError:
-                self._trouble[address] = Unavailable(f"{address}: no connection in time")
-            except WorldError as error:
-                self._trouble[address] = error
-            else:
+            connection = await self._connect(address)
+            if connection is not None:
+                link = self._adopt(_Link(address, connection))
+                nursery.start_soon(self._use, link)
                 if not started:
                     task_status.started()
                     started = True
-                if await self._use(connection, address):
+                await link.over.wait()
+                if link.answered:
                     self._backoff.reset()
                     failures = 0
                     continue
             failures += 1
             refused = self._refused()
             if refused is not None and not started:
-                raise refused
+                return refused
             if failures % len(self._addresses) == 0:
                 await trio.sleep(self._backoff.next_seconds())
 
-    def describe_trouble(self) -> str:
-        """Why there is no connection, one clause per address, for an error's text."""
-        return "; ".join(str(error) for error in self._trouble.values()) or "not connected yet"
-
-    async def _use(self, connection: Connection, address: str) -> bool:
-        """Work through one connection until it breaks; returns whether it answered anything."""
-        self._trouble.pop(address, None)
-        self._outbox = list(self._pending.values())
-        answered = False
-        trouble: WorldError = Unavailable(f"{address}: given up for another node")
+    async def _connect(self, address: str) -> Connection | None:
         try:
-            with trio.CancelScope() as self._link:
+            with trio.fail_after(CONNECT_TIMEOUT_SECONDS):
+                return await self._dial(address)
+        except trio.TooSlowError:
+            self._trouble[address] = Unavailable(f"{address}: no connection in time")
+        except WorldError as error:
+            self._trouble[address] = error
+        return None
+
+    def _adopt(self, link: _Link) -> _Link:
+        """From now on this is the link to use, also for what has none."""
+        self._trouble.pop(link.address, None)
+        before, self._link = self._link, link
+        self._carry_all(link)
+        if before is not None:
+            before.followed()
+        return link
+
+    async def _use(self, link: _Link) -> None:
+        """Work through one connection until it breaks, or is not needed any more."""
+        trouble: WorldError = Unavailable(f"{link.address}: given up for another node")
+        try:
+            with link.scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write, connection)
+                    nursery.start_soon(self._write, link)
                     while True:
-                        frame = await connection.receive()
+                        frame = await link.connection.receive()
                         for response in frames.unpack(frame, Response):
-                            self._resolve(response)
-                            answered = True
+                            self._resolve(link, response)
         except* (WorldError, ConnectionError) as group:
-            trouble = Unavailable(f"{address}: {group.exceptions[0]}")
+            trouble = Unavailable(f"{link.address}: {group.exceptions[0]}")
         finally:
-            self._link = None
+            self._lose(link, trouble)
             with trio.move_on_after(LATE_SECONDS, shield=True):
-                await connection.aclose()
-        self._trouble[address] = trouble
-        return answered
+                await link.connection.aclose()
 
-    async def _write(self, connection: Connection) -> None:
+    async def _write(self, link: _Link) -> None:
         while True:
-            while not self._outbox:
-                await self._written.park()
-            batch, self._outbox = self._outbox, []
+            while not link.outbox:
+                await link.filled.park()
+            batch, link.outbox = link.outbox, []
             for pending in batch:
-                pending.sent = True
+                pending.sent += 1
             for frame in frames.pack([pending.data for pending in batch]):
-                await connection.send(frame)
+                await link.connection.send(frame)
 
-    def _post(self, pending: _Pending) -> None:
+    def _lose(self, link: _Link, trouble: WorldError) -> None:
+        """What this link leaves unanswered goes to the one that followed, or waits for the next."""
+        self._trouble[link.address] = trouble
+        if self._link is link:
+            self._link = None
+        for pending in link.carried:
+            pending.link = None
         if self._link is not None:
-            self._outbox.append(pending)
-            self._written.unpark_all()
+            self._carry_all(self._link)
+        link.over.set()
 
-    def _resolve(self, response: Response) -> None:
+    def _carry_all(self, link: _Link) -> None:
+        """Send over ``link`` whatever is unanswered and on no other."""
+        for pending in self._pending.values():
+            if pending.link is None and not pending.answer.done:
+                link.carry(pending)
+
+    # -- answers ----------------------------------------------------------------------------------
+
+    def _resolve(self, link: _Link, response: Response) -> None:
+        link.answered = True
         pending = self._pending.get(response.number)
         if pending is None:
             return  # its caller has gone
-        pending.answer.set(response.answer)
-        if isinstance(response.answer, Rejected) and response.answer.code in CUT_OFF:
-            self._try_another()
-
-    def _try_another(self) -> None:
-        """Leave a node that cannot help; the unanswered requests go to the next one."""
-        if self._link is not None and len(self._addresses) > 1:
-            self._link.cancel()
+        answer = response.answer
+        if isinstance(answer, Rejected):
+            if pending.sent > 1:  # this node did not do it; what an earlier one did is not known
+                answer = attrs.evolve(answer, outcome_unknown=True)
+            if answer.code in CUT_OFF and len(self._addresses) > 1:
+                link.over.set()
+        pending.answer.set(answer)
 
     def _overdue(self, request: Request, pending: _Pending) -> WorldError:
         what = type(request.body).__name__
         if not pending.sent:
             return Unavailable(f"{what}: no node can be reached ({self.describe_trouble()})")
-        if self._link is not None:
-            self._link.cancel()  # frozen: even a refusal would have come by now
+        if pending.link is not None:
+            pending.link.scope.cancel()  # frozen: even a refusal would have come by now
             return DeadlineExceeded(f"{what}: no answer in time")
         error = Unavailable(f"{what}: the connection was lost ({self.describe_trouble()})")
         error.outcome_unknown = True

@@ -56,10 +56,13 @@ class Written:
 @record(63)
 @frozen
 class Rejected:
-    """``code`` is the name of a class in ``flowactor.errors``."""
+    """``code`` is the name of a class in ``flowactor.errors``; ``outcome_unknown``: what was asked
+    for may have happened all the same, or may still.
+    """
 
     code: str
     message: str
+    outcome_unknown: bool = False
 
 
 Reply = Done | Started | Written | Rejected

@@ -57,7 +57,8 @@ class FakeChannel:
 
 class FakeNode:
     """Listens at an address of a memory network; ``answer`` maps a request to an answer, or to None
-    for silence. ``requests`` are all that came; ``drop`` breaks all connections.
+    for silence. ``requests`` are all that came; ``drop`` breaks all connections; ``left`` counts
+    those that ended.
     """
 
     def __init__(self, network: MemoryNetwork, address: str, answer: Callable) -> None:
@@ -66,7 +67,7 @@ class FakeNode:
         self.answer = answer
         self.accept = lambda _: None
         self.requests: list[Request] = []
-        self.connections = 0
+        self.connections = self.left = 0
         self._open = []
 
     async def run(self, *, task_status=trio.TASK_STATUS_IGNORED) -> None:
@@ -81,11 +82,14 @@ class FakeNode:
         await greet(connection, Hello(node=1, role="peer"), self.accept)
         self.connections += 1
         self._open.append(connection)
-        async with trio.open_nursery() as nursery:
-            while True:
-                for request in frames.unpack(await connection.receive(), Request):
-                    self.requests.append(request)
-                    nursery.start_soon(self._reply, connection, request)
+        try:
+            async with trio.open_nursery() as nursery:
+                while True:
+                    for request in frames.unpack(await connection.receive(), Request):
+                        self.requests.append(request)
+                        nursery.start_soon(self._reply, connection, request)
+        finally:
+            self.left += 1
 
     async def _reply(self, connection, request: Request) -> None:
         answer = self.answer(request)

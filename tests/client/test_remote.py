@@ -8,7 +8,15 @@ import trio
 from flowactor.client.connect import connect, parse_addresses
 from flowactor.client.remote import RemoteChannel
 from flowactor.cluster.requests import ReadVariable, Request, VariableView
-from flowactor.errors import CallerError, ConfigurationError, DeadlineExceeded, Refused, Unavailable
+from flowactor.errors import (
+    CallerError,
+    ConfigurationError,
+    DeadlineExceeded,
+    InvalidInput,
+    Refused,
+    Unavailable,
+)
+from flowactor.limits import OPERATION_BYTES_MAX
 from flowactor.machine.replies import Done, Rejected
 from flowactor.transport import MemoryTransport
 
@@ -124,6 +132,90 @@ async def test_node_without_its_cluster_is_left(make_node, dialled, nursery, aut
     assert isinstance(await channel.request(ask("x")), Rejected)
     await trio.sleep(1)
     assert (await channel.request(ask("y"))).name == "y"
+
+
+async def test_what_is_under_way_stays_where_it_is(make_node, dialled, nursery, autojump_clock):
+    """One slow request that a node gives up moves nothing but itself: what is under way there is
+    answered there, what comes later goes to the next node, and then the old connection ends.
+    """
+
+    async def slow(request):
+        await trio.sleep(5)
+        return Rejected("DeadlineExceeded", "slow") if request.body.name == "x" else tell(request)
+
+    async def later(request):
+        await trio.sleep(1)
+        return await slow(request)
+
+    node = make_node("a:1", lambda request: (slow if request.body.name == "x" else later)(request))
+    other = make_node("b:1", tell)
+    await nursery.start(node.run)
+    await nursery.start(other.run)
+    channel = await dialled("a:1", "b:1")
+    answers = []
+
+    async def one(name: str) -> None:
+        answers.append((await channel.request(ask(name))).name)
+
+    async with trio.open_nursery() as asking:
+        for name in "yz":
+            asking.start_soon(one, name)
+        assert (await channel.request(ask("x"))).code == "DeadlineExceeded"
+        await trio.testing.wait_all_tasks_blocked()
+        assert (answers, node.left) == ([], 0)
+        await one("w")
+    assert answers[0] == "w"
+    assert sorted(answers[1:]) == ["y", "z"]
+    assert [request.body.name for request in other.requests] == ["w"]
+    await trio.testing.wait_all_tasks_blocked()
+    assert node.left == 1
+
+
+async def test_a_node_that_cannot_help_is_kept_while_there_is_no_other(
+    make_node, dialled, nursery, autojump_clock
+):
+    """While no other node can be reached, requests still go to the one that is there."""
+    node = make_node("a:1", lambda _: Rejected("Unavailable", "no leader"))
+    await nursery.start(node.run)
+    channel = await dialled("a:1", "b:1")
+    assert isinstance(await channel.request(ask("x")), Rejected)
+    node.answer = tell
+    assert (await channel.request(ask("y"))).name == "y"
+
+
+async def test_a_refusal_after_a_lost_connection_leaves_the_outcome_open(
+    make_node, dialled, nursery, autojump_clock
+):
+    """What a second node refuses, a first one may have done; what was sent once is definite."""
+    silent = make_node("a:1", lambda _: None)
+    forgetful = make_node("b:1", lambda _: Rejected("SessionExpired", "who?"))
+    await nursery.start(silent.run)
+    await nursery.start(forgetful.run)
+    channel = await dialled("a:1", "b:1")
+    unknown = []
+
+    async def one() -> None:
+        unknown.append((await channel.request(ask("x"))).outcome_unknown)
+
+    async with trio.open_nursery() as asking:
+        asking.start_soon(one)
+        await trio.testing.wait_all_tasks_blocked()
+        await silent.drop()
+    await one()
+    assert unknown == [True, False]
+
+
+async def test_request_larger_than_a_message_is_refused(
+    make_node, dialled, nursery, autojump_clock
+):
+    """It is refused where it is made, at once; the connection and what is on it do not suffer."""
+    node = make_node("a:1", tell)
+    await nursery.start(node.run)
+    channel = await dialled("a:1")
+    with pytest.raises(InvalidInput, match="ReadVariable"):
+        await channel.request(ask("x" * OPERATION_BYTES_MAX))
+    assert (await channel.request(ask("y"))).name == "y"
+    assert node.connections == 1
 
 
 async def test_never_sent_is_told_apart_from_lost(make_node, dialled, nursery, autojump_clock):
