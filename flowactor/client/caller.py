@@ -68,7 +68,7 @@ class Caller:
         attempt_ms = self._attempt_ms + math.ceil(wait_seconds * 1000)
         try:
             return await self._persist(Request(0, attempt_ms, NO_SESSION, 0, 0, body), deadline)
-        except (Unavailable, DeadlineExceeded) as error:
+        except FlowactorError as error:
             error.outcome_unknown = False
             raise
 
@@ -77,43 +77,55 @@ class Caller:
 
         Raises:
             Unavailable, DeadlineExceeded: ``outcome_unknown`` tells whether it may have happened.
-            SessionExpired: the cluster has forgotten this client; whether it happened is unknown.
+            SessionExpired: the cluster has forgotten this client between two attempts; whether the
+                earlier one did it is unknown.
             FlowactorError: what it was refused with; it did not happen.
         """
-        now = trio.current_time()
-        session = self._session
-        if session is None or session.used_at + SESSION_IDLE_SECONDS_MAX < now:
-            session = await self._open_session(now + self._timeout)
-        session.used_at = now
+        deadline = trio.current_time() + self._timeout
+        while True:
+            session = self._session
+            if session is None or self._is_stale(session):
+                session = await self._open_session(deadline)
+            try:
+                return await self._change_in(session, body, deadline)
+            except SessionExpired as error:
+                if self._session is session:
+                    self._session = None
+                # Sent once only, it was refused. The cluster's time goes on while a machine sleeps
+                # and ours may not, so that no session is known to be good before it is used.
+                if error.outcome_unknown or trio.current_time() >= deadline:
+                    raise
+
+    async def _change_in(self, session: Session, body: Mutation, deadline: float) -> Answer:
+        session.used_at = trio.current_time()
         sequence = await session.begin()
         request = Request(0, self._attempt_ms, session.id, sequence, session.acknowledged, body)
         try:
-            return await self._persist(request, now + self._timeout)
-        except SessionExpired:
-            if self._session is session:
-                self._session = None
-            raise
+            return await self._persist(request, deadline)
         finally:
             session.end(sequence)
 
     async def _open_session(self, deadline: float) -> Session:
         async with self._opening:
             session = self._session
-            if session is None or session.used_at + SESSION_IDLE_SECONDS_MAX < trio.current_time():
+            if session is None or self._is_stale(session):
                 session = Session(SessionId(self.entropy.token_hex(16)), trio.current_time())
                 body = OpenSession(session.id)
                 request = Request(0, self._attempt_ms, session.id, 0, 0, body)
                 try:
                     await self._persist(request, deadline)
-                except (Unavailable, DeadlineExceeded) as error:
+                except FlowactorError as error:
                     error.outcome_unknown = False  # the change itself was not sent yet
                     raise
                 self._session = session
             return session
 
+    def _is_stale(self, session: Session) -> bool:
+        return session.used_at + SESSION_IDLE_SECONDS_MAX < trio.current_time()
+
     async def _persist(self, request: Request, deadline: float) -> Answer:
         """Attempts, each as long as the request says, until there is a definite answer or no time
-        left; then the latest trouble.
+        left; then the latest trouble, which is unknown if that of any attempt was.
         """
         unknown = False
         pause = PAUSE_SECONDS_MIN
@@ -123,10 +135,10 @@ class Caller:
                 if not isinstance(answer, Rejected):
                     return answer
                 raise _error_of(answer)
-            except (Unavailable, DeadlineExceeded) as error:
+            except FlowactorError as error:
                 unknown = error.outcome_unknown = unknown or error.outcome_unknown
                 left = deadline - trio.current_time() - pause
-                if left <= 0:
+                if left <= 0 or not isinstance(error, Unavailable | DeadlineExceeded):
                     raise
             await trio.sleep(pause)
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
@@ -137,8 +149,7 @@ class Caller:
 
 def _error_of(answer: Rejected) -> FlowactorError:
     error = by_code(answer.code, answer.message)
-    if isinstance(error, Unavailable):
-        error.outcome_unknown = True  # the node may have proposed it before it lost its way
+    error.outcome_unknown = answer.outcome_unknown
     return error
 
 

@@ -132,16 +132,53 @@ async def test_attempt_leaves_time_for_another_node(make_caller, autojump_clock)
     assert [r.timeout_ms for r in channel.requests] == [10_000, 10_000, 20_000]
 
 
-async def test_expired_session_is_replaced_for_later_calls(make_caller):
-    """The call itself ends with an unknown outcome; the next one has a new session."""
-    caller, channel = make_caller(Rejected("SessionExpired", "who?"), Done())
+async def test_session_expired_at_the_first_attempt_is_replaced(make_caller):
+    """Sent once and refused, the change did not happen: it goes on in a new session, unnoticed."""
+    caller, channel = make_caller(Done(), Rejected("SessionExpired", "who?"), Done())
+    await caller.change(CHANGE)
+    assert await caller.change(CHANGE) == Done()
+    _, refused, again = channel.requests
+    assert refused.session != again.session
+    assert (refused.sequence, again.sequence) == (2, 1)
+    assert len(channel.opened) == 2
+
+
+async def test_session_expired_at_a_later_attempt_is_unknown(make_caller, autojump_clock):
+    """An earlier attempt may have done it: the call ends unknown; the next has a new session."""
+    caller, channel = make_caller(
+        lost(unknown=True),
+        Rejected("SessionExpired", "who?"),
+        Rejected("SessionExpired", "?", True),
+    )
+    for _ in range(2):
+        with pytest.raises(SessionExpired) as caught:
+            await caller.change(CHANGE)
+        assert caught.value.outcome_unknown
+    first, second, third = channel.requests
+    assert first.session == second.session != third.session
+
+
+async def test_sessions_that_expire_for_ever_end_with_the_deadline(make_caller, autojump_clock):
+    """A cluster that forgets every session at once does not keep its caller for ever."""
+
+    async def forget(_) -> Rejected:
+        await trio.sleep(1)
+        return Rejected("SessionExpired", "who?")
+
+    caller, channel = make_caller(forget, timeout=9.0)
     with pytest.raises(SessionExpired) as caught:
         await caller.change(CHANGE)
-    assert caught.value.outcome_unknown
-    await caller.change(CHANGE)
-    first, second = channel.requests
-    assert first.session != second.session
-    assert second.sequence == 1
+    assert not caught.value.outcome_unknown
+    assert len(channel.requests) == 9
+
+
+async def test_refusal_says_whether_the_outcome_is_known(make_caller, autojump_clock):
+    """A node that had proposed nothing says so, and the caller passes it on."""
+    for unknown in (False, True):
+        caller, _ = make_caller(Rejected("Unavailable", "no leader", unknown))
+        with pytest.raises(Unavailable) as caught:
+            await caller.change(CHANGE)
+        assert caught.value.outcome_unknown is unknown
 
 
 async def test_idle_session_is_replaced_before_it_expires(make_caller, autojump_clock):
