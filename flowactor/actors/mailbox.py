@@ -97,6 +97,15 @@ class Mailbox(Generic[M]):
         if self._reader is not None:
             self._wake_reader()
 
+    def put_always(self, message: M) -> None:
+        """Queue ``message`` even if the mailbox is full: for what the actor's own work brings, that
+        is few by nature and must not get lost. A closed mailbox forgets it.
+        """
+        if not self.closed:
+            self._queue.append(message)
+            if self._reader is not None:
+                self._wake_reader()
+
     async def put(self, message: M) -> None:
         """Queue ``message``, waiting for room if that is the mailbox's rule. Always a checkpoint;
         a cancelled ``put`` has queued nothing. Raises as ``put_nowait``.

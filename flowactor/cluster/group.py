@@ -7,6 +7,7 @@ checkpoints, so anybody on the event loop sees a consistent whole.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, assert_never
 
 import trio
@@ -14,11 +15,12 @@ from attrs import Factory, define, frozen
 
 from flowactor.actors import Mailbox, Overflow, Promise
 from flowactor.cluster.envelopes import Forward, GroupEnvelope, RaftEnvelope, ReadAnswer, ReadAsk
+from flowactor.cluster.log_clock import LogClock
 from flowactor.cluster.proposals import Proposals
 from flowactor.cluster.reads import Reads, RemoteRead
 from flowactor.cluster.ready import Log, Ready
 from flowactor.codec.records import encode
-from flowactor.errors import Overloaded, StorageError, Unavailable
+from flowactor.errors import Overloaded, StorageError, StoragePoisoned, Unavailable
 from flowactor.identity import GroupId, NodeId
 from flowactor.limits import (
     BATCH_BYTES_MAX,
@@ -80,7 +82,12 @@ class _TimeDue:
     """A timer of the machine may be due."""
 
 
-_Message = bytes | _FromPeer | _Barrier | _Completion | _TimeDue
+@frozen
+class _LeaderKnown:
+    """There is a leader whom nobody has asked yet for what waits here."""
+
+
+_Message = bytes | _FromPeer | _Barrier | _Completion | _TimeDue | _LeaderKnown
 """Bytes are an encoded operation of this node, to be proposed: what comes in masses is bare."""
 
 
@@ -137,6 +144,7 @@ class GroupActor:
         self.state: Final = state
         self.applied = state.applied_index
         self.status: Status = core.status()
+        self.clock: Final = LogClock(clock, machine.clock_ns)
         self._ready: Final = Ready(group, core, log, send, self._later, on_failure)
         self._send: Final = send
         self._clock: Final = clock
@@ -163,6 +171,11 @@ class GroupActor:
         """The present leader, 0 if unknown."""
         return self.status.leader
 
+    @property
+    def _leading_term(self) -> int:
+        """The term in which this node leads, 0 if it does not."""
+        return self.status.term if self.is_leader else 0
+
     def progress(self) -> Status:
         """Where the core stands this moment: indexes, and what a leader knows of the others."""
         return self._ready.core.status()
@@ -187,7 +200,7 @@ class GroupActor:
         if waiting is None:
             encoded = encode(operation)
             self.mailbox.put_nowait(encoded)
-            waiting = self._proposals.add(key, encoded, now, deadline)
+            waiting = self._proposals.add(key, encoded, now, deadline, self._leading_term)
         try:
             return await waiting.promise.wait()
         finally:
@@ -195,12 +208,11 @@ class GroupActor:
 
     def propose(self, operation: bytes) -> None:
         """Propose an operation of the engine's own. Whoever asks looks at the machine for the
-        outcome, and proposes again if there is none.
-
-        Raises:
-            Overloaded: the mailbox is full.
+        outcome, and proposes again if there is none: for that, a full mailbox loses it as well as
+        a lost message does.
         """
-        self.mailbox.put_nowait(operation)
+        with suppress(Overloaded):
+            self.mailbox.put_nowait(operation)
 
     async def barrier(self, timeout_seconds: float) -> None:
         """Return once this node's state is at least as new as everything acknowledged anywhere
@@ -219,18 +231,18 @@ class GroupActor:
 
     def receive(self, sender: NodeId, envelope: GroupEnvelope) -> None:
         """A peer's envelope arrived. A full mailbox drops it, which Raft repairs."""
-        try:
+        with suppress(Overloaded):
             self.mailbox.put_nowait(_FromPeer(sender, envelope))
-        except Overloaded:
-            return
 
     # -- tasks ------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Handle the mailbox for ever; first what was committed before a restart."""
-        self._act(self._ready.step(()), _Gathered())
-        while True:
-            self._process(await self.mailbox.drain())
+        """Handle the mailbox until the log fails; first what was committed before a restart."""
+        # The log itself has told the node that it failed, and here nothing may follow from it.
+        with suppress(StoragePoisoned):
+            self._act(self._ready.step(()), _Gathered())
+            while True:
+                self._process(await self.mailbox.drain())
 
     async def pulse(self) -> None:
         """Tick for ever, and wake in between when a timer of the machine falls due."""
@@ -248,8 +260,8 @@ class GroupActor:
                     self._next_flush = now + STATE_FLUSH_SECONDS
                     self.flush()
             if self._due_now():
-                self.mailbox.put_nowait(_TimeDue())
-                self._stamp_ns = max(self._stamp_ns, self._clock.now_ns())
+                self.mailbox.put_always(_TimeDue())
+                self._stamp_ns = max(self._stamp_ns, self.clock.stamp())
 
     def flush(self) -> None:
         """Bring the state file up to what is applied, in the background."""
@@ -261,8 +273,9 @@ class GroupActor:
         """Return when the state file has been written the next time, which is soon if there is
         something to write, for whoever waits need not wait for the interval.
         """
+        written = self._flush
         self.flush()
-        await self._flush.wait()
+        await written.wait()
 
     def _flushed(self) -> None:
         flush, self._flush = self._flush, Promise()
@@ -275,7 +288,7 @@ class GroupActor:
     # -- one batch --------------------------------------------------------------------------------
 
     def _later(self, event: Event) -> None:
-        self.mailbox.put_nowait(_Completion(event))
+        self.mailbox.put_always(_Completion(event))
 
     def _process(self, messages: list[_Message]) -> None:
         gathered = _Gathered()
@@ -292,6 +305,8 @@ class GroupActor:
                     self._reads.add_local(promise)
                 case _TimeDue():
                     gathered.time_due = True
+                case _LeaderKnown():
+                    self._repair(gathered, 0)
                 case _:
                     assert_never(message)
         if gathered.ticked:
@@ -323,7 +338,7 @@ class GroupActor:
         """Ask again for what has had no answer for long: a message was lost, or a leader."""
         now, age = self._clock.monotonic_ns(), int(older_than_seconds * NANOSECONDS)
         self._proposals.expire(now)
-        gathered.operations.extend(self._proposals.stale(now, age))
+        gathered.operations.extend(self._proposals.stale(now, age, self._leading_term))
         self._answer_reads(self._reads.refuse_older(now - age), -1)
 
     def _ask_for_reads(self, gathered: _Gathered) -> None:
@@ -352,7 +367,7 @@ class GroupActor:
                 self._send(self.leader, encode(Forward(self.group, tuple(chunk))))
 
     def _batch(self, operations: Sequence[bytes]) -> bytes:
-        self._stamp_ns = max(self._stamp_ns, self._clock.now_ns(), self.machine.clock_ns)
+        self._stamp_ns = max(self._stamp_ns, self.clock.stamp(), self.machine.clock_ns)
         return encode_batch(self._stamp_ns, operations)
 
     # -- consequences -----------------------------------------------------------------------------
@@ -396,7 +411,9 @@ class GroupActor:
                 share.update(dict.fromkeys(self._waiting_peers.pop(entry.index, ())))
         self._reads.applied(self.applied)
         if share:
-            self._ready.step((ShareCommit(tuple(share)),))
+            self._act(self._ready.step((ShareCommit(tuple(share)),)), _Gathered())
+        if not self.is_leader:
+            self.clock.follow(self.machine.clock_ns)
         self._set_alarm()
 
     def _status_changed(self) -> None:
@@ -407,10 +424,7 @@ class GroupActor:
         self._stamp_ns = 0
         self._waiting_peers.clear()
         if self.status.leader:
-            again = _Gathered()
-            self._repair(again, 0)
-            for operation in again.operations:
-                self.mailbox.put_nowait(operation)
+            self.mailbox.put_always(_LeaderKnown())
         self._on_leader()
 
     def _set_alarm(self) -> None:
@@ -419,16 +433,14 @@ class GroupActor:
         if due_ns is None or not self.is_leader or due_ns <= self._stamp_ns:
             self._alarm.deadline = self._next_tick
         else:
-            wait_seconds = max(0, due_ns - self._clock.now_ns()) / NANOSECONDS
+            wait_seconds = max(0, due_ns - self.clock.now_ns()) / NANOSECONDS
             self._alarm.deadline = min(self._next_tick, trio.current_time() + wait_seconds)
 
     def _due_now(self) -> bool:
         """A timer is due, and no batch with a stamp that late is under way yet."""
         due_ns = self.machine.next_due_ns
         return (
-            due_ns is not None
-            and self.is_leader
-            and self._stamp_ns < due_ns <= self._clock.now_ns()
+            due_ns is not None and self.is_leader and self._stamp_ns < due_ns <= self.clock.now_ns()
         )
 
 

@@ -380,7 +380,7 @@ class InstanceActor:
         fired.
         """
         dues = (event.due_ns for event in events if isinstance(event, TimerFired))
-        return max(self._clock.now_ns(), run.now_ns, *dues)
+        return max(self._group.clock.now_ns(), run.now_ns, *dues)
 
     def _check_refusal(self, refused: OperationRefused) -> None:
         """A stale proposal is refused because it was repeated, or made by an owner of before. One

@@ -6,6 +6,7 @@ sessions make harmless (rule *proposal_once*), and the answer is read-your-write
 """
 
 from collections.abc import Collection, Iterable
+from typing import Final
 
 from attrs import define, field
 
@@ -18,16 +19,22 @@ __all__ = ["Proposals", "Waiting"]
 
 Key = tuple[SessionId, int]
 
+DOUBLINGS_MAX: Final = 3
+"""Of the time between two proposals of the same operation."""
+
 
 @define(eq=False)
 class Waiting:
     """One operation under way. On the monotonic clock, ``sent_ns`` is when it last left for the
-    leader, ``deadline_ns`` when the last client will have stopped waiting.
+    leader, ``deadline_ns`` when the last client will have stopped waiting. ``appended_term`` is the
+    term in which this node led and put it into the log itself, 0 if it was sent to another.
     """
 
     operation: bytes
     sent_ns: int
     deadline_ns: int
+    appended_term: int
+    times_sent: int = 1
     promise: Promise[Reply] = field(factory=Promise)
     users: int = 0
 
@@ -49,9 +56,12 @@ class Proposals:
             waiting.deadline_ns = max(waiting.deadline_ns, deadline_ns)
         return waiting
 
-    def add(self, key: Key, operation: bytes, now_ns: int, deadline_ns: int) -> Waiting:
+    def add(
+        self, key: Key, operation: bytes, now_ns: int, deadline_ns: int, leading_term: int
+    ) -> Waiting:
         """A new operation, which the caller proposes now."""
-        waiting = self._waiting[key] = Waiting(operation, now_ns, deadline_ns, users=1)
+        waiting = Waiting(operation, now_ns, deadline_ns, leading_term, users=1)
+        self._waiting[key] = waiting
         return waiting
 
     def leave(self, key: Key, waiting: Waiting) -> None:
@@ -69,10 +79,15 @@ class Proposals:
                 entry.promise.set(reply)
 
     def overloaded(self, operations: Collection[bytes]) -> None:
-        """The leader, this node, has no room for these."""
+        """The leader, this node, has no room for these. One that was sent before may be in the
+        log already, so it is not refused, but sent again later.
+        """
         for entry in list(self._waiting.values()):
             if entry.operation in operations:
-                entry.promise.fail(Overloaded("the cluster's uncommitted log is full: retry later"))
+                entry.appended_term = 0
+                if entry.times_sent == 1:
+                    error = Overloaded("the cluster's uncommitted log is full: retry later")
+                    entry.promise.fail(error)
 
     def expire(self, now_ns: int) -> None:
         """Tell those whose time is up that there was no outcome; there may be one later."""
@@ -80,11 +95,21 @@ class Proposals:
             if entry.deadline_ns <= now_ns:
                 entry.promise.fail(DeadlineExceeded("no outcome in time; it may still happen"))
 
-    def stale(self, now_ns: int, age_ns: int) -> list[bytes]:
-        """Operations last sent ``age_ns`` ago or longer, oldest first, now counted as sent
-        again.
+    def stale(self, now_ns: int, age_ns: int, leading_term: int) -> list[bytes]:
+        """Operations to send again, oldest first, and counted as sent now.
+
+        Those last sent ``age_ns`` ago, and twice that for each time before: a slow cluster is not
+        to be made slower. What this node appended in the term in which it still leads is lost only
+        with its leadership.
         """
-        again = [entry for entry in self._waiting.values() if now_ns - entry.sent_ns >= age_ns]
+        again = [
+            entry
+            for entry in self._waiting.values()
+            if not (leading_term and entry.appended_term == leading_term)
+            and now_ns - entry.sent_ns >= age_ns * 2 ** min(entry.times_sent - 1, DOUBLINGS_MAX)
+        ]
         for entry in again:
             entry.sent_ns = now_ns
+            entry.appended_term = leading_term
+            entry.times_sent += 1
         return [entry.operation for entry in again]
