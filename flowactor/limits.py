@@ -103,8 +103,6 @@ STEPS_RUNNING_MAX: Final = 1000
 
 INSTANCE_MESSAGES_MAX: Final = 20_000
 """The mailbox of one run; beyond it the run is rebuilt from its history instead."""
-INSTANCE_FACTS_MAX: Final = 1000
-"""Committed activations a standby may be behind before it reads the history again instead."""
 INSTANCE_RESTARTS_MAX: Final = 3
 """Crashes of one run's actor before the run is parked; user code's exceptions are no crashes."""
 INSTANCE_BACKOFF_SECONDS: Final = 0.1

@@ -2,7 +2,8 @@
 
 It compares three things on every wake-up and closes the gaps between them: how far the run's
 history is committed (the machine), how far this node's interpreter has followed, and what is being
-executed here. Notices only wake it; values come from applied state by position (rule
+executed here. It acts only after it has read its mailbox, so that nothing it was told is behind
+what it sees. Notices only wake it; values come from applied state by position (rule
 *one_delivery_path*), so a lost, late or repeated notice costs time at most.
 
 A standby feeds every committed ``Advance`` to its own interpreter and compares the commands. The
@@ -11,13 +12,12 @@ happens before (rule *effect_after_output_commit*). Whatever arrives meanwhile r
 one.
 """
 
-from collections import deque
 from typing import Final, assert_never
 
 import trio
 from attrs import frozen
 
-from flowactor.actors import Mailbox, Overflow, Promise
+from flowactor.actors import Mailbox, MailboxClosed, Overflow, Promise
 from flowactor.cluster.group import GroupActor
 from flowactor.cluster.past import past_of
 from flowactor.cluster.steps import StepRunner
@@ -25,12 +25,7 @@ from flowactor.cluster.unsettled import Unsettled
 from flowactor.codec.records import encode
 from flowactor.errors import DeterminismViolation, Overloaded, Unavailable
 from flowactor.identity import NodeId, RunId, StepKey, describe_key
-from flowactor.limits import (
-    ACTIVATION_BYTES_MAX,
-    INSTANCE_FACTS_MAX,
-    INSTANCE_MESSAGES_MAX,
-    OPERATION_BYTES_MAX,
-)
+from flowactor.limits import ACTIVATION_BYTES_MAX, INSTANCE_MESSAGES_MAX, OPERATION_BYTES_MAX
 from flowactor.machine.events import Event, StepCompleted, TimerFired
 from flowactor.machine.notices import Advanced, OperationRefused, OwnerChanged, StepsDue
 from flowactor.machine.operations import (
@@ -54,12 +49,12 @@ from flowactor.workflow import (
     replay,
 )
 
-__all__ = ["InstanceActor", "InstanceMessage", "QueryAsked", "Stop", "Wake"]
+__all__ = ["InstanceActor", "InstanceMessage", "QueryAsked", "Wake"]
 
 
 @frozen
 class Wake:
-    """Something about the run changed, or a proposal may have been lost."""
+    """Something about the run changed: it closed, at the latest."""
 
 
 @frozen
@@ -72,12 +67,7 @@ class QueryAsked:
     promise: Promise[bytes]
 
 
-@frozen
-class Stop:
-    """The run is closed, or this node stops following it."""
-
-
-InstanceMessage = Advanced | StepsDue | OwnerChanged | OperationRefused | Wake | QueryAsked | Stop
+InstanceMessage = Advanced | StepsDue | OwnerChanged | OperationRefused | Wake | QueryAsked
 
 _RESULT_BYTES: Final = 64
 """What a result is counted as beside its payload."""
@@ -127,9 +117,9 @@ class InstanceActor:
         self._steps: Final = steps
         self._clock: Final = clock
         self._observer: Final = observer
+        self._info: Final = _info_of(group.machine.runs[run_id])
         self._interpreter = self._fresh()
         self._followed = 0  # advances the interpreter has seen, not counting a proposed one
-        self._facts: Final[deque[Advanced]] = deque()
         self._tenure: tuple[int, bool] = (0, False)
         self._proposed: Advance | None = None  # what this owner is ahead of the log by
         self._unfinished = False  # the last activation was cut short and goes on by itself
@@ -141,12 +131,15 @@ class InstanceActor:
         self._queries: Final[list[QueryAsked]] = []
 
     def tell(self, message: InstanceMessage) -> None:
-        """Queue a message; a full mailbox loses only what the next wake-up finds in the state."""
+        """Queue a message; never raises. A query that is refused fails at once; whatever else is,
+        the next wake-up finds in the state.
+        """
         try:
             self.mailbox.put_nowait(message)
-        except Overloaded:
+        except (Overloaded, MailboxClosed) as refusal:
             self._look_for_steps = True
-            self._forget()
+            if isinstance(message, QueryAsked):
+                message.promise.fail(refusal)
 
     @property
     def awaits_commit(self) -> bool:
@@ -157,31 +150,32 @@ class InstanceActor:
         """Follow the run until it is closed; step bodies live in a nursery of this task."""
         try:
             async with trio.open_nursery() as nursery:
-                await self._follow(nursery)
+                try:
+                    await self._follow(nursery)
+                finally:
+                    self.mailbox.close()  # bodies may take their time to end; nobody reads it now
                 nursery.cancel_scope.cancel()
         finally:
-            self.mailbox.close()
             self._forget()
             for query in self._queries:
                 query.promise.fail(Unavailable("the run stopped here while a query waited"))
 
     async def _follow(self, nursery: trio.Nursery) -> None:
-        self._catch_up()
-        self._act(nursery)
+        self.tell(Wake())
         while True:
-            stop = False
             for message in await self.mailbox.drain():
-                stop |= self._take(message)
-            self._catch_up()
-            if stop:
+                self._take(message)
+            run = self._group.machine.runs.get(self.run_id)
+            if run is None:
                 self._answer_queries(None)
                 return
-            self._act(nursery)
+            self._catch_up(run)
+            self._act(run, nursery)
 
-    def _take(self, message: InstanceMessage) -> bool:
+    def _take(self, message: InstanceMessage) -> None:
         match message:
             case Advanced():
-                self._facts.append(message)
+                self._feed(message)
             case StepsDue() | OwnerChanged():
                 self._look_for_steps = True
             case OperationRefused():
@@ -190,27 +184,17 @@ class InstanceActor:
                 self._queries.append(message)
             case Wake():
                 pass
-            case Stop():
-                return True
             case _:
                 assert_never(message)
-        return False
 
     # -- following --------------------------------------------------------------------------------
 
-    def _catch_up(self) -> None:
-        """Bring the interpreter to the committed position."""
-        if len(self._facts) > INSTANCE_FACTS_MAX:
+    def _catch_up(self, run: RunState) -> None:
+        """Bring the interpreter to the committed position, if facts that were told did not."""
+        if self._interpreter is not None and self._followed != run.position:
             self._forget()
-        while self._facts:
-            fact = self._facts.popleft()
-            self._note_steps(fact.advance)
-            if self._interpreter is None or fact.advance.position < self._followed:
-                continue
-            assert fact.advance.position == self._followed, "committed activations come in order"
-            self._feed(self._interpreter, fact)
         if self._interpreter is None and not self.diverged:
-            self._rebuild()
+            self._rebuild(run)
 
     def _fresh(self) -> Interpreter | None:
         """An interpreter for a run that has not moved yet, so that following needs no history."""
@@ -218,7 +202,7 @@ class InstanceActor:
         if run.position or not self._follows(run):
             return None
         assert self._definition is not None
-        return Interpreter(self._definition, _info_of(run))
+        return Interpreter(self._definition, self._info)
 
     def _follows(self, run: RunState) -> bool:
         """Whether this node is to interpret the run: it has the code, and owns it or stands by."""
@@ -232,9 +216,16 @@ class InstanceActor:
         self._interpreter = None
         self._proposed = None
         self._unsettled.settle(_ADVANCE)
-        self._facts.clear()
 
-    def _feed(self, interpreter: Interpreter, fact: Advanced) -> None:
+    def _feed(self, fact: Advanced) -> None:
+        """Follow one committed activation, if it is the next one: else it was followed already, or
+        others before it were missed.
+        """
+        # It may have begun or cancelled steps.
+        self._look_for_steps |= bool(fact.advance.commands)
+        interpreter = self._interpreter
+        if interpreter is None or fact.advance.position != self._followed:
+            return
         proposed, self._proposed = self._proposed, None
         self._unsettled.settle(_ADVANCE)
         self._followed += 1
@@ -253,18 +244,15 @@ class InstanceActor:
     def _disagree(self, mismatch: str) -> None:
         self._forget()
         self.diverged = mismatch
-        run = self._group.machine.runs.get(self.run_id)
-        self._observer(RunDiverged(self.run_id, run.workflow_id if run else "", mismatch))
+        self._observer(RunDiverged(self.run_id, self._info.workflow_id, mismatch))
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, run: RunState) -> None:
         """A fresh interpreter, fed with the whole committed history."""
-        run = self._group.machine.runs.get(self.run_id)
-        if run is None or self._definition is None or not self._follows(run):
+        if self._definition is None or not self._follows(run):
             return
-        self._forget()
         past = past_of(self._group, self.run_id)
         try:
-            self._interpreter = replay(self._definition, _info_of(run), past)
+            self._interpreter = replay(self._definition, self._info, past)
         except DeterminismViolation as violation:
             self._disagree(str(violation))
             return
@@ -274,10 +262,7 @@ class InstanceActor:
 
     # -- owning -----------------------------------------------------------------------------------
 
-    def _act(self, nursery: trio.Nursery) -> None:
-        run = self._group.machine.runs.get(self.run_id)
-        if run is None:
-            return
+    def _act(self, run: RunState, nursery: trio.Nursery) -> None:
         owning = self._is_owner(run)
         if (run.epoch, owning) != self._tenure:
             self._change_tenure(run, owning)
@@ -321,7 +306,7 @@ class InstanceActor:
             # An owner whose standby disagreed replays once more: parking shows both sides.
             self.diverged = ""
             self._forget()
-            self._rebuild()
+            self._rebuild(run)
 
     def _give_up(self, run: RunState) -> None:
         if self._definition is None:
@@ -335,12 +320,13 @@ class InstanceActor:
         self._unsettled.repeat()
 
     def _activate(self, run: RunState, interpreter: Interpreter) -> None:
+        assert self._followed == run.position, "code that is behind its history may not go on"
         consumed: list[Consumed] = []
         events: list[Event] = []
         for number in sorted(run.inbox):
             consumed.append(InboxRef(number))
             events.append(run.inbox[number])
-        for result in self._take_results(run):
+        for result in self._next_results(run):
             consumed.append(result)
             events.append(result)
         if not events and not self._unfinished:
@@ -362,18 +348,21 @@ class InstanceActor:
         self._proposed = advance
         self._unsettled.add(_ADVANCE, encoded)
 
-    def _take_results(self, run: RunState) -> list[StepCompleted]:
-        """Results for the next activation; those that are too much for it stay for a later one."""
-        taken, size = [], 0
-        for step, result in list(self._results.items()):
-            weight = len(result.result) + _RESULT_BYTES
-            if size and size + weight > ACTIVATION_BYTES_MAX:
-                break
-            size += weight
+    def _next_results(self, run: RunState) -> list[StepCompleted]:
+        """Results for the next activation, at least one; what is too much for it stays for later.
+
+        Each is kept until it is recorded, so that none is lost with a proposal.
+        """
+        for step in [step for step in self._results if step not in run.steps]:
             del self._results[step]
-            if step in run.steps:
-                taken.append(result)
-        return taken
+        chosen: list[StepCompleted] = []
+        size = 0
+        for result in self._results.values():
+            size += len(result.result) + _RESULT_BYTES
+            if chosen and size > ACTIVATION_BYTES_MAX:
+                break
+            chosen.append(result)
+        return chosen
 
     def _time_of(self, run: RunState, events: list[Event]) -> int:
         """``fa.now()`` of the next activation: never before the past, nor before a timer that
@@ -391,10 +380,6 @@ class InstanceActor:
         assert refused.stale or not owning, refused.reason
 
     # -- steps ------------------------------------------------------------------------------------
-
-    def _note_steps(self, advance: Advance) -> None:
-        """A committed activation may have begun or cancelled steps."""
-        self._look_for_steps = self._look_for_steps or bool(advance.commands)
 
     def _start_steps(self, run: RunState, nursery: trio.Nursery) -> None:
         assert self._interpreter is not None

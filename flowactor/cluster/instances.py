@@ -19,7 +19,6 @@ from flowactor.cluster.instance import (
     InstanceActor,
     InstanceMessage,
     QueryAsked,
-    Stop,
     Wake,
 )
 from flowactor.cluster.variables import VariableActors
@@ -180,7 +179,7 @@ class Instances:
         self._nursery.start_soon(self._attend, actor, name=actor.name)
 
     def _close(self, notice: notices.RunClosed) -> None:
-        self._tell(notice.run_id, Stop())
+        self._tell(notice.run_id, Wake())
         self._actors.pop(notice.run_id, None)
         for promise in self._closing.pop(notice.run_id, ()):
             promise.set(None)

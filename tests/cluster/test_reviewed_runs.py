@@ -1,0 +1,237 @@
+"""Runs in trouble: late actors, code that exits, crashes, floods, lost proposals."""
+
+import sys
+from collections import Counter
+
+import pytest
+import trio
+
+import flowactor as fa
+from flowactor.actors import Promise
+from flowactor.cluster import instance
+from flowactor.cluster.instance import InstanceActor, QueryAsked
+from flowactor.limits import RESEND_SECONDS
+from flowactor.machine.replies import RunStatus
+from flowactor.observability.events import ActorFailed, LeaderChanged, RunDiverged, RunParked
+from tests.cluster.harness import OUTSIDE, cluster
+
+
+@fa.step
+async def gated(name: str) -> str:
+    OUTSIDE.bump(name)
+    await OUTSIDE.gate(name)
+    return name
+
+
+@fa.step(retry=fa.RetryPolicy(maximum_attempts=3))
+async def exits() -> None:
+    OUTSIDE.bump("exits")
+    await trio.lowlevel.checkpoint()
+    sys.exit(3)
+
+
+@fa.step(start_to_close=1, retry=fa.RetryPolicy(maximum_attempts=1))
+async def fails_when_cancelled() -> None:
+    async def bad_clean_up() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("clean-up failed")
+
+    OUTSIDE.bump("nursery")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bad_clean_up)
+        nursery.start_soon(trio.sleep_forever)
+
+
+@fa.workflow(version=1)
+class Listens:
+    """Two gated steps around a wait for a note."""
+
+    def __init__(self) -> None:
+        self.notes = []
+
+    async def run(self) -> str:
+        first = await gated("first")
+        await fa.wait_condition(lambda: self.notes)
+        return first + self.notes[0] + await gated("last")
+
+    @fa.signal
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    @fa.query
+    def count(self) -> int:
+        return len(self.notes)
+
+
+@fa.step
+async def resists() -> int:
+    with trio.CancelScope(shield=True):
+        OUTSIDE.bump("resists")
+        await OUTSIDE.gate("resists")
+    return OUTSIDE.count("resists")
+
+
+@fa.workflow(version=1)
+class Resists:
+    async def run(self) -> int:
+        return await resists()
+
+    @fa.signal
+    def poke(self) -> None: ...
+
+    @fa.query
+    def look(self) -> int:
+        return 1
+
+
+@fa.workflow(version=1)
+class StepExits:
+    async def run(self, how: str) -> str:
+        try:
+            await (exits() if how == "exits" else fails_when_cancelled())
+        except (fa.NonRetryableError, ExceptionGroup) as error:
+            return repr(error)
+        return "nothing happened"
+
+
+@fa.workflow(version=1)
+class Exits:
+    """Code that ends the process, at the place it is told."""
+
+    def __init__(self) -> None:
+        self.go = False
+
+    async def run(self, where: str) -> None:
+        async with fa.open_nursery() as nursery:
+            nursery.start_soon(fa.sleep_forever)
+            await fa.wait_condition(lambda: sys.exit(1) if where == "condition" else self.go)
+            sys.exit(3)
+
+    @fa.signal
+    def proceed(self, now: bool) -> None:
+        if now:
+            sys.exit(2)
+        self.go = True
+
+    @fa.query
+    def leave(self) -> None:
+        sys.exit(4)
+
+
+APP = fa.App([Exits, Listens, Resists, StepExits])
+
+
+def roles(c) -> tuple[int, int, int]:
+    """The leader, the node that is to be the owner, the one that stands by."""
+    leader = c.leader()
+    owner, standby = (number for number in c.running if number != leader)
+    return leader, owner, standby
+
+
+# -- actors that come late ------------------------------------------------------------------------
+
+
+async def test_a_new_owner_acts_only_after_it_has_followed(tmp_path, autojump_clock, monkeypatch):
+    """An actor whose first turn comes after its run has begun, moved, heard a signal and become
+    its own, goes on where the run stands, not at its beginning.
+    """
+    async with cluster(tmp_path, APP) as c:
+        leader, owner, standby = roles(c)
+        OUTSIDE.open("first")
+        turn, run_actor = trio.Event(), InstanceActor.run
+
+        async def late(actor: InstanceActor) -> None:
+            if actor._node == standby:
+                await turn.wait()
+            await run_actor(actor)
+
+        await c.client(leader).start(Listens.run, id="ballast")
+        await c.until(lambda: OUTSIDE.count("first") == 1)
+        monkeypatch.setattr(InstanceActor, "run", late)
+        run = await c.client(owner).start(Listens.run)
+        again = c.client(leader).get_handle(run.id)
+        machine = c.node(leader).group.machine
+        await c.until(lambda: machine.runs[run.run_id].position == 2, "the first step is recorded")
+        c.kill(owner)
+        await again.signal(Listens.note, "-")
+        await c.until(lambda: c.owner(run) == standby, "the standby owns the run")
+        await c.converge()
+        turn.set()
+        OUTSIDE.open("last")
+        assert await again.result() == "first-last"
+        assert not c.seen(RunDiverged)
+
+
+# -- what gets lost -------------------------------------------------------------------------------
+
+
+async def test_a_flooded_owner_loses_no_result(tmp_path, autojump_clock, monkeypatch):
+    """Queries that flood the mailbox of an owner whose activation got lost are refused; the result
+    that the activation carried is recorded all the same, without executing the step again.
+    """
+    monkeypatch.setattr(instance, "INSTANCE_MESSAGES_MAX", 50)
+    async with cluster(tmp_path, APP, lease_seconds=8) as c:
+        leader, owner, _ = roles(c)
+        run = await c.client(owner).start(Listens.run)
+        await c.until(lambda: OUTSIDE.count("first") == 1)
+        c.isolate(leader)
+        OUTSIDE.open("first")
+        await trio.sleep(0.1)
+        actor = c.node(owner).instances._actors[run.run_id]
+        promises = [Promise[bytes]() for _ in range(60)]
+        for promise in promises:
+            actor.tell(QueryAsked("count", b"\x80", 0, promise))
+        with pytest.raises(fa.Overloaded):
+            await promises[-1].wait()
+        await promises[0].wait()
+        OUTSIDE.open("last")
+        again = c.client(owner).get_handle(run.id)
+        await again.signal(Listens.note, "-")
+        assert await again.result() == "first-last"
+        assert OUTSIDE.count("first") == 1
+        c.heal()
+
+
+async def test_notices_beyond_the_mailbox_are_made_good(tmp_path, autojump_clock, monkeypatch):
+    """A standby that was told more than its mailbox holds reads the rest in the history."""
+    monkeypatch.setattr(instance, "INSTANCE_MESSAGES_MAX", 1)
+    async with cluster(tmp_path, APP) as c:
+        leader, owner, standby = roles(c)
+        run = await c.client(owner).start(Listens.run)
+        await c.until(lambda: OUTSIDE.count("first") == 1)
+        c.isolate(standby, silent=False)
+        OUTSIDE.open("first")
+        await c.client(leader).get_handle(run.id).signal(Listens.note, "-")
+        await c.until(lambda: OUTSIDE.count("last") == 1)
+        c.heal()
+        await c.converge()
+        c.isolate(owner)
+        assert await c.client(standby).get_handle(run.id).query(Listens.count) == 1
+        c.heal()
+        assert not c.seen(RunDiverged)
+
+
+# -- what is told ---------------------------------------------------------------------------------
+
+
+def made(result: str) -> type:
+    @fa.workflow(name="Differs", version=1)
+    class Differs:
+        async def run(self) -> str:
+            return result
+
+    return Differs
+
+
+async def test_divergence_names_its_workflow(tmp_path, autojump_clock):
+    """A node that disagrees with the activation that ended a run still says whose run it was."""
+    apps = {number: fa.App([made("right" if number < 3 else "wrong")]) for number in (1, 2, 3)}
+    async with cluster(tmp_path, apps) as c:
+        run = await c.client(1).start("Differs", id="order-7")
+        await run.result()
+        await c.converge()
+        await trio.sleep(0.1)
+        (event,) = c.seen(RunDiverged)
+        assert event.workflow_id == "order-7"
