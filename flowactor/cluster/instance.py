@@ -25,7 +25,12 @@ from flowactor.cluster.unsettled import Unsettled
 from flowactor.codec.records import encode
 from flowactor.errors import DeterminismViolation, Overloaded, Unavailable
 from flowactor.identity import NodeId, RunId, StepKey, describe_key
-from flowactor.limits import ACTIVATION_BYTES_MAX, INSTANCE_MESSAGES_MAX, OPERATION_BYTES_MAX
+from flowactor.limits import (
+    ACTIVATION_BYTES_MAX,
+    INSTANCE_MESSAGES_MAX,
+    OPERATION_BYTES_MAX,
+    RESEND_SECONDS,
+)
 from flowactor.machine.events import Event, StepCompleted, TimerFired
 from flowactor.machine.notices import Advanced, OperationRefused, OwnerChanged, StepsDue
 from flowactor.machine.operations import (
@@ -54,7 +59,11 @@ __all__ = ["InstanceActor", "InstanceMessage", "QueryAsked", "Wake"]
 
 @frozen
 class Wake:
-    """Something about the run changed: it closed, at the latest."""
+    """Something about the run changed, or proposals may have been lost: those that were made
+    ``lost_after_seconds`` ago count as lost.
+    """
+
+    lost_after_seconds: float = RESEND_SECONDS
 
 
 @frozen
@@ -182,8 +191,8 @@ class InstanceActor:
                 self._check_refusal(message)
             case QueryAsked():
                 self._queries.append(message)
-            case Wake():
-                pass
+            case Wake(lost_after_seconds):
+                self._unsettled.repeat(lost_after_seconds)
             case _:
                 assert_never(message)
 
@@ -276,7 +285,6 @@ class InstanceActor:
             self._look_for_steps = False
             self._start_steps(run, nursery)
         self._settle_failures(run)
-        self._unsettled.repeat()
         if self._proposed is None:
             self._activate(run, self._interpreter)
 
@@ -317,7 +325,6 @@ class InstanceActor:
             reason = self.diverged
         if _PARK not in self._unsettled:
             self._unsettled.add(_PARK, encode(ParkRun(self.run_id, run.epoch, reason)))
-        self._unsettled.repeat()
 
     def _activate(self, run: RunState, interpreter: Interpreter) -> None:
         assert self._followed == run.position, "code that is behind its history may not go on"

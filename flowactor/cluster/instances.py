@@ -113,10 +113,9 @@ class Instances:
                     assert_never(notice)
 
     def repair(self) -> None:
-        """Wake every run whose proposal may have been lost: it proposes again."""
-        for actor in self._actors.values():
-            if actor.awaits_commit:
-                actor.tell(Wake())
+        """Another leader is known: what was proposed to the last one counts as lost."""
+        if self._group.leader:
+            self._wake_waiting(Wake(lost_after_seconds=0))
 
     def tick(self) -> None:
         """Once in a while look for lost proposals: nothing else would wake those who wait for
@@ -125,7 +124,12 @@ class Instances:
         self._ticks += 1
         if self._ticks * TICK_SECONDS >= RESEND_SECONDS:
             self._ticks = 0
-            self.repair()
+            self._wake_waiting(Wake())
+
+    def _wake_waiting(self, wake: Wake) -> None:
+        for actor in self._actors.values():
+            if actor.awaits_commit:
+                actor.tell(wake)
 
     def diverged(self, run_id: RunId) -> str:
         """How this node's code disagrees with the run's history; empty if it does not."""

@@ -11,7 +11,7 @@ from typing import Final
 from attrs import define
 
 from flowactor.errors import Overloaded
-from flowactor.limits import NANOSECONDS, RESEND_SECONDS
+from flowactor.limits import NANOSECONDS
 from flowactor.ports import Clock
 
 __all__ = ["Unsettled"]
@@ -59,9 +59,11 @@ class Unsettled:
         """The keys of what is unsettled, oldest first."""
         return list(self._sent)
 
-    def repeat(self) -> None:
-        """Propose again what was last proposed longer ago than an outcome takes."""
-        old = self._clock.monotonic_ns() - int(RESEND_SECONDS * NANOSECONDS)
+    def repeat(self, older_than_seconds: float) -> None:
+        """Propose again what was last proposed that long ago: ``RESEND_SECONDS`` is longer than an
+        outcome takes, and 0 is for when all of it may be lost, as another node leads.
+        """
+        old = self._clock.monotonic_ns() - int(older_than_seconds * NANOSECONDS)
         for sent in self._sent.values():
             if sent.at_ns <= old:
                 self._send(sent)

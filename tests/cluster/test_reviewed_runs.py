@@ -213,6 +213,30 @@ async def test_notices_beyond_the_mailbox_are_made_good(tmp_path, autojump_clock
         assert not c.seen(RunDiverged)
 
 
+async def test_a_new_leader_is_told_at_once(tmp_path, autojump_clock):
+    """An activation that was lost with the leader is proposed again when the next one is known,
+    not when its time to be repeated has come.
+    """
+    async with cluster(tmp_path, APP) as c:
+        leader, owner, _ = roles(c)
+        run = await c.client(owner).start(Listens.run)
+        await c.until(lambda: OUTSIDE.count("first") == 1)
+        known: list[float] = []
+
+        def note(number: int, event: object) -> None:
+            if number == owner and isinstance(event, LeaderChanged) and event.leader:
+                known.append(trio.current_time())
+
+        c.hooks.append(note)
+        c.isolate(leader)
+        await trio.sleep(0.35)
+        OUTSIDE.open("first")
+        machine = c.node(owner).group.machine
+        await c.until(lambda: known and machine.runs[run.run_id].position == 2)
+        assert trio.current_time() - known[0] < RESEND_SECONDS / 10
+        c.heal()
+
+
 # -- what is told ---------------------------------------------------------------------------------
 
 
