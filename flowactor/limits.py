@@ -104,7 +104,11 @@ STEPS_RUNNING_MAX: Final = 1000
 INSTANCE_MESSAGES_MAX: Final = 20_000
 """The mailbox of one run; beyond it the run is rebuilt from its history instead."""
 INSTANCE_RESTARTS_MAX: Final = 3
-"""Crashes of one run's actor before the run is parked; user code's exceptions are no crashes."""
+"""Restarts of a run's actor by its supervisor before this node gives up on the run; exceptions of
+user code are no crashes.
+"""
+INSTANCE_RESTARTS_SECONDS: Final = 60.0
+"""Restarts longer ago are forgiven."""
 INSTANCE_BACKOFF_SECONDS: Final = 0.1
 
 CLIENT_REQUESTS_MAX: Final = 1024

@@ -164,6 +164,145 @@ async def test_a_new_owner_acts_only_after_it_has_followed(tmp_path, autojump_cl
         assert not c.seen(RunDiverged)
 
 
+# -- actors that crash ----------------------------------------------------------------------------
+
+
+class Faults:
+    """Crashes of actors, counted by node: each time one tries to catch up, while any are left."""
+
+    def __init__(self) -> None:
+        self.left: Counter[int] = Counter()
+
+    def strike(self, node: int) -> None:
+        if self.left[node] > 0:
+            self.left[node] -= 1
+            raise ValueError("a fault in the interpreter")
+
+
+@pytest.fixture
+def faults(monkeypatch):
+    made, catch_up = Faults(), InstanceActor._catch_up
+
+    def faulty(actor: InstanceActor, run: object) -> None:
+        made.strike(actor._node)
+        catch_up(actor, run)
+
+    monkeypatch.setattr(InstanceActor, "_catch_up", faulty)
+    return made
+
+
+async def test_a_crashed_actor_is_deaf_at_once(tmp_path, autojump_clock, faults):
+    """While a body that resists keeps a crashed actor from its end, no query is left waiting."""
+    async with cluster(tmp_path, APP) as c:
+        _, owner, _ = roles(c)
+        run = await c.client(owner).start(Resists.run)
+        await c.until(lambda: OUTSIDE.count("resists") == 1)
+        faults.left[owner] = 1
+        await run.signal(Resists.poke)
+        await c.until(lambda: not faults.left[owner], "it has crashed")
+        with trio.fail_after(1), pytest.raises(fa.Unavailable):
+            await c.node(owner).instances.query(run.run_id, "look", b"\x80")
+        OUTSIDE.open("resists")
+        assert await run.result() == 2, "the attempt of the crashed actor was not recorded"
+
+
+@pytest.mark.parametrize("role", [1, 2])
+async def test_a_crashed_actor_is_replaced(tmp_path, autojump_clock, faults, role):
+    """What happens to a run while its actor, the owner's or another, is down after a crash harms no
+    node, and its successor knows of it all. A query meanwhile is told to come again.
+    """
+    async with cluster(tmp_path, APP) as c:
+        crashing = roles(c)[role]
+        run = await c.client(roles(c)[1]).start(Listens.run)
+        await c.until(lambda: OUTSIDE.count("first") == 1)
+        faults.left[crashing] = 2
+        OUTSIDE.open("first")
+        for number in range(10):
+            await c.client(roles(c)[0]).get_handle(run.id).signal(Listens.note, f"-{number}-")
+        await c.until(lambda: not faults.left[crashing], "it has crashed twice")
+        with pytest.raises(fa.Unavailable, match="started again"):
+            await c.node(crashing).instances.query(run.run_id, "count", b"\x80")
+        assert len(c.seen(ActorFailed, crashing)) == 2
+        assert c.running == [1, 2, 3]
+        OUTSIDE.open("last")
+        assert await c.client(crashing).get_handle(run.id).result() == "first-0-last"
+
+
+async def test_a_run_closes_while_its_actor_is_down(tmp_path, autojump_clock, faults):
+    """An actor that crashed is not started again for a run that has ended meanwhile."""
+    async with cluster(tmp_path, APP) as c:
+        _, owner, standby = roles(c)
+        run = await c.client(owner).start(Listens.run)
+        await c.converge()
+        faults.left[standby] = 2
+        await run.signal(Listens.note, "-")
+        await c.until(lambda: not faults.left[standby], "it has crashed twice")
+        faults.left[standby] = 1
+        await run.terminate("enough")
+        await trio.sleep(5)
+        assert faults.left[standby] == 1
+        assert not len(c.node(standby).instances)
+
+
+async def test_a_standby_that_gave_up_tries_again_as_owner(tmp_path, autojump_clock, faults):
+    """A node that could not follow a run gives up on it alone; when the run becomes its own it
+    starts afresh, and the run ends.
+    """
+    async with cluster(tmp_path, APP) as c:
+        leader, owner, standby = roles(c)
+        faults.left[standby] = 1000
+        run = await c.client(owner).start(Listens.run)
+        await c.client(leader).start(Listens.run, id="ballast")
+        await c.until(lambda: c.node(standby).instances.diverged(run.run_id), "it gave up")
+        assert (await c.client(standby).get_handle(run.id).query(Listens.count)) == 0
+        faults.left.clear()
+        c.kill(owner)
+        await c.until(lambda: c.owner(run) == standby, "the standby owns the run")
+        OUTSIDE.open("first")
+        OUTSIDE.open("last")
+        again = c.client(leader).get_handle(run.id)
+        await again.signal(Listens.note, "-")
+        assert await again.result() == "first-last"
+
+
+async def test_a_run_that_was_given_up_is_forgotten_at_its_end(tmp_path, autojump_clock, faults):
+    """A node that gave up on a run takes note when others end it."""
+    async with cluster(tmp_path, APP) as c:
+        _, owner, standby = roles(c)
+        faults.left[standby] = 1000
+        run = await c.client(owner).start(Listens.run)
+        await c.until(lambda: c.node(standby).instances.diverged(run.run_id), "it gave up")
+        await run.terminate("enough")
+        await c.converge()
+        assert not c.node(standby).instances.diverged(run.run_id)
+        await trio.sleep(2 * RESEND_SECONDS)
+        assert c.running == [1, 2, 3]
+
+
+async def test_a_run_whose_owner_gave_up_is_parked(tmp_path, autojump_clock, faults):
+    """An owner that cannot perform a run parks it, also if nobody led when it gave up; once it is
+    mended and the run resumed, the run ends.
+    """
+    async with cluster(tmp_path, APP) as c:
+        leader, owner, _ = roles(c)
+        run = await c.client(owner).start(Listens.run)
+        await c.until(lambda: OUTSIDE.count("first") == 1)
+        faults.left[owner] = 1000
+        c.isolate(owner, silent=False)
+        OUTSIDE.open("first")
+        await c.until(lambda: c.node(owner).instances.diverged(run.run_id), "it gave up")
+        assert not c.seen(RunParked)
+        c.heal()
+        again = c.client(leader).get_handle(run.id)
+        await c.until(lambda: len(c.seen(RunParked)) == 3, "all know that the run is parked")
+        assert "a fault in the interpreter" in (await again.describe()).reason
+        faults.left.clear()
+        await again.resume()
+        OUTSIDE.open("last")
+        await again.signal(Listens.note, "-")
+        assert await again.result() == "first-last"
+
+
 # -- what gets lost -------------------------------------------------------------------------------
 
 
