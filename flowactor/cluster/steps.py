@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from flowactor.errors import StepTimedOut
+from flowactor.errors import NonRetryableError, StepTimedOut
 from flowactor.identity import StepKey, describe_key
 from flowactor.limits import NANOSECONDS, STEPS_RUNNING_MAX
 from flowactor.machine.events import Failure
@@ -59,14 +59,20 @@ class StepRunner:
         self, pending: PendingStep, call: StepCall, info: StepInfo
     ) -> bytes | Failure:
         kind, seconds = self._limit(pending)
+        name = pending.command.name
         # A body may well raise trio.TooSlowError of its own, so that is not how a limit shows.
-        with step_context(info), trio.move_on_after(seconds):
-            try:
+        try:
+            with step_context(info), trio.move_on_after(seconds):
                 return await call.invoke()
-            except Exception as error:  # noqa: BLE001  # whatever the user's body raises is its outcome
-                return encode_failure(error)
-        name, attempt = pending.command.name, info.attempt
-        text = f"step {name} exceeded {kind} of {seconds:g} s in attempt {attempt}"
+        except Exception as error:  # noqa: BLE001  # whatever the user's body raises is its outcome
+            return encode_failure(error)
+        except BaseException as error:  # noqa: BLE001  # a node does not end because a body says so
+            if stop := _not_its_own(error):
+                raise stop from None
+            final = NonRetryableError(f"step {name} raised {type(error).__name__}: {error}")
+            final.__cause__ = error
+            return encode_failure(final)
+        text = f"step {name} exceeded {kind} of {seconds:g} s in attempt {info.attempt}"
         return encode_failure(StepTimedOut(text, kind))
 
     def _limit(self, pending: PendingStep) -> tuple[str, float]:
@@ -90,6 +96,14 @@ def idempotency_key(run: RunState, step: StepKey) -> str:
     """
     scope, name, occurrence = step
     return f"{run.run_id}:{'.'.join(map(str, scope))}/{name}#{occurrence}"
+
+
+def _not_its_own(error: BaseException) -> BaseException | None:
+    """What of a body's error is meant for whoever runs it: it is cancelled, or the process ends."""
+    stops = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(stops)
+    return error if isinstance(error, stops) else None
 
 
 def _word(outcome: bytes | Failure | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final, assert_never
 from attrs import frozen
 
 from flowactor.codec import payloads
-from flowactor.errors import InvalidInput, NotFound, ReadOnlyViolation
+from flowactor.errors import InvalidInput, NotFound, QueryFailed, ReadOnlyViolation
 from flowactor.identity import StepKey, describe_key
 from flowactor.machine.commands import Command, CompleteRun, FailRun, RunEndedCancelled
 from flowactor.machine.events import (
@@ -83,12 +83,15 @@ class Interpreter:
         How events are dealt out to activations makes no difference to what the code does, except
         for the time it sees.
 
+        ``sys.exit()``, or whatever else it lets out that is no ``Exception``, ends the run at once,
+        as failed: it would end one node after another if it ended the process.
+
         Args:
             now_ns: the stamp of this activation, not before that of the last one.
             events: facts in the order they are consumed; the first ever is ``RunStarted``.
 
         Raises:
-            KeyboardInterrupt, SystemExit: as the code let them out; the run is unusable after that.
+            KeyboardInterrupt: meant for the process; the run is unusable after that.
         """
         if self.closed:
             return Activation(())
@@ -96,14 +99,20 @@ class Interpreter:
         pending = iter([*self._events, *events])
         scheduler.live = self.live
         scheduler.begin(now_ns)
+        settled = True
         with _AtWork(scheduler, strict=self.strict):
-            settled = scheduler.settle() if self.unfinished else True
-            while settled and not self._root.done:
-                event = next(pending, None)
-                if event is None:
-                    break
-                self._deliver(event)
-                settled = scheduler.settle()
+            try:
+                settled = scheduler.settle() if self.unfinished else True
+                while settled and not self._root.done:
+                    event = next(pending, None)
+                    if event is None:
+                        break
+                    self._deliver(event)
+                    settled = scheduler.settle()
+            except (Exception, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001  # recorded as the run's end
+                self._root.exit(error)
         self._events = list(pending)
         self.unfinished = not self._root.done and not settled
         if self._root.done:
@@ -117,6 +126,7 @@ class Interpreter:
             NotFound: no such query; lists those there are. Or the run has not started yet.
             InvalidInput: it does not take these arguments.
             ReadOnlyViolation: it tried to change the run.
+            QueryFailed: the method raised what is no ``Exception``, as ``sys.exit()`` does.
             Exception: whatever the method raises.
         """
         handler = self.definition.query_named(name)
@@ -125,8 +135,15 @@ class Interpreter:
             raise NotFound("the run has not started yet")
         who = f"query {name}"
         self._scheduler.live = False
-        with _AtWork(self._scheduler), _looking_only(self._instance, who) as view:
-            answer = self._scheduler.read_only(who, lambda: handler.function(view, *args, **kwargs))
+        try:
+            with _AtWork(self._scheduler), _looking_only(self._instance, who) as view:
+                answer = self._scheduler.read_only(
+                    who, lambda: handler.function(view, *args, **kwargs)
+                )
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise QueryFailed(f"{who}: {type(error).__name__}: {error}") from error
         return payloads.encode_payload(answer, handler.signature.returns, f"answer of {who}")
 
     def call_of(self, step: StepKey) -> StepCall:
@@ -316,6 +333,12 @@ class _Root:
         if not root.called:
             root.called, root.reason = True, "a signal handler failed"
             self._scheduler.deliver_cancellation(root)
+
+    def exit(self, error: BaseException) -> None:
+        """End the run now: tasks that are suspended are closed, and none is waited for."""
+        self.error = error
+        self._main_ended, self._open = True, 0
+        self._scheduler.dispose()
 
 
 # -- queries may only look ----------------------------------------------------------------------

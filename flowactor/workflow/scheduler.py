@@ -398,7 +398,9 @@ class Scheduler:
         for task in reversed(self._tasks):
             try:
                 task.context.run(task.coroutine.close)
-            except Exception:  # noqa: BLE001, S112  # clean-up code that cannot cope; nobody is left to tell
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # noqa: BLE001, S112  # clean-up code that cannot cope; nobody is left to tell
                 continue
         self._tasks.clear()
 

@@ -164,6 +164,62 @@ async def test_a_new_owner_acts_only_after_it_has_followed(tmp_path, autojump_cl
         assert not c.seen(RunDiverged)
 
 
+# -- code that exits ------------------------------------------------------------------------------
+
+
+async def test_a_step_that_exits_fails_for_good(tmp_path, autojump_clock):
+    """``sys.exit()`` in a step's body ends the step, without another attempt, and no node."""
+    async with cluster(tmp_path, APP) as c:
+        text = await c.client(1).execute(StepExits.run, "exits")
+        assert text == "NonRetryableError('step exits raised SystemExit: 3')"
+        assert OUTSIDE.attempts("exits") == [1]
+        assert c.running == [1, 2, 3]
+
+
+async def test_a_step_that_fails_while_it_times_out(tmp_path, autojump_clock):
+    """What a body raises out of its nursery when its time is up is its failure, and no crash of the
+    run's actor.
+    """
+    async with cluster(tmp_path, APP) as c:
+        assert "clean-up failed" in await c.client(1).execute(StepExits.run, "times out")
+        assert not c.seen(ActorFailed)
+
+
+async def test_a_step_that_fails_while_it_is_cancelled(tmp_path, autojump_clock):
+    """Nor is what it raises while its run is terminated."""
+    async with cluster(tmp_path, APP) as c:
+        run = await c.client(1).start(StepExits.run, "is cancelled")
+        await c.until(lambda: OUTSIDE.count("nursery") == 1)
+        await run.terminate("enough")
+        await c.converge()
+        await trio.sleep(1)
+        assert not c.seen(ActorFailed)
+
+
+@pytest.mark.parametrize("where", ["condition", "handler", "nursery"])
+async def test_a_workflow_that_exits_fails(tmp_path, autojump_clock, where):
+    """``sys.exit()`` in workflow code fails the run, on all nodes alike, and ends none of them."""
+    async with cluster(tmp_path, APP) as c:
+        run = await c.client(1).start(Exits.run, where)
+        if where != "condition":
+            await run.signal(Exits.proceed, where == "handler")
+        with pytest.raises(fa.WorkflowFailed, match="SystemExit"):
+            await run.result()
+        await c.converge()
+        assert c.running == [1, 2, 3]
+        assert not c.seen(RunDiverged)
+
+
+async def test_a_query_that_exits_fails(tmp_path, autojump_clock):
+    """``sys.exit()`` in a query is its asker's error; the run and the nodes go on."""
+    async with cluster(tmp_path, APP) as c:
+        run = await c.client(1).start(Exits.run, "nursery")
+        with pytest.raises(fa.QueryFailed, match="SystemExit: 4"):
+            await run.query(Exits.leave)
+        assert (await run.describe()).status is RunStatus.RUNNING
+        assert c.running == [1, 2, 3]
+
+
 # -- actors that crash ----------------------------------------------------------------------------
 
 
