@@ -10,7 +10,6 @@ from typing import Final
 
 from attrs import define
 
-from flowactor.errors import Overloaded
 from flowactor.limits import NANOSECONDS
 from flowactor.ports import Clock
 
@@ -27,7 +26,7 @@ class Unsettled:
     """Operations by key, each proposed now and again until it is settled.
 
     Args:
-        propose: sends an encoded operation towards the log; may raise ``Overloaded``.
+        propose: sends an encoded operation towards the log; what it loses is proposed again.
         clock: to know how long ago that was.
     """
 
@@ -70,7 +69,4 @@ class Unsettled:
 
     def _send(self, sent: _Sent) -> None:
         sent.at_ns = self._clock.monotonic_ns()
-        try:
-            self._propose(sent.operation)
-        except Overloaded:
-            return  # as if lost: it is repeated later, when there may be room
+        self._propose(sent.operation)
