@@ -8,6 +8,7 @@ One nursery holds everything a node does; leaving it ends everything. What happe
 4. on the way out tasks are cancelled first, then the state is written and the disk let go.
 """
 
+import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import trio
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from flowactor.actors import Promise
 from flowactor.client import Client, connect
@@ -30,6 +31,7 @@ from flowactor.cluster.founding import (
     is_loopback,
     kept_membership,
     membership_facts,
+    strange_disk,
 )
 from flowactor.cluster.group import GroupActor
 from flowactor.cluster.inspection import Inspection
@@ -43,7 +45,12 @@ from flowactor.cluster.system import SystemClock
 from flowactor.cluster.variables import VariableActors
 from flowactor.errors import ConfigurationError, StorageError, StorageFull
 from flowactor.identity import ClusterId, GroupId, NodeId, RunId
-from flowactor.limits import LOG_CACHE_BYTES_MAX, OWNER_LEASE_SECONDS
+from flowactor.limits import (
+    ELECTION_TICKS_MAX,
+    LOG_CACHE_BYTES_MAX,
+    OWNER_LEASE_SECONDS,
+    TICK_SECONDS,
+)
 from flowactor.machine import TABLES, Machine
 from flowactor.observability import Observer, ignore
 from flowactor.observability.events import (
@@ -52,6 +59,7 @@ from flowactor.observability.events import (
     ObservedEvent,
     Recovered,
     StorageFailed,
+    describe,
 )
 from flowactor.ports import Clock, Connection, Disk, Entropy, Transport
 from flowactor.raft import Raft, RaftConfig
@@ -75,6 +83,8 @@ from flowactor.transport import (
 from flowactor.workflow import App
 
 __all__ = ["Node", "NodeConfig", "World", "local_cluster"]
+
+_logger: Final = logging.getLogger("flowactor")
 
 EXECUTION_GROUP: Final = GroupId(1)
 
@@ -122,9 +132,11 @@ class NodeConfig:
             raise ConfigurationError(
                 "join an existing cluster, or found one with bootstrap or peers: not both"
             )
-        if not math.isfinite(self.owner_lease_seconds) or self.owner_lease_seconds <= 0:
+        least = ELECTION_TICKS_MAX * TICK_SECONDS
+        if not least <= self.owner_lease_seconds < math.inf:
             raise ConfigurationError(
-                f"owner_lease_seconds must be positive, not {self.owner_lease_seconds}"
+                f"owner_lease_seconds must be finite, and at least {least:g}, which an election"
+                f" may take; not {self.owner_lease_seconds}"
             )
 
 
@@ -154,7 +166,7 @@ class Node:
         config.check()
         self.app: Final = app
         self.config: Final = config
-        self._world: Final = world or World()
+        self._world: Final = world or World(transport=WebSocketTransport(observe=self._observe))
         self._stack: Final = AsyncExitStack()
         self._incarnation: Final = self._world.entropy.token_hex(8)
         self._ready: Final[Promise[tuple[Links, Router]]] = Promise()
@@ -216,11 +228,13 @@ class Node:
         kept = read_identity(disk)
         if kept is not None:
             membership = kept_membership(kept, disk.describe())
+            self._check_peers(disk, membership)
             return self._at_address(disk, membership, own)
+        disk_id = self._world.entropy.token_hex(8)
         if self.config.join:
-            membership = await self._ask_seeds(own)
+            membership = await self._ask_seeds(own, disk_id)
         elif self.config.bootstrap or self.config.peers:
-            membership = found(own, self.config.peers)
+            membership = found(own, self.config.peers, disk_id)
         else:
             raise ConfigurationError(
                 f"{disk.describe()} is new: found a cluster with bootstrap (and peers), or join one"
@@ -229,13 +243,22 @@ class Node:
         open_identity(disk, membership.cluster, membership.node, now_ns, facts)
         return membership
 
+    def _check_peers(self, disk: Disk, membership: Membership) -> None:
+        members = membership.addresses.values()
+        if self.config.peers and sorted(self.config.peers) != sorted(members):
+            raise ConfigurationError(
+                f"{disk.describe()} was founded with the peers {', '.join(members)}, but those"
+                f" given are {', '.join(self.config.peers)}: members cannot be changed yet, leave"
+                " peers away or name the same"
+            )
+
     def _at_address(self, disk: Disk, membership: Membership, own: str) -> Membership:
         known = membership.addresses[membership.node]
         if known == own:
             return membership
         if len(membership.addresses) == 1:
             # Nobody else has to find a cluster of one, so it may move.
-            moved = Membership(membership.cluster, membership.node, {membership.node: own})
+            moved = evolve(membership, addresses={membership.node: own})
             remember(disk, membership_facts(moved))
             return moved
         raise ConfigurationError(
@@ -243,7 +266,7 @@ class Node:
             f"not {own}: listen on (or advertise) {known}"
         )
 
-    async def _ask_seeds(self, own: str) -> Membership:
+    async def _ask_seeds(self, own: str, disk_id: str) -> Membership:
         seeds = ",".join(self.config.join)
         async with connect(
             seeds, transport=self._world.transport, entropy=self._world.entropy
@@ -256,7 +279,7 @@ class Node:
                 f"the cluster of {seeds} was founded by {', '.join(addresses.values())}, and {own} "
                 "is not among them: members cannot be added yet, found it with all its --peers"
             )
-        return Membership(ClusterId(view.cluster), mine[0], addresses)
+        return Membership(ClusterId(view.cluster), mine[0], addresses, disk_id)
 
     def _assemble(self, nursery: trio.Nursery, disk: Disk, closing: ExitStack) -> None:
         """Recover from disk, wire all parts together, start their tasks."""
@@ -270,6 +293,7 @@ class Node:
             random=Random(world.entropy.seed()),
             # These lambdas name what is defined further down: the parts know each other.
             receive=lambda sender, envelope: group.receive(sender, envelope),  # noqa: PLW0108
+            refusal=lambda theirs: strange_disk(theirs, machine.nodes),
             observer=self._observe,
         )
         group = GroupActor(
@@ -289,6 +313,7 @@ class Node:
         liveness = Liveness(
             group,
             node=node,
+            disk=membership.disk,
             incarnation=self._incarnation,
             workflows=self.app.registered,
             lease_seconds=self.config.owner_lease_seconds,
@@ -389,6 +414,7 @@ class Node:
             role=PEER,
             incarnation=self._incarnation,
             challenge=self._world.entropy.token_hex(8),
+            disk=self.membership.disk,
         )
 
     async def _welcome(self, connection: Connection) -> None:
@@ -398,7 +424,7 @@ class Node:
         def accept(theirs: Hello) -> str | None:
             if theirs.role == PEER and not links.expects(theirs.node):
                 return f"node {theirs.node} is no member that dials node {self.node_id}"
-            return None
+            return links.refusal(theirs) if theirs.role == PEER else None
 
         theirs = await greet(connection, self._hello(), accept)
         if theirs.role == PEER:
@@ -407,7 +433,11 @@ class Node:
             await serve_client(connection, router.request)
 
     def _observe(self, event: ObservedEvent) -> None:
-        self.config.on_event(event)
+        try:
+            self.config.on_event(event)
+        except Exception:
+            # It is called in the midst of everything: what it raises must not end what it watches.
+            _logger.exception("on_event failed on %s", describe(event))
 
 
 def _each(*actions: Callable[[], None]) -> None:

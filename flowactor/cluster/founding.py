@@ -15,7 +15,9 @@ from attrs import frozen
 
 from flowactor.errors import ConfigurationError, StorageRefused
 from flowactor.identity import ClusterId, NodeId
+from flowactor.machine import NodeState
 from flowactor.storage import Identity
+from flowactor.transport import Hello
 
 __all__ = [
     "Membership",
@@ -24,6 +26,7 @@ __all__ = [
     "kept_membership",
     "membership_facts",
     "parse_address",
+    "strange_disk",
 ]
 
 _SEPARATOR: Final = ","
@@ -32,12 +35,13 @@ _SEPARATOR: Final = ","
 @frozen
 class Membership:
     """A node's place in its cluster. ``addresses`` maps every member to ``HOST:PORT``, this one
-    too.
+    too; ``disk`` is the id of its data directory, from which the others know it.
     """
 
     cluster: ClusterId
     node: NodeId
     addresses: Mapping[NodeId, str]
+    disk: str
 
     @property
     def voters(self) -> tuple[NodeId, ...]:
@@ -67,7 +71,7 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def found(own_address: str, peers: tuple[str, ...]) -> Membership:
+def found(own_address: str, peers: tuple[str, ...], disk: str) -> Membership:
     """The membership of a new cluster of ``peers`` (empty: of this node alone).
 
     Raises:
@@ -86,12 +90,13 @@ def found(own_address: str, peers: tuple[str, ...]) -> Membership:
     digest = hashlib.blake2b(_SEPARATOR.join(members).encode(), digest_size=8).hexdigest()
     addresses = {NodeId(number): address for number, address in enumerate(members, start=1)}
     own = next(node for node, address in addresses.items() if address == own_address)
-    return Membership(ClusterId(digest), own, addresses)
+    return Membership(ClusterId(digest), own, addresses, disk)
 
 
 def membership_facts(membership: Membership) -> dict[str, str]:
     """What the data directory keeps of a membership beside the ids."""
-    return {"members": _SEPARATOR.join(membership.addresses[node] for node in membership.voters)}
+    members = _SEPARATOR.join(membership.addresses[node] for node in membership.voters)
+    return {"members": members, "disk": membership.disk}
 
 
 def kept_membership(identity: Identity, where: str) -> Membership:
@@ -108,4 +113,20 @@ def kept_membership(identity: Identity, where: str) -> Membership:
         raise StorageRefused(
             f"{where} holds no address for its own node {identity.node}: use another directory"
         )
-    return Membership(identity.cluster, identity.node, addresses)
+    return Membership(identity.cluster, identity.node, addresses, identity.facts.get("disk", ""))
+
+
+def strange_disk(theirs: Hello, announced: Mapping[NodeId, NodeState]) -> str | None:
+    """Why a peer may not take part, if it comes with another data directory than it announced.
+
+    Its votes and acknowledgements are in the old one. A voter that has forgotten them can elect a
+    leader without entries that were acknowledged (paper section 5.2: the log is persistent).
+    """
+    known = announced.get(NodeId(theirs.node))
+    if known is None or known.disk == theirs.disk:
+        return None
+    return (
+        f"node {theirs.node} comes with another data directory than before, and has forgotten what "
+        "it voted and acknowledged: start it with its own directory again (members cannot be "
+        "replaced yet)"
+    )

@@ -22,7 +22,8 @@ class Liveness:
     """Called on every tick of its group.
 
     Args:
-        node: this one; ``incarnation``: of this process, so that the cluster notices a restart.
+        node: this one; ``disk``: its data directory.
+        incarnation: of this process, so that the cluster notices a restart.
         workflows: what is registered here, as sorted (type, version) pairs.
         lease_seconds: how long a node may be silent and keep its runs.
         clock: spaces out repeated proposals.
@@ -33,6 +34,7 @@ class Liveness:
         group: GroupActor,
         *,
         node: NodeId,
+        disk: str,
         incarnation: str,
         workflows: tuple[tuple[str, int], ...],
         lease_seconds: float,
@@ -40,7 +42,7 @@ class Liveness:
     ) -> None:
         self._group: Final = group
         self._node: Final = node
-        self._announcement: Final = AnnounceNode(node, incarnation, workflows)
+        self._announcement: Final = AnnounceNode(node, incarnation, workflows, disk)
         self._lease_ticks: Final = lease_seconds / TICK_SECONDS
         self._clock: Final = clock
         self._announced: Final[Promise[None]] = Promise()

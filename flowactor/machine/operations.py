@@ -196,12 +196,14 @@ class ParkRun:
 @frozen
 class AnnounceNode:
     """What a node has registered: (workflow type, version) pairs, sorted. Replaces what it said
-    before; a new incarnation means that the node was started anew.
+    before; a new incarnation means that the node was started anew. ``disk`` is the data directory
+    that it votes and acknowledges with: a node has one for ever.
     """
 
     node: NodeId
     incarnation: str
     workflows: tuple[tuple[str, int], ...]
+    disk: str = ""
 
 
 @record(56)

@@ -49,10 +49,17 @@ class Ownership:
         was performing has to be started again.
         """
         known = self._ledger.nodes.get(operation.node)
+        if known is not None and known.disk != operation.disk:
+            reason = f"node {operation.node} came with another disk"
+            self._ledger.refuse("", "AnnounceNode", reason, stale=False)
+            return
         restarted = known is not None and known.incarnation != operation.incarnation
-        owned = 0 if known is None else known.owned
         node = NodeState(
-            operation.node, operation.incarnation, operation.workflows, alive=True, owned=owned
+            operation.node,
+            operation.incarnation,
+            operation.workflows,
+            operation.disk,
+            owned=0 if known is None else known.owned,
         )
         self._ledger.set_node(node)
         self._ledger.notices.append(NodeAnnounced(operation.node, operation.incarnation))

@@ -146,6 +146,7 @@ class NodeState:
     node: NodeId
     incarnation: str
     workflows: tuple[tuple[str, int], ...]
+    disk: str = ""
     alive: bool = True
     owned: int = 0
 

@@ -62,7 +62,12 @@ TABLES: Final[tuple[Table, ...]] = (
     Table(
         "nodes",
         (("node", "INTEGER"),),
-        (("incarnation", "TEXT"), ("alive", "INTEGER"), ("workflows", "BLOB")),
+        (
+            ("incarnation", "TEXT"),
+            ("alive", "INTEGER"),
+            ("workflows", "BLOB"),
+            ("disk", "TEXT"),
+        ),
     ),
     Table("sessions", (("session", "TEXT"),), (("last_ns", "INTEGER"), ("floor", "INTEGER"))),
     Table("session_replies", (("session", "TEXT"), ("sequence", "INTEGER")), (("reply", "BLOB"),)),
@@ -203,12 +208,13 @@ def step_from_values(values: tuple[Any, ...]) -> PendingStep:
 
 def node_values(node: NodeState) -> tuple[Any, ...]:
     """The value columns of ``nodes``; how many runs it owns is counted from the runs."""
-    return (node.incarnation, int(node.alive), records.encode_plain(node.workflows))
+    return (node.incarnation, int(node.alive), records.encode_plain(node.workflows), node.disk)
 
 
 def node_from_row(row: tuple[Any, ...]) -> NodeState:
-    node, incarnation, alive, workflows = row
-    return NodeState(NodeId(node), incarnation, records.decode_plain(workflows), bool(alive))
+    node, incarnation, alive, workflows, disk = row
+    announced = records.decode_plain(workflows)
+    return NodeState(NodeId(node), incarnation, announced, disk, alive=bool(alive))
 
 
 def _pack_failure(failure: Failure | None) -> bytes | None:

@@ -44,6 +44,7 @@ class Hello:
         incarnation: tells two lives of one node apart.
         challenge: fresh random text; must not be empty where a secret is used.
         secured: whether this side has a secret, and so expects proof.
+        disk: of a node: tells its data directory from any other it may come with later.
     """
 
     protocol: int = PROTOCOL_VERSION
@@ -53,6 +54,7 @@ class Hello:
     incarnation: str = ""
     challenge: str = ""
     secured: bool = False
+    disk: str = ""
 
 
 @records.record(301)

@@ -75,6 +75,7 @@ class Member:
     clock: TrioClock = Factory(TrioClock)
     node: fa.Node | None = None
     scope: trio.CancelScope = Factory(trio.CancelScope)
+    leaves: trio.Event = Factory(trio.Event)
     ended: trio.Event = Factory(trio.Event)
     failure: FlowactorError | None = None
     crashed: bool = False
@@ -212,7 +213,7 @@ class Cluster:
         """Stop these nodes (or all) in good order."""
         chosen = [self.members[number] for number in numbers or self.running]
         for member in chosen:
-            member.scope.cancel()
+            member.leaves.set()
         for member in chosen:
             await member.ended.wait()
 
@@ -258,7 +259,8 @@ class Cluster:
     ) -> None:
         if member.crashed:
             self.wires.reconnect(member.address)
-        member.ended, member.scope, member.crashed = trio.Event(), trio.CancelScope(), False
+        member.ended, member.leaves = trio.Event(), trio.Event()
+        member.scope, member.crashed = trio.CancelScope(), False
         config = fa.NodeConfig(
             data=member.data,
             listen=member.address,
@@ -278,7 +280,7 @@ class Cluster:
                 async with fa.Node(member.app, config, world) as node:
                     member.node = node
                     task_status.started()
-                    await trio.sleep_forever()
+                    await member.leaves.wait()
         except FlowactorError as error:
             if member.node is None:
                 task_status.started()  # it did not; whoever started it looks at the failure

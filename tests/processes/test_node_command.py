@@ -203,14 +203,15 @@ def test_app_that_is_none(refused, tmp_path, app, text):
 
 
 async def test_node_of_another_cluster_is_refused(new_node, tmp_path):
-    """A node that dials a member of another cluster is refused, and logs once that the clusters
-    differ; the refusing one serves on.
+    """A node that dials a member of another cluster is refused, and both sides log that the
+    clusters differ; the refusing one serves on.
     """
     low, high = sorted(free_addresses(2))
     member = new_node("--listen", high, "--bootstrap", "--data", str(tmp_path / "member"))
     member.start()
     stranger = new_node("--listen", low, "--peers", f"{low},{high}", "--data", str(tmp_path / "s"))
     stranger.start()
-    stranger.wait_log("clusters differ")
+    for node in (stranger, member):
+        node.wait_log("clusters differ")
     async with fa.connect(member.address, request_timeout=10) as client:
         assert await client.execute(Concat.run, "still", " here") == "still here"

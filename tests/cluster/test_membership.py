@@ -1,0 +1,78 @@
+"""Who a node is, and who its peers take it for: settings, directories, disks."""
+
+import logging
+import shutil
+
+import pytest
+import trio
+
+import flowactor as fa
+from flowactor.errors import ConfigurationError, Unavailable
+from flowactor.observability.events import LinkDown
+from flowactor.transport import MemoryNetwork, MemoryTransport
+from tests.cluster.harness import cluster
+
+
+async def test_a_wiped_voter_is_not_let_in_again(tmp_path, autojump_clock):
+    """With an empty directory under its old address a node has forgotten its votes: its peers
+    refuse it, and an acknowledged write is not lost.
+    """
+    async with cluster(tmp_path, fa.App([])) as c:
+        stays = c.leader()
+        wiped, behind = (number for number in c.running if number != stays)
+        money = c.client(stays).variable("money", int)
+        await money.set(1)
+        c.isolate(behind)
+        assert await money.set(2) == 2
+        c.kill(wiped, stays)
+        await c.dead(wiped, stays)
+        shutil.rmtree(c.members[wiped].data)
+        c.heal()
+        await c.start(wiped)
+        with pytest.raises(Unavailable):
+            await c.client(behind).variable("money", int).read()
+        assert c.leader() == 0, "two voters, one of them without its memory, elect nobody"
+        assert any("another data directory" in event.reason for event in c.seen(LinkDown))
+        await c.start(stays)
+        assert await c.client(behind).variable("money", int).get() == 2
+
+
+async def test_peers_that_differ_from_the_founding_ones_are_refused(tmp_path):
+    """A directory keeps its members, so other ones on the command line would be ignored."""
+    config = {"data": tmp_path, "listen": "memory:1", "insecure": True}
+
+    def node(*peers):
+        network = MemoryNetwork()
+        world = fa.World(transport=MemoryTransport(network, "memory:1"))
+        return fa.Node(fa.App([]), fa.NodeConfig(**config, peers=peers, bootstrap=True), world)
+
+    async with node("memory:1", "memory:2"):
+        pass
+    async with node():
+        pass
+    async with node("memory:2", "memory:1"):
+        pass
+    with pytest.raises(ConfigurationError, match="founded with the peers memory:1, memory:2, but"):
+        async with node("memory:1", "memory:3"):
+            pass
+
+
+@pytest.mark.parametrize("lease_seconds", [0, 0.9, -1, float("inf"), float("nan")])
+def test_a_lease_that_cannot_work_is_refused(tmp_path, lease_seconds):
+    """Shorter than an election, it would take runs from living nodes for ever."""
+    with pytest.raises(ConfigurationError, match="owner_lease_seconds must be"):
+        fa.Node(fa.App([]), fa.NodeConfig(data=tmp_path, owner_lease_seconds=lease_seconds))
+
+
+async def test_an_observer_that_raises_ends_nothing(tmp_path, caplog):
+    """What the user's ``on_event`` raises is logged, and the node goes on."""
+
+    def broken(_):
+        raise KeyError("bug of the observer")
+
+    config = fa.NodeConfig(data=tmp_path, listen="127.0.0.1:0", bootstrap=True, on_event=broken)
+    with caplog.at_level(logging.ERROR, "flowactor"):
+        async with fa.Node(fa.App([]), config) as node:
+            with trio.fail_after(20):
+                await node.client.variable("x", int).set(1)
+    assert "on_event failed on node started" in caplog.text
