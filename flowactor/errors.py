@@ -38,9 +38,11 @@
     |   `-- StepTimedOut           ``kind`` names which of the time-outs struck
     |-- NonRetryableError          for users to raise or subclass in a step: no more attempts
     |-- TooSlowError               a block of workflow code outlived its ``fail_after``
-    `-- DeterminismViolation       the code asks for something else than the run's history recorded
+    |-- DeterminismViolation       the code asks for something else than the run's history recorded
+    `-- InternalError              a node broke while it answered one request, and reported why
 
-A broken invariant of flowactor itself is an ``AssertionError`` and stops what it broke.
+A broken invariant of flowactor itself is an ``AssertionError`` and stops what it broke; if that is
+one request, its caller gets an ``InternalError``.
 """
 
 from typing import ClassVar
@@ -54,6 +56,7 @@ __all__ = [
     "DeterminismViolation",
     "FlowactorError",
     "ForeignAwait",
+    "InternalError",
     "InvalidInput",
     "MalformedDataError",
     "NonRetryableError",
@@ -276,6 +279,14 @@ class TooSlowError(FlowactorError):
 
 class DeterminismViolation(FlowactorError):
     """The workflow's code asked for something else than its recorded history."""
+
+
+class InternalError(FlowactorError):
+    """A bug of flowactor's: a node broke while it answered this request. It goes on, and its events
+    tell more.
+    """
+
+    outcome_unknown = True
 
 
 def by_code(code: str, message: str) -> FlowactorError:

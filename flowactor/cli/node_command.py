@@ -29,6 +29,7 @@ from flowactor.observability.events import (
     ConnectionRefused,
     LinkDown,
     ObservedEvent,
+    RequestFailed,
     RunDiverged,
     RunEnded,
     RunParked,
@@ -234,6 +235,7 @@ EVENT_LEVELS: Final[dict[type[ObservedEvent], str]] = {
     RunDiverged: "warning",
     RunParked: "warning",
     ActorFailed: "error",
+    RequestFailed: "error",
     StorageFailed: "error",
 }
 """All others are ``info``."""

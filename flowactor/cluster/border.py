@@ -1,16 +1,26 @@
-"""Checks at the border: what a client sends must keep the limits, and fit the code, before it
-enters the log.
+"""The border: what a client sends must keep the limits, and fit the code, before it enters the log;
+what leaves is an answer that fits a message, whatever happens inside.
 """
 
 import types
 import typing
+from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any, Final
 
 import attrs
 
-from flowactor.cluster.requests import Query, QueryJson, Request, SignalJson, StartJson
-from flowactor.errors import InvalidInput
+from flowactor.cluster.requests import (
+    Answer,
+    Query,
+    QueryJson,
+    Request,
+    Response,
+    SignalJson,
+    StartJson,
+)
+from flowactor.codec.records import encode
+from flowactor.errors import FlowactorError, InternalError, InvalidInput, QueryFailed, by_code
 from flowactor.identity import NodeId
 from flowactor.limits import (
     NAME_BYTES_MAX,
@@ -20,9 +30,22 @@ from flowactor.limits import (
     TEXT_BYTES_MAX,
 )
 from flowactor.machine.operations import SignalRun, StartRun
-from flowactor.workflow import Signature, WorkflowDefinition
+from flowactor.machine.replies import Rejected
+from flowactor.observability.events import Observer, RequestFailed
+from flowactor.workflow import Signature, WorkflowDefinition, encode_failure
 
-__all__ = ["check_limits", "checked_query", "checked_signal", "checked_start"]
+__all__ = [
+    "Serve",
+    "check_limits",
+    "checked_query",
+    "checked_signal",
+    "checked_start",
+    "query_error",
+    "respond",
+]
+
+Serve = Callable[[Request], Awaitable[Answer]]
+"""Answers requests."""
 
 _TEXT_LIMITS: Final = {"reason": TEXT_BYTES_MAX, "arguments_json": OPERATION_BYTES_MAX}
 """Of texts that are no names."""
@@ -130,3 +153,40 @@ def _payload(given: str | bytes, signature: Signature) -> bytes:
         signature.decode(given)
         return given
     return signature.encode_json(given)
+
+
+def query_error(name: str, error: BaseException) -> FlowactorError:
+    """What the asker of a query gets for the error it ended with: that itself if it is one of
+    flowactor's, which travel; else the user's code failed.
+    """
+    if isinstance(error, FlowactorError) and type(by_code(type(error).__name__, "")) is type(error):
+        return error
+    return QueryFailed(f"query {name}: {_text_of(error)}")
+
+
+async def respond(
+    request: Request,
+    serve: Serve,
+    observer: Observer,
+    wrap: Callable[[Response], object] = lambda response: response,
+) -> bytes:
+    """The response to a request as it travels, inside what ``wrap`` makes of it. An answer that no
+    message can carry becomes its refusal; so does a bug, which is the trouble of one request.
+    """
+    try:
+        data = encode(wrap(Response(request.number, await serve(request))))
+        if len(data) <= OPERATION_BYTES_MAX:
+            return data
+        text = f"the answer has {len(data)} bytes, a message carries {OPERATION_BYTES_MAX}"
+        refusal = Rejected(InvalidInput.__name__, text)
+    except Exception as error:  # noqa: BLE001  # nothing that goes wrong for one may end all others
+        text = f"{type(request.body).__name__}: {_text_of(error)}"
+        observer(RequestFailed(type(request.body).__name__, _text_of(error)))
+        refusal = Rejected(InternalError.__name__, text, outcome_unknown=True)
+    return encode(wrap(Response(request.number, refusal)))
+
+
+def _text_of(error: BaseException) -> str:
+    """Type and text of any error, however broken or long."""
+    failure = encode_failure(error)
+    return f"{failure.error_type.removeprefix('builtins.')}: {failure.message}"

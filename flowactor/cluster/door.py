@@ -4,13 +4,14 @@ A client that does not read its answers is not served further requests: the door
 while too many are under way, which TCP turns into back-pressure. Its trouble stays its own.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
-from flowactor.cluster.requests import Answer, Request, Response, encode_response
+from flowactor.cluster.border import Serve, respond
+from flowactor.cluster.requests import Request
 from flowactor.limits import CLIENT_REQUESTS_MAX, PAYLOAD_BYTES_MAX
+from flowactor.observability.events import Observer, ignore
 from flowactor.ports import Connection
 from flowactor.transport import Outbox, frames, pump
 
@@ -20,9 +21,7 @@ _ANSWER_BYTES_MAX: Final = PAYLOAD_BYTES_MAX * CLIENT_REQUESTS_MAX
 """Answers that may wait in one connection's outbox: it never overflows before requests stop."""
 
 
-async def serve_client(
-    connection: Connection, handle: Callable[[Request], Awaitable[Answer]]
-) -> None:
+async def serve_client(connection: Connection, serve: Serve, observer: Observer = ignore) -> None:
     """Answer requests until the client leaves, which raises as the connection does.
 
     Raises:
@@ -33,7 +32,7 @@ async def serve_client(
 
     async def answer(request: Request) -> None:
         try:
-            outbox.put(encode_response(Response(request.number, await handle(request))))
+            outbox.put(await respond(request, serve, observer))
         finally:
             room.release()
 

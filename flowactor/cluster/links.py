@@ -6,7 +6,7 @@ never holds up anything else: its trouble is a dropped message, which every prot
 (rule *transport_error_is_local*).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final
 
@@ -14,8 +14,9 @@ import trio
 from attrs import evolve
 
 from flowactor.actors import Promise
+from flowactor.cluster.border import Serve, respond
 from flowactor.cluster.envelopes import Envelope, GroupEnvelope, Relay, Relayed
-from flowactor.cluster.requests import Answer, Request, Response, encode_response
+from flowactor.cluster.requests import Answer, Request
 from flowactor.codec.records import encode
 from flowactor.errors import InvalidInput, Unavailable
 from flowactor.identity import NodeId
@@ -24,10 +25,7 @@ from flowactor.observability.events import LinkDown, LinkUp, Observer
 from flowactor.ports import Connection, Transport
 from flowactor.transport import Backoff, Hello, Outbox, frames, greet, keep_connected, pump
 
-__all__ = ["Links", "Serve"]
-
-Serve = Callable[[Request], Awaitable[Answer]]
-"""Answers a request that a peer relays to this node."""
+__all__ = ["Links"]
 
 
 class Link:
@@ -176,7 +174,9 @@ class Links:
         link.outbox.clear()
         for peer, promise in list(self._relayed.values()):
             if peer == link.peer:
-                promise.fail(Unavailable(f"the link to node {peer} broke while it was to answer"))
+                error = Unavailable(f"the link to node {peer} broke while it was to answer")
+                error.outcome_unknown = True
+                promise.fail(error)
         if link.peer < self._node:
             self._observer(LinkDown(link.peer, "connection lost"))
 
@@ -194,5 +194,4 @@ class Links:
                 self._receive(link.peer, envelope)
 
     async def _answer(self, link: Link, request: Request, serve: Serve) -> None:
-        response = Response(request.number, await serve(request))
-        link.outbox.put(encode_response(response, Relayed))
+        link.outbox.put(await respond(request, serve, self._observer, Relayed))

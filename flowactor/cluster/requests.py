@@ -6,13 +6,10 @@ Payload fields hold bytes of ``flowactor.codec.payloads``; the ``...Json`` forms
 that do not have the Python types (the CLI, other languages): the node converts and checks them.
 """
 
-from collections.abc import Callable
-
 from attrs import frozen
 
-from flowactor.codec.records import encode, record
+from flowactor.codec.records import record
 from flowactor.identity import NodeId, RunId, SessionId
-from flowactor.limits import OPERATION_BYTES_MAX
 from flowactor.machine.events import Failure
 from flowactor.machine.operations import (
     CancelRun,
@@ -56,7 +53,6 @@ __all__ = [
     "Value",
     "VariableView",
     "WatchVariable",
-    "encode_response",
 ]
 
 
@@ -401,19 +397,3 @@ Answer = (
 class Response:
     number: int
     answer: Answer
-
-
-def encode_response(response: Response, wrap: Callable[[Response], object] | None = None) -> bytes:
-    """A response as it travels, inside what ``wrap`` makes of it. An answer that no message can
-    carry becomes its refusal.
-    """
-    wrap = wrap or _bare
-    data = encode(wrap(response))
-    if len(data) <= OPERATION_BYTES_MAX:
-        return data
-    text = f"the answer has {len(data)} bytes, a message carries {OPERATION_BYTES_MAX}"
-    return encode(wrap(Response(response.number, Rejected("InvalidInput", text))))
-
-
-def _bare(response: Response) -> object:
-    return response

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol, assert_never
 
 import trio
+from attrs import evolve
 
 from flowactor.cluster import border, requests
 from flowactor.cluster.group import GroupActor
@@ -23,7 +24,6 @@ from flowactor.errors import (
     DeadlineExceeded,
     FlowactorError,
     NotFound,
-    QueryFailed,
     Unavailable,
     UnknownWorkflowType,
 )
@@ -47,6 +47,11 @@ from flowactor.workflow import App, RunInfo, WorkflowDefinition, replay
 __all__ = ["Peers", "Router"]
 
 _HOPS_MAX: Final = 1
+
+_BARRIER_SHARE: Final = 0.9
+"""Of a request's time. If no quorum confirms a read by then, that is the trouble, and nothing was
+proposed.
+"""
 
 
 class Peers(Protocol):
@@ -86,7 +91,7 @@ class Router:
         self._peers: Final = peers
 
     async def request(self, request: Request) -> Answer:
-        """The answer to ``request``; what cannot be done is a ``Rejected``, never an exception."""
+        """The answer; what cannot be done is a ``Rejected``, and an exception is a bug."""
         body = request.body
         try:
             border.check_limits(request)
@@ -95,9 +100,9 @@ class Router:
             with trio.fail_after(request.timeout_ms / 1000):
                 return await self._answer(request)
         except FlowactorError as error:
-            return Rejected(type(error).__name__, str(error))
+            return _refusal(error)
         except trio.TooSlowError:
-            return Rejected(DeadlineExceeded.__name__, f"no outcome within {request.timeout_ms} ms")
+            return _refusal(DeadlineExceeded(f"no outcome within {request.timeout_ms} ms"))
 
     async def _answer(self, request: Request) -> Answer:
         body = request.body
@@ -115,10 +120,10 @@ class Router:
             case requests.GetResult():
                 return await self._result(request, body)
             case requests.ReadVariable():
-                await self._group.barrier(request.timeout_ms / 1000)
+                await self._barrier(request)
                 return _variable_view(body.name, self._group.machine.variable(body.name))
             case requests.WatchVariable():
-                await self._group.barrier(request.timeout_ms / 1000)
+                await self._barrier(request)
                 variable = await self._variables.watch(body.name, body.version, body.wait_ms / 1000)
                 return _variable_view(body.name, variable)
             case requests.DescribeCluster():
@@ -126,7 +131,7 @@ class Router:
             case requests.FollowEvents():
                 return await self._inspection.follow(body)
             case _:
-                await self._group.barrier(request.timeout_ms / 1000)
+                await self._barrier(request)
                 return await self._inspect(body)
 
     async def _inspect(
@@ -177,7 +182,7 @@ class Router:
     # -- reads ------------------------------------------------------------------------------------
 
     async def _query(self, request: Request, body: requests.Query | requests.QueryJson) -> Answer:
-        await self._group.barrier(request.timeout_ms / 1000)
+        await self._barrier(request)
         run = self._find(body.workflow_id, body.run_id)
         definition = self._app.find(run.workflow_type, run.version)
         if definition is None or self._instances.diverged(run.run_id):
@@ -185,28 +190,19 @@ class Router:
             holders = self._holders(run.workflow_type, run.version)
             return await self._relay(request, (*owner, *holders))
         arguments = border.checked_query(body, definition)
+        followed = run.status.is_open
+        if followed and definition.standby == "cold" and run.owner != self._node:
+            if run.owner:
+                return await self._relay(request, (run.owner,))
+            followed = False
         try:
-            return await self._query_here(request, run, definition, body.name, arguments)
-        except (FlowactorError, AssertionError):
-            raise
-        except Exception as error:
-            raise QueryFailed(f"query {body.name}: {type(error).__name__}: {error}") from error
-
-    async def _query_here(
-        self,
-        request: Request,
-        run: RunSummary,
-        definition: WorkflowDefinition,
-        name: str,
-        arguments: bytes,
-    ) -> Answer:
-        """Raises whatever the query method raises."""
-        cold = definition.standby == "cold" and run.owner != self._node
-        if cold and run.owner:
-            return await self._relay(request, (run.owner,))
-        if run.status.is_open and not cold:
-            return requests.Value(await self._instances.query(run.run_id, name, arguments))
-        return requests.Value(self._query_past(run, definition, name, arguments))
+            if followed:
+                answer = await self._instances.query(run.run_id, body.name, arguments)
+            else:
+                answer = self._query_past(run, definition, body.name, arguments)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # of user code: may be anything
+            raise border.query_error(body.name, error) from None
+        return requests.Value(answer)
 
     def _query_past(
         self, run: RunSummary, definition: WorkflowDefinition, name: str, arguments: bytes
@@ -245,8 +241,11 @@ class Router:
         run = self._group.machine.find(workflow_id, run_id)
         if run is not None:
             return run
-        await self._group.barrier(request.timeout_ms / 1000)
+        await self._barrier(request)
         return self._find(workflow_id, run_id)
+
+    async def _barrier(self, request: Request) -> None:
+        await self._group.barrier(request.timeout_ms / 1000 * _BARRIER_SHARE)
 
     def _registered(self) -> Iterable[tuple[str, int]]:
         yield from self._app.registered
@@ -274,11 +273,11 @@ class Router:
         return [node for node, state in nodes if state.alive and state.has(workflow_type, version)]
 
     async def _relay(self, request: Request, nodes: Iterable[NodeId]) -> Answer:
-        """Let a node answer that has the code.
+        """Let a node answer that has the code: the first that can.
 
         Raises:
             UnknownWorkflowType: no node is known to have it.
-            Unavailable: those that have it cannot be reached.
+            Unavailable: those that have it cannot be reached, or cannot answer now.
         """
         candidates = [node for node in dict.fromkeys(nodes) if node != self._node]
         if not candidates:
@@ -288,12 +287,29 @@ class Router:
             raise UnknownWorkflowType(
                 f"no node has the code this needs; registered are: {listed or 'none'}"
             )
-        if request.hops < _HOPS_MAX:
-            for node in filter(self._peers.connected, candidates):
-                return await self._peers.relay(node, request)
-        raise Unavailable(
+        unavailable = Unavailable(
             f"the nodes that could answer cannot be reached from node {self._node}: {candidates}"
         )
+        if request.hops < _HOPS_MAX:
+            for node in filter(self._peers.connected, candidates):
+                answer = await self._ask(node, request)
+                if not isinstance(answer, Rejected):
+                    return answer
+                # What one refuses, another that was asked before it may have done.
+                unavailable.outcome_unknown |= answer.outcome_unknown
+                if answer.code != Unavailable.__name__:
+                    return evolve(answer, outcome_unknown=unavailable.outcome_unknown)
+        raise unavailable
+
+    async def _ask(self, node: NodeId, request: Request) -> Answer:
+        try:
+            return await self._peers.relay(node, request)
+        except Unavailable as error:
+            return _refusal(error)
+
+
+def _refusal(error: FlowactorError) -> Rejected:
+    return Rejected(type(error).__name__, str(error), error.outcome_unknown)
 
 
 def _variable_view(name: str, variable: Variable) -> requests.VariableView:

@@ -23,6 +23,7 @@ __all__ = [
     "Observer",
     "OwnerChanged",
     "Recovered",
+    "RequestFailed",
     "RunDiverged",
     "RunEnded",
     "RunParked",
@@ -140,6 +141,14 @@ class ActorFailed:
 
 
 @frozen
+class RequestFailed:
+    """A bug struck while this node answered a request, named by its type; the node goes on."""
+
+    request: str
+    error: str
+
+
+@frozen
 class StorageFailed:
     error: str
 
@@ -159,6 +168,7 @@ ObservedEvent = (
     | StepStarted
     | StepFinished
     | ActorFailed
+    | RequestFailed
     | StorageFailed
 )
 Observer = Callable[[ObservedEvent], None]

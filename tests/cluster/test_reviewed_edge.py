@@ -1,0 +1,232 @@
+"""What comes in and goes out at a node's edge: queries, answers, relays, pages of events."""
+
+import pytest
+import trio
+
+import flowactor as fa
+from flowactor.cluster.door import serve_client
+from flowactor.cluster.requests import (
+    DescribeCluster,
+    Query,
+    Request,
+    Response,
+    StartJson,
+    Value,
+)
+from flowactor.codec import encode_payload
+from flowactor.codec.records import encode, join
+from flowactor.errors import InternalError, Unavailable
+from flowactor.identity import RunId
+from flowactor.machine.operations import SignalRun
+from flowactor.machine.replies import Done, Rejected
+from flowactor.observability.events import RequestFailed
+from flowactor.transport import frames
+from tests.cluster.harness import cluster
+
+
+class OwnError(fa.NonRetryableError):
+    """A user's own class below one of flowactor's."""
+
+
+@fa.workflow(version=1)
+class Asked:
+    async def run(self, seconds: float) -> int:
+        await fa.sleep(seconds)
+        return 1
+
+    @fa.query
+    def look(self) -> int:
+        return 5
+
+    @fa.query
+    def stumble(self, how: str) -> int:
+        if how == "assert":
+            raise AssertionError("user's own")
+        if how == "own":
+            raise OwnError("user's own")
+        if how == "exit":
+            raise SystemExit("user's own")
+        raise KeyError("user's own")
+
+
+@fa.workflow(version=1, standby="cold")
+class Cold(Asked):
+    async def run(self, seconds: float) -> int:
+        await fa.sleep(seconds)
+        return 1
+
+
+@fa.workflow(version=1)
+class Other:
+    async def run(self) -> int:
+        return 1
+
+
+class Pipe:
+    """A connection to a peer that a test plays: ``feed`` what it says, ``heard`` what it got."""
+
+    remote = "peer"
+
+    def __init__(self, *, reads: bool = True) -> None:
+        self.heard: list[bytes] = []
+        self.reads = trio.Event()
+        if reads:
+            self.reads.set()
+        self._sender, self._receiver = trio.open_memory_channel(100)
+
+    def feed(self, *messages: object) -> None:
+        self._sender.send_nowait(join([encode(message) for message in messages]))
+
+    def hang_up(self) -> None:
+        self._sender.close()
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._receiver.receive()
+        except trio.EndOfChannel:
+            raise Unavailable("gone") from None
+
+    async def send(self, frame: bytes) -> None:
+        await self.reads.wait()
+        self.heard.append(frame)
+
+    async def aclose(self, reason: str = "") -> None:
+        self.hang_up()
+        await trio.lowlevel.checkpoint()
+
+
+def ask(number: int, timeout_ms: int = 10_000) -> Request:
+    return Request(number, timeout_ms, "", 0, 0, DescribeCluster())
+
+
+# -- a bug in a query, or in the node, is the trouble of one request -----------------------------
+
+
+@pytest.mark.parametrize("how", ["assert", "own", "key"])
+@pytest.mark.parametrize("seconds", [0.1, 1000.0], ids=["closed", "open"])
+async def test_a_query_that_raises_is_its_askers_error(tmp_path, autojump_clock, how, seconds):
+    """Whatever a query method raises comes as ``QueryFailed`` with type and text: in process, over
+    the wire and relayed by a node without the code; nobody else on those ways notices.
+    """
+    code, none = fa.App([Asked]), fa.App([Other])
+    async with cluster(tmp_path, {1: code, 2: none, 3: none}) as c:
+        run = await c.client(1).start(Asked.run, seconds)
+        await trio.sleep(1)
+        wired = fa.connect("memory:2", transport=c.wires.transport("client"))
+        async with wired as client:
+            for asker in (c.client(1), c.client(2), client):
+                handle = asker.get_handle(run.id)
+                with pytest.raises(fa.QueryFailed, match=r"query stumble: .*Error: .*user's own"):
+                    await handle.query(Asked.stumble, how)
+                assert await handle.query(Asked.look) == 5
+        assert c.running == [1, 2, 3]
+        assert not c.seen(RequestFailed)
+
+
+async def test_a_query_of_a_closed_run_may_exit(tmp_path, autojump_clock):
+    """A query method that exits ends with an error, not the process."""
+    async with cluster(tmp_path, fa.App([Asked]), size=1) as c:
+        run = await c.client(1).start(Asked.run, 0.1)
+        await run.result()
+        with pytest.raises(fa.QueryFailed, match="SystemExit: user's own"):
+            await run.query(Asked.stumble, "exit")
+
+
+async def test_a_bug_costs_one_request(autojump_clock):
+    """What raises while one request is answered, or cannot be encoded, is refused to its asker and
+    observed; the connection goes on.
+    """
+    pipe, events = Pipe(), []
+
+    async def serve(request: Request) -> object:
+        await trio.lowlevel.checkpoint()
+        if request.number == 1:
+            raise KeyError("a bug")
+        return Rejected("Unavailable", 5) if request.number == 2 else Done()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_client, pipe, serve, events.append)
+        pipe.feed(ask(1), ask(2), ask(3))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    answers = {r.number: r.answer for frame in pipe.heard for r in frames.unpack(frame, Response)}
+    assert answers.pop(3) == Done()
+    assert [(answer.code, answer.outcome_unknown) for answer in answers.values()] == [
+        (InternalError.__name__, True)
+    ] * 2
+    assert [event.request for event in events] == ["DescribeCluster"] * 2
+    assert "KeyError: 'a bug'" in events[0].error
+
+
+# -- who is asked --------------------------------------------------------------------------------
+
+
+async def test_a_closed_cold_run_is_queried_wherever_its_history_is(tmp_path, autojump_clock):
+    """The end of a cold run frees its queries from its owner: any node with the code replays the
+    history, the owner alive or dead.
+    """
+    async with cluster(tmp_path, fa.App([Cold])) as c:
+        owner, other = (number for number in c.running if number != c.leader())
+        run = await c.client(owner).start(Cold.run, 0.1)
+        await run.result()
+        assert await c.client(other).get_handle(run.id).query(Cold.look) == 5
+        c.kill(owner)
+        with trio.fail_after(5):
+            assert await c.client(other).get_handle(run.id).query(Cold.look) == 5
+
+
+async def test_the_next_holder_is_asked_when_the_first_cannot_answer(tmp_path, autojump_clock):
+    """A request that this node's code does not cover goes to another holder of the code when the
+    link to the first breaks, or the first says that it is unavailable.
+    """
+    code, none = fa.App([Asked]), fa.App([Other])
+    async with cluster(tmp_path, {1: code, 2: code, 3: none}) as c:
+        run = await c.client(1).start(Asked.run, 1000.0)
+        await c.converge()
+        router = c.client(3)._caller._channel
+        for trouble in (Unavailable("the link broke"), Rejected("Unavailable", "diverged")):
+            router._peers = peers = Scripted(trouble)
+            query = Query(run.id, "", "look", encode_payload([], None, ""))
+            assert await router.request(Request(1, 5000, "", 0, 0, query)) == Value(b"\x05")
+            assert peers.asked == [1, 2]
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+async def test_nothing_proposed_is_known(tmp_path, autojump_clock, unknown):
+    """The refusal of a change that reached no log says that nothing happened; if a node that broke
+    off had it, even another's refusal says that it may have happened.
+    """
+    code, none = fa.App([Asked]), fa.App([Other])
+    async with cluster(tmp_path, {1: code, 2: code, 3: none}) as c:
+        broken = Unavailable("broke off")
+        broken.outcome_unknown = unknown
+        router = c.client(3)._caller._channel
+        start = StartJson("id", RunId("run"), "Asked", 1, "[1]")
+        for then in (broken, Rejected("InvalidInput", "no")):
+            router._peers = Scripted(broken, then)
+            answer = await router.request(Request(1, 5000, "", 0, 0, start))
+            assert answer.outcome_unknown is unknown
+        c.isolate(3)
+        await c.until(lambda: not c.node(3).group.leader)
+        signal = SignalRun("nobody", "", "x", b"")
+        refused = await router.request(Request(1, 1000, "", 0, 0, signal))
+        assert (refused.code, refused.outcome_unknown) == ("Unavailable", False)
+
+
+class Scripted:
+    """Peers that are all connected, and say these things, one after another; then five."""
+
+    def __init__(self, *script: object) -> None:
+        self.script = list(script)
+        self.asked: list[int] = []
+
+    def connected(self, peer: int) -> bool:
+        return True
+
+    async def relay(self, peer: int, request: Request) -> object:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(peer)
+        said = self.script.pop(0) if self.script else Value(b"\x05")
+        if isinstance(said, Exception):
+            raise said
+        return said
