@@ -48,6 +48,7 @@ class Links:
         transport: how to dial.
         random: spreads reconnects; seeded by the caller.
         receive: takes envelopes of groups.
+        refusal: why a member that says hello may not take part, if so.
         observer: told of links that come and go.
     """
 
@@ -60,6 +61,7 @@ class Links:
         transport: Transport,
         random: Random,
         receive: Callable[[NodeId, GroupEnvelope], None],
+        refusal: Callable[[Hello], str | None],
         observer: Observer,
     ) -> None:
         self._node: Final = node
@@ -67,6 +69,7 @@ class Links:
         self._transport: Final = transport
         self._random: Final = random
         self._receive: Final = receive
+        self.refusal: Final = refusal
         self._observer: Final = observer
         self._links: Final = {
             peer: Link(peer, address) for peer, address in sorted(addresses.items()) if peer != node
@@ -130,7 +133,7 @@ class Links:
     async def _keep(self, link: Link, serve: Serve) -> None:
         def accept(theirs: Hello) -> str | None:
             if theirs.node == link.peer:
-                return None
+                return self.refusal(theirs)
             return f"{link.address} is node {theirs.node}, expected node {link.peer}"
 
         async def dial() -> Connection:
