@@ -24,7 +24,7 @@
     |   |-- MalformedDataError     bytes from outside that are not what they claim to be
     |   `-- StorageError
     |       |-- StoragePoisoned    a sync failed once: this process acknowledges nothing more
-    |       |-- StorageCorrupt     damage that is no torn tail: rebuild this node from its peers
+    |       |-- StorageCorrupt     damage that is no torn tail: this node cannot go on with that file
     |       |-- StorageFull        no space left: free some, nothing acknowledged was lost
     |       `-- StorageRefused     the directory belongs to another node, or to a newer version
     |-- RunError                   what a run itself came to, raised by ``handle.result()``

@@ -352,7 +352,7 @@ class Node:
         self, nursery: trio.Nursery, group: GroupActor, variables: VariableActors
     ) -> Instances:
         """The actors of open runs: each is made from the definition its run was started with."""
-        steps = StepRunner(self._world.clock.now_ns, self._observe)
+        steps = StepRunner(group.clock.now_ns, self._observe)
 
         def make_instance(run_id: RunId) -> InstanceActor:
             run = group.machine.runs[run_id]

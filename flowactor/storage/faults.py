@@ -13,7 +13,12 @@ from flowactor.errors import (
     StorageRefused,
 )
 
-__all__ = ["storage_error", "translated"]
+__all__ = ["KEEP", "storage_error", "translated"]
+
+KEEP: Final = (
+    "keep the directory, it holds what this node has promised, and see docs/operations.md, The disk"
+)
+"""What to do about damage. Never to start anew with an empty directory: that forgets votes."""
 
 _READ_FAULTS: Final = frozenset(
     {
@@ -39,13 +44,10 @@ def storage_error(error: apsw.Error, where: str) -> StorageError | None:
                 " Free some space, writing goes on by itself"
             )
         case apsw.CorruptError() | apsw.NotADBError():
-            return StorageCorrupt(f"{where} is damaged ({error}): rebuild this node from its peers")
+            return StorageCorrupt(f"{where} is damaged ({error}): {KEEP}")
         case apsw.IOError():
             if getattr(error, "extendedresult", 0) in _READ_FAULTS:
-                return StorageCorrupt(
-                    f"{where} cannot be read ({error}): replace the disk, then rebuild this node"
-                    " from its peers"
-                )
+                return StorageCorrupt(f"{where} cannot be read ({error}): {KEEP}")
             return StoragePoisoned(
                 f"{where}: a write or sync failed ({error}); this process acknowledges nothing"
                 " more. Check the disk, then start the node again"

@@ -16,7 +16,7 @@ from flowactor.errors import StorageCorrupt, StorageRefused
 from flowactor.identity import ClusterId, NodeId
 from flowactor.limits import STORAGE_VERSION
 from flowactor.ports import Disk
-from flowactor.storage.faults import translated
+from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.log_store import LOG_FILE
 
 __all__ = ["IDENTITY_FILE", "Identity", "open_identity", "read_identity", "remember"]
@@ -70,9 +70,7 @@ def read_identity(disk: Disk) -> Identity | None:
             ClusterId(rows["cluster"]), NodeId(int(rows["node"])), int(rows["created_ns"]), facts
         )
     except (KeyError, ValueError) as error:
-        raise StorageCorrupt(
-            f"{where} is damaged ({error!r}): rebuild this node from its peers"
-        ) from error
+        raise StorageCorrupt(f"{where} is damaged ({error!r}): {KEEP}") from error
     if version > STORAGE_VERSION:
         raise StorageRefused(
             f"{disk.describe()} was written with storage version {version}, this flowactor knows"
@@ -153,5 +151,5 @@ def _refuse_orphan(disk: Disk) -> None:
     if disk.exists(LOG_FILE):
         raise StorageRefused(
             f"{disk.describe()} holds a log ({LOG_FILE}) but not whose it is ({IDENTITY_FILE}):"
-            " restore that file, or start with an empty directory and let the peers rebuild it"
+            f" restore that file; {KEEP}"
         )

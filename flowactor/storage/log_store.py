@@ -21,7 +21,7 @@ from flowactor.errors import StorageCorrupt, StorageError, StorageFull, StorageP
 from flowactor.identity import GroupId, NodeId
 from flowactor.ports import Disk
 from flowactor.raft import Entry, EntryKind, HardState, Restored, Write
-from flowactor.storage.faults import translated
+from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.wal_check import lost_commit
 
 __all__ = ["LOG_FILE", "LogStore"]
@@ -34,7 +34,6 @@ same factor, and a WAL that is overwritten sooner syncs faster than one that sti
 STATEMENT_ROWS_MAX: Final = 64
 """Rows of one INSERT. More rows are several statements in a transaction."""
 
-_REBUILD: Final = "rebuild this node from its peers"
 _HARD_STATE_ROW: Final = 0
 _HARD_STATE_KIND: Final = -1
 _Row = tuple[int, int, int, int, bytes, int]
@@ -155,7 +154,7 @@ class LogStore:
                 applied=applied,
             )
         except StorageCorrupt as error:
-            raise StorageCorrupt(f"{self._where}, group {group}: {error}; {_REBUILD}") from error
+            raise StorageCorrupt(f"{self._where}, group {group}: {error}; {KEEP}") from error
 
     def read(
         self, group: GroupId, first: int, last: int, bytes_max: int
@@ -322,14 +321,14 @@ class LogStore:
                 expected += step
         if first <= expected <= last:
             raise StorageCorrupt(
-                f"{self._where}: entry {expected} of group {group} is missing; {_REBUILD}"
+                f"{self._where}: entry {expected} of group {group} is missing; {KEEP}"
             )
 
     def _verify(self, row: _Row) -> None:
         group, index, term, kind, data, crc = row
         if _checksum(group, index, term, kind, data) != crc:
             what = f"entry {index}" if index else "the hard state"
-            raise StorageCorrupt(f"{self._where}: {what} of group {group} is damaged; {_REBUILD}")
+            raise StorageCorrupt(f"{self._where}: {what} of group {group} is damaged; {KEEP}")
 
 
 class _Plan:
@@ -389,7 +388,7 @@ def _create_or_check(connection: apsw.Connection, where: str) -> None:
             for definition in _SCHEMA.values():
                 connection.execute(f"CREATE {definition}")
     elif dict(found) != {name: f"CREATE {definition}" for name, definition in _SCHEMA.items()}:
-        raise StorageCorrupt(f"{where} does not hold the tables of a log; {_REBUILD}")
+        raise StorageCorrupt(f"{where} does not hold the tables of a log; {KEEP}")
 
 
 def _refuse_lost_commit(connection: apsw.Connection, frames_replayed: int, where: str) -> None:
@@ -404,5 +403,5 @@ def _refuse_lost_commit(connection: apsw.Connection, frames_replayed: int, where
     if frame is not None:
         raise StorageCorrupt(
             f"{where}-wal: frame {frame} is damaged, and writes that were acknowledged follow it;"
-            f" {_REBUILD}"
+            f" {KEEP}"
         )

@@ -169,7 +169,7 @@ def _find_difference(mine: Hello, theirs: Hello) -> str | None:
     if mine.cluster and theirs.cluster and mine.cluster != theirs.cluster:
         return (
             f"clusters differ, {theirs.cluster!r} and {mine.cluster!r}: "
-            "check the address, or give the node an empty data directory to join anew"
+            "check the addresses, and that each node has its own data directory"
         )
     if theirs.role not in (PEER, CLIENT) or (theirs.role == CLIENT) is not (theirs.node == 0):
         return f"node {theirs.node} cannot be a {theirs.role!r}"
