@@ -108,6 +108,7 @@ class Router:
         body = request.body
         match body:
             case OpenSession():
+                body = evolve(body, asked_ns=self._group.clock.now_ns())
                 return await self._group.submit(body, request.timeout_ms / 1000)
             case StartRun() | requests.StartJson():
                 return await self._start(request, body)

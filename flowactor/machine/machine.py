@@ -34,7 +34,7 @@ from flowactor.machine.operations import (
     WriteVariable,
 )
 from flowactor.machine.ownership import Ownership
-from flowactor.machine.replies import Done, Reply
+from flowactor.machine.replies import Reply
 from flowactor.machine.sessions import Session, Sessions
 from flowactor.machine.state import NodeState, RunState, RunSummary, Variable
 from flowactor.machine.steps import fail_attempt, retry
@@ -118,8 +118,8 @@ class Machine:
             case FailAttempt():
                 fail_attempt(self._ledger, operation)
             case OpenSession(session):
-                is_new = self._sessions.open(session, self._clock_ns)
-                self._replies.append((session, 0, Done(changed=is_new)))
+                reply = self._sessions.open(operation, self._clock_ns)
+                self._replies.append((session, 0, reply))
             case ParkRun():
                 self._ownership.park(operation)
             case AnnounceNode():

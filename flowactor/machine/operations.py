@@ -51,9 +51,15 @@ __all__ = [
 @record(40)
 @frozen
 class OpenSession:
-    """Begin a client session; idempotent. The first operation of a client."""
+    """Begin a client session; idempotent. The first operation of a client.
+
+    ``asked_ns`` is log time at the node that the client asked, which is what tells a late copy from
+    a client of today: it must not open again what has expired, for then changes that were applied
+    would be applied again.
+    """
 
     session: SessionId
+    asked_ns: int | None = None
 
 
 @record(41)

@@ -18,8 +18,8 @@ from attrs import Factory, define
 from flowactor.codec import records
 from flowactor.identity import SessionId
 from flowactor.limits import NANOSECONDS, SESSION_EXPIRY_SECONDS, SESSION_REPLIES_MAX
-from flowactor.machine.operations import ClientOperation
-from flowactor.machine.replies import Rejected, Reply
+from flowactor.machine.operations import ClientOperation, OpenSession
+from flowactor.machine.replies import Done, Rejected, Reply
 from flowactor.ports import RowReader, RowWrite
 
 __all__ = ["Session", "Sessions"]
@@ -92,12 +92,15 @@ class Sessions:
                 if session.in_rows:
                     self._expired[session.id] = session
 
-    def open(self, session_id: SessionId, clock_ns: int) -> bool:
-        """Begin a session, or use one that is there; returns whether it is new."""
+    def open(self, operation: OpenSession, clock_ns: int) -> Reply:
+        """Begin a session, or use one that is there."""
+        session_id, asked_ns = operation.session, operation.asked_ns
         session = self._live.get(session_id)
         if session is not None:
             self._touch(session, clock_ns)
-            return False
+            return Done(changed=False)
+        if asked_ns is not None and clock_ns - asked_ns >= EXPIRY_NS:
+            return Rejected("SessionExpired", f"session {session_id!r} was asked for too long ago")
         session = Session(session_id, clock_ns)
         if earlier := self._expired.pop(session_id, None):
             session.in_rows = True
@@ -105,7 +108,7 @@ class Sessions:
         self._live[session_id] = session
         heappush(self._due, (clock_ns + EXPIRY_NS, session_id))
         self._touch(session, clock_ns)
-        return True
+        return Done(changed=True)
 
     def admit(self, operation: ClientOperation, clock_ns: int) -> Session | Reply:
         """The session to remember the reply in, if this is to be applied; else the reply."""

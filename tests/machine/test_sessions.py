@@ -1,6 +1,7 @@
 """Client sessions: at most once, definite answers, bounded memory."""
 
 import pytest
+from attrs import evolve
 
 from flowactor.limits import SESSION_EXPIRY_SECONDS, SESSION_REPLIES_MAX
 from flowactor.machine import VariableChanged
@@ -143,3 +144,15 @@ def test_acknowledging_the_future_forgets_no_more_than_the_past(group):
     applied = group.apply(write(10**15, acknowledged=2**62))
     assert replies(applied) == [Written(1)]
     assert VariableChanged("v", 2) not in applied.notices
+
+
+def test_late_copy_of_an_opening_opens_nothing_that_expired(group):
+    """A clock that leaps expires a session whose changes are under way again: they stay refused."""
+    opening = OpenSession("late", asked_ns=0)
+    group.apply(opening)
+    assert replies(group.apply(write(1, session="late"))) == [Written(1)]
+    assert replies(group.apply(opening, at=SESSION_EXPIRY_SECONDS))[0].code == "SessionExpired"
+    assert replies(group.apply(write(1, session="late")))[0].code == "SessionExpired"
+    assert group.machine.variable("v").version == 1
+    anew = evolve(opening, asked_ns=group.machine.clock_ns)
+    assert replies(group.apply(anew)) == [Done(changed=True)]
