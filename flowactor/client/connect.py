@@ -2,23 +2,19 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
 
 import trio
 
 from flowactor.client.client import Client
-from flowactor.client.remote import Dial, RemoteChannel
+from flowactor.client.remote import RemoteChannel
 from flowactor.client.system import SystemEntropy
 from flowactor.errors import ConfigurationError, Unavailable
 from flowactor.limits import CONNECT_TIMEOUT_SECONDS, REQUEST_TIMEOUT_SECONDS
-from flowactor.ports import Connection, Entropy, Transport
-from flowactor.transport import Hello, WebSocketTransport, greet
+from flowactor.ports import Entropy, Transport
+from flowactor.transport import Hello, WebSocketTransport, dial_and_greet
 from flowactor.transport.network import parse_address
 
 __all__ = ["connect", "parse_addresses"]
-
-CLOSE_SECONDS: Final = 1.0
-"""A polite end of a connection is worth this much; then it is dropped."""
 
 
 @asynccontextmanager
@@ -42,7 +38,11 @@ async def connect(
     """
     chance = entropy or SystemEntropy()
     wire = transport or WebSocketTransport()
-    channel = RemoteChannel(parse_addresses(addresses), _greeter(wire), chance.seed())
+    channel = RemoteChannel(
+        parse_addresses(addresses),
+        lambda address: dial_and_greet(wire, address, Hello()),
+        chance.seed(),
+    )
     with _unwrapped():
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(connect_timeout) as connecting:
@@ -69,20 +69,6 @@ def parse_addresses(text: str) -> tuple[str, ...]:
     if not addresses:
         raise ConfigurationError("no address given: write HOST:PORT[,HOST:PORT]")
     return addresses
-
-
-def _greeter(transport: Transport) -> Dial:
-    async def dial(address: str) -> Connection:
-        connection = await transport.dial(address)
-        try:
-            await greet(connection, Hello())
-        except BaseException:
-            with trio.move_on_after(CLOSE_SECONDS, shield=True):
-                await connection.aclose("no greeting")
-            raise
-        return connection
-
-    return dial
 
 
 @contextmanager

@@ -23,7 +23,15 @@ from flowactor.identity import NodeId
 from flowactor.limits import OPERATION_BYTES_MAX
 from flowactor.observability.events import LinkDown, LinkUp, Observer
 from flowactor.ports import Connection, Transport
-from flowactor.transport import Backoff, Hello, Outbox, frames, greet, keep_connected, pump
+from flowactor.transport import (
+    Backoff,
+    Hello,
+    Outbox,
+    dial_and_greet,
+    frames,
+    keep_connected,
+    pump,
+)
 
 __all__ = ["Links"]
 
@@ -137,9 +145,7 @@ class Links:
             return f"{link.address} is node {theirs.node}, expected node {link.peer}"
 
         async def dial() -> Connection:
-            connection = await self._transport.dial(link.address)
-            await greet(connection, self._hello(), accept)
-            return connection
+            return await dial_and_greet(self._transport, link.address, self._hello(), accept)
 
         trouble = ""
 
@@ -158,7 +164,9 @@ class Links:
 
     async def _carry(self, link: Link, connection: Connection, serve: Serve) -> None:
         """Both directions of one connection, which replaces an older one to the same peer."""
-        link.scope.cancel()
+        if link.connection is not None:
+            link.scope.cancel()
+            self._disconnected(link)
         with trio.CancelScope() as link.scope:
             link.connection = connection
             self._observer(LinkUp(link.peer, connection.remote))

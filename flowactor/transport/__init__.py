@@ -7,7 +7,7 @@ The way of a message from one node to another::
 
 - ``WebSocketTransport``: ``ports.Transport`` over WebSockets, on TCP or on a simulated network.
 - ``MemoryTransport``: its twin inside one process; passes the same conformance suite.
-- ``greet``: both sides say who they are; a refusal is known to both.
+- ``greet``, ``dial_and_greet``: both sides say who they are; a refusal is known to both.
 - ``frames``: many encoded messages in one frame.
 - ``Outbox``, ``pump``, ``keep_connected``: the outbound side of a link to a peer.
 """
@@ -15,7 +15,13 @@ The way of a message from one node to another::
 from flowactor.transport import frames
 from flowactor.transport.backoff import Backoff
 from flowactor.transport.hello import CLIENT, PEER, Hello, greet
-from flowactor.transport.link import Outbox, OutboxStatistics, keep_connected, pump
+from flowactor.transport.link import (
+    Outbox,
+    OutboxStatistics,
+    dial_and_greet,
+    keep_connected,
+    pump,
+)
 from flowactor.transport.memory import MemoryNetwork, MemoryTransport
 from flowactor.transport.network import StreamNetwork, format_address, parse_address
 from flowactor.transport.system import TcpNetwork
@@ -33,6 +39,7 @@ __all__ = [
     "StreamNetwork",
     "TcpNetwork",
     "WebSocketTransport",
+    "dial_and_greet",
     "format_address",
     "frames",
     "greet",

@@ -14,16 +14,18 @@ import trio
 from flowactor.codec import records
 from flowactor.errors import FlowactorError, WorldError
 from flowactor.limits import (
+    CLOSE_TIMEOUT_SECONDS,
     FRAME_BYTES_MAX,
     FRAME_BYTES_TARGET,
     FRAME_MESSAGES_MAX,
     LINK_QUEUE_BYTES_MAX,
     LINK_STABLE_SECONDS,
 )
-from flowactor.ports import Connection
+from flowactor.ports import Connection, Transport
 from flowactor.transport.backoff import Backoff
+from flowactor.transport.hello import Hello, greet
 
-__all__ = ["Outbox", "OutboxStatistics", "keep_connected", "pump"]
+__all__ = ["Outbox", "OutboxStatistics", "dial_and_greet", "keep_connected", "pump"]
 
 C = TypeVar("C", bound=Connection)
 
@@ -113,6 +115,27 @@ class Outbox:
         while not self._messages:  # what woke this task may have been cleared before it ran
             self._reader = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+async def dial_and_greet(
+    transport: Transport,
+    address: str,
+    mine: Hello,
+    accept: Callable[[Hello], str | None] = lambda _: None,
+) -> Connection:
+    """Connect, and introduce both sides to each other. What comes to nothing leaves no connection.
+
+    Raises:
+        WorldError: as ``Transport.dial`` and ``greet`` do.
+    """
+    connection = await transport.dial(address)
+    try:
+        await greet(connection, mine, accept)
+    except BaseException:
+        with trio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True):
+            await connection.aclose("no greeting")
+        raise
+    return connection
 
 
 async def pump(connection: Connection, outbox: Outbox) -> NoReturn:

@@ -18,7 +18,7 @@ from flowactor.errors import (
 )
 from flowactor.limits import OPERATION_BYTES_MAX
 from flowactor.machine.replies import Done, Rejected
-from flowactor.transport import MemoryTransport
+from flowactor.transport import Hello, MemoryTransport, dial_and_greet, greet
 
 
 def ask(name: str, timeout_ms: int = 10_000) -> Request:
@@ -38,12 +38,10 @@ def channel_to(network, *addresses: str) -> RemoteChannel:
 def dialled(network, nursery):
     """A channel that runs in the test's nursery, with greetings."""
 
-    async def dial(*addresses: str, start: bool = True) -> RemoteChannel:
-        from flowactor.client.connect import _greeter
-
-        channel = RemoteChannel(addresses, _greeter(MemoryTransport(network)), seed=1)
-        if start:
-            await nursery.start(channel.run)
+    async def dial(*addresses: str) -> RemoteChannel:
+        wire = MemoryTransport(network)
+        channel = RemoteChannel(addresses, lambda to: dial_and_greet(wire, to, Hello()), seed=1)
+        await nursery.start(channel.run)
         return channel
 
     return dial
@@ -248,7 +246,6 @@ async def test_garbage_from_a_node_ends_the_connection_only(
     network, nursery, dialled, make_node, autojump_clock
 ):
     """An answer that is no answer closes that connection; the request goes to the next node."""
-    from flowactor.transport import Hello, greet
 
     async def babble(connection) -> None:
         await greet(connection, Hello(node=1, role="peer"))

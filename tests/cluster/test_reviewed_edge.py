@@ -1,10 +1,13 @@
 """What comes in and goes out at a node's edge: queries, answers, relays, pages of events."""
 
+from random import Random
+
 import pytest
 import trio
 
 import flowactor as fa
 from flowactor.cluster.door import serve_client
+from flowactor.cluster.links import Links
 from flowactor.cluster.requests import (
     DescribeCluster,
     Query,
@@ -19,8 +22,8 @@ from flowactor.errors import InternalError, Unavailable
 from flowactor.identity import RunId
 from flowactor.machine.operations import SignalRun
 from flowactor.machine.replies import Done, Rejected
-from flowactor.observability.events import RequestFailed
-from flowactor.transport import frames
+from flowactor.observability.events import LinkDown, LinkUp, RequestFailed
+from flowactor.transport import Hello, frames
 from tests.cluster.harness import cluster
 
 
@@ -230,3 +233,48 @@ class Scripted:
         if isinstance(said, Exception):
             raise said
         return said
+
+
+# -- links ---------------------------------------------------------------------------------------
+
+
+async def test_what_was_relayed_over_a_replaced_link_fails_at_once(autojump_clock):
+    """A peer that dials anew has lost what was asked of its earlier connection: who waits is told,
+    that it may have happened too, and does not wait for the deadline.
+    """
+    events = []
+    links = Links(
+        node=2,
+        addresses={1: "a:1", 2: "b:2"},
+        hello=Hello,
+        transport=None,
+        random=Random(1),
+        receive=lambda *_: None,
+        refusal=lambda _: None,
+        observer=events.append,
+    )
+    first, second = Pipe(), Pipe()
+
+    async def serve(request: Request) -> object:
+        raise NotImplementedError
+
+    async def ask_peer() -> None:
+        with pytest.raises(Unavailable) as caught:
+            await links.relay(1, ask(1))
+        assert caught.value.outcome_unknown
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.adopt, 1, first, serve)
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as asking:
+            asking.start_soon(ask_peer)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(links.adopt, 1, second, serve)
+            asking.cancel_scope.deadline = trio.current_time() + 1
+        assert not asking.cancel_scope.cancelled_caught
+        assert links.connected(1)
+        with trio.move_on_after(1):
+            await links.relay(1, ask(2))
+        assert len(second.heard) == 1
+        nursery.cancel_scope.cancel()
+    assert [type(event) for event in events] == [LinkUp, LinkDown, LinkUp, LinkDown]

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from flowactor.codec import records
 from flowactor.errors import ConfigurationError, MalformedDataError, Refused, Unavailable
 from flowactor.limits import FRAME_BYTES_TARGET, FRAME_MESSAGES_MAX
-from flowactor.transport import Backoff, Outbox, frames, keep_connected, pump
+from flowactor.transport import (
+    Backoff,
+    Hello,
+    MemoryNetwork,
+    MemoryTransport,
+    Outbox,
+    dial_and_greet,
+    frames,
+    greet,
+    keep_connected,
+    pump,
+)
 from flowactor.transport.hello import Verdict
 
 
@@ -189,3 +200,29 @@ async def test_what_no_retry_can_cure_leaves(error, autojump_clock) -> None:
         await dials.keep()
     assert caught.value.subgroup(lambda part: part is error) is not None
     assert len(dials.times) == 1
+
+
+@pytest.mark.parametrize("how", ["cancelled", "hung up", "refused", "silent"])
+async def test_a_greeting_that_fails_leaves_no_connection(nursery, autojump_clock, how) -> None:
+    """However a greeting ends without success, the other side sees the connection closed."""
+    network, closed = MemoryNetwork(), trio.Event()
+
+    async def answer(connection) -> None:
+        if how == "hung up":
+            await connection.aclose()
+        if how == "refused":
+            with pytest.raises(Refused):
+                await greet(connection, Hello(), lambda _: "not you")
+        try:
+            while True:
+                await connection.receive()
+        except Unavailable:
+            closed.set()
+
+    await nursery.start(MemoryTransport(network, "a:1").serve, "a:1", answer)
+    with trio.move_on_after(1 if how == "cancelled" else 60) as scope:
+        with pytest.raises((Unavailable, Refused)):
+            await dial_and_greet(MemoryTransport(network), "a:1", Hello())
+    assert scope.cancelled_caught == (how == "cancelled")
+    with trio.fail_after(0.1):
+        await closed.wait()
