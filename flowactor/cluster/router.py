@@ -108,6 +108,7 @@ class Router:
         body = request.body
         match body:
             case OpenSession():
+                await self._liveness.announced()  # so the log has told this process the time
                 body = evolve(body, asked_ns=self._group.clock.now_ns())
                 return await self._group.submit(body, request.timeout_ms / 1000)
             case StartRun() | requests.StartJson():
