@@ -6,7 +6,7 @@ what was acknowledged before it was asked for. Following events polls nothing: a
 seen everything sleeps until the next flush.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import trio
@@ -30,7 +30,7 @@ from flowactor.cluster.requests import (
 from flowactor.cluster.views import event_views, run_view
 from flowactor.errors import InvalidInput, NotFound
 from flowactor.identity import ClusterId, NodeId, RunId
-from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX
+from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX, REQUEST_NUMBER_MAX
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import RunSummary
 
@@ -41,7 +41,15 @@ _EVENTS_SQL: Final = """
     FROM history AS h JOIN runs AS r ON r.run_id = h.run_id
 """
 _FOLLOW_SQL: Final = _EVENTS_SQL + "WHERE h.log_index >= ? ORDER BY h.log_index, h.ordinal LIMIT ?"
-_HISTORY_SQL: Final = _EVENTS_SQL + "WHERE h.run_id = ? ORDER BY h.number"
+_HISTORY_SQL: Final = """
+    SELECT number, run_id, ?, log_index, ordinal, stamp_ns, node, data
+    FROM history WHERE run_id = ? AND
+"""
+_FORWARDS_SQL: Final = _HISTORY_SQL + "number >= ? ORDER BY number LIMIT ?"
+_BACKWARDS_SQL: Final = _HISTORY_SQL + "number <= ? ORDER BY number DESC LIMIT ?"
+_ROWS_READ: Final = 16
+"""At once, of a history; each may hold megabytes."""
+_MARKS_MAX: Final = 1000
 
 
 class Inspection:
@@ -70,6 +78,9 @@ class Inspection:
         self._group: Final = group
         self._instances: Final = instances
         self._links: Final = links
+        # Where in a history the page before ended, so that the next one need not count from the
+        # beginning: (run, events before the page) -> (row, events before that row).
+        self._marks: Final[dict[tuple[RunId, int], tuple[int, int]]] = {}
 
     def run(self, summary: RunSummary) -> RunView:
         """One run with what is pending in it."""
@@ -114,14 +125,44 @@ class Inspection:
     async def history(self, summary: RunSummary, asked: GetHistory) -> EventPage:
         """Events of one run after number ``asked.after``, or its newest."""
         await self._flushed()
-        rows = self._group.state.select(_HISTORY_SQL, (summary.run_id,))
-        events = [event for row in rows for event in event_views(row)]
-        limit = min(asked.limit, PAGE_ITEMS_MAX)
+        limit = max(1, min(asked.limit, PAGE_ITEMS_MAX))
         if asked.newest:
-            page = _fitting(events[-limit:][::-1])[::-1]
+            page = self._newest(summary, limit)
         else:
-            page = _fitting(events[asked.after : asked.after + limit])
+            page = self._after(summary, max(0, asked.after), limit)
         return EventPage(tuple(page), *_cursor(page, 0, 0))
+
+    def _after(self, run: RunSummary, after: int, limit: int) -> list[EventView]:
+        begin, before = self._marks.get((run.run_id, after), (0, 0))
+        reached = (begin, before)
+
+        def events() -> Iterator[EventView]:
+            nonlocal before, reached
+            for number, views in self._rows(run, begin, _FORWARDS_SQL):
+                reached = (number, before)
+                yield from views[max(0, after - before) :]
+                before += len(views)
+
+        page = _fitting(events(), limit)
+        if len(self._marks) >= _MARKS_MAX:
+            self._marks.clear()
+        self._marks[run.run_id, after + len(page)] = reached
+        return page
+
+    def _newest(self, run: RunSummary, limit: int) -> list[EventView]:
+        rows = self._rows(run, REQUEST_NUMBER_MAX, _BACKWARDS_SQL)
+        return _fitting((event for _, views in rows for event in reversed(views)), limit)[::-1]
+
+    def _rows(self, run: RunSummary, row: int, sql: str) -> Iterator[tuple[int, list[EventView]]]:
+        """Each row's number and events, from ``row`` on in the direction of ``sql``."""
+        step = 1 if sql is _FORWARDS_SQL else -1
+        while True:
+            rows = self._group.state.select(sql, (run.workflow_id, run.run_id, row, _ROWS_READ))
+            for number, *rest in rows:
+                yield number, list(event_views(tuple(rest)))
+            if len(rows) < _ROWS_READ:
+                return
+            row = rows[-1][0] + step
 
     async def follow(self, asked: FollowEvents) -> EventPage:
         """Events of all runs after the cursor, in the order of the log; waits for the first."""
@@ -142,8 +183,7 @@ class Inspection:
         # Rows at the cursor's own log index may lie before it: skip those by reading past them.
         rows = self._group.state.select(_FOLLOW_SQL, (index, limit + max(0, ordinal) + 1))
         events = (event for row in rows for event in event_views(row))
-        page = [event for event in events if (event.index, event.ordinal) > cursor]
-        return _fitting(page[:limit])
+        return _fitting((e for e in events if (e.index, e.ordinal) > cursor), limit)
 
     def cluster(self) -> ClusterView:
         """How the cluster looks from this node."""
@@ -187,14 +227,20 @@ class Inspection:
             await self._group.next_flush()
 
 
-def _fitting(events: list[EventView]) -> list[EventView]:
-    """The first of these events: as many as one message carries, at least one."""
+def _fitting(events: Iterable[EventView], limit: int) -> list[EventView]:
+    """The first of these events: at most ``limit``, and as many as one message carries, at least
+    one.
+    """
+    page: list[EventView] = []
     size = 0
-    for count, event in enumerate(events):
-        size += len(event.payload) + len(event.detail) + len(event.workflow_id)
-        if count and size > PAGE_BYTES_MAX:
-            return events[:count]
-    return events
+    for event in events:
+        size += len(event.payload) + len(event.detail)
+        if page and size > PAGE_BYTES_MAX:
+            break
+        page.append(event)
+        if len(page) >= limit:
+            break
+    return page
 
 
 def _cursor(page: list[EventView], index: int, ordinal: int) -> tuple[int, int]:

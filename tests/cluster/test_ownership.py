@@ -317,6 +317,7 @@ async def test_started_runs_found_by_scanning_state(tmp_path, autojump_clock):
         closed = await c.client(1).start(Chain.run, 1, id="closed")
         await closed.result()
         await c.converge()
+        await trio.sleep(1)  # rows are written behind
         c.kill(1, 2, 3)
         await c.dead(1, 2, 3)
         await c.start()
