@@ -1,5 +1,6 @@
 """Steps of real runs: attempts, time-outs, fan-out, and the effects they leave outside."""
 
+import pytest
 import trio
 from attrs import frozen
 
@@ -75,6 +76,37 @@ async def item(number: int, broken: int) -> int:
     return number * number
 
 
+class OutOfStockError(Exception):
+    """An error with fields of its own."""
+
+    def __init__(self, name: str, left: int) -> None:
+        super().__init__(f"only {left} of {name}")
+        self.name = name
+        self.left = left
+
+
+@fa.step(retry=fa.RetryPolicy(maximum_attempts=1))
+async def reserve() -> None:
+    OUTSIDE.bump("reserve")
+    await trio.lowlevel.checkpoint()
+    error = OutOfStockError("tea", 3)
+    error.add_note("asked on a Sunday")
+    raise error from ConnectionError("the other store is closed")
+
+
+@fa.step
+async def unstorable() -> object:
+    OUTSIDE.bump("unstorable")
+    await trio.lowlevel.checkpoint()
+    return object()
+
+
+@fa.step
+async def gated() -> None:
+    OUTSIDE.bump("gated")
+    await OUTSIDE.gate("gated")
+
+
 def own_key() -> str:
     return fa.step_info().idempotency_key
 
@@ -112,6 +144,24 @@ class Catches:
 
 
 @fa.workflow(version=1)
+class TellsWhy:
+    async def run(self) -> str:
+        try:
+            await reserve()
+        except OutOfStockError as error:
+            await gated()
+            told = (error, error.name, error.left, error.__cause__, error.__notes__)
+            return "; ".join(map(str, told))
+        return "nothing"
+
+
+@fa.workflow(version=1)
+class ReturnsTheUnstorable:
+    async def run(self) -> None:
+        await unstorable()
+
+
+@fa.workflow(version=1)
 class FanOut:
     async def run(self, count: int, broken: int) -> list[int]:
         results: list[int] = [-1] * count
@@ -141,7 +191,9 @@ class Namesakes:
         return keys
 
 
-APP = fa.App([Namesakes, Payment, Flaky, Catches, FanOut])
+APP = fa.App(
+    [Catches, FanOut, Flaky, Namesakes, Payment, ReturnsTheUnstorable, TellsWhy],
+)
 
 
 def assert_waited(planned: list[float], late_by: float) -> None:
@@ -216,6 +268,36 @@ async def test_non_retryable_error_ends_the_step(tmp_path, autojump_clock):
     async with cluster(tmp_path, APP) as c:
         assert await c.client(1).execute(Catches.run, "decline") == "DeclinedError: card declined"
         assert OUTSIDE.count("decline") == 1
+
+
+@pytest.mark.parametrize("how", ["standby", "replay"])
+async def test_exception_types(tmp_path, autojump_clock, how):
+    """A7: an error with fields, cause and note is caught by its type and is all there, on a node
+    that stood by and took over, and after all nodes replayed it from the history.
+    """
+    async with cluster(tmp_path, APP) as c:
+        run = await c.client(1).start(TellsWhy.run)
+        await c.until(lambda: OUTSIDE.count("gated"), "the error was caught")
+        victims = [1] if how == "standby" else [1, 2, 3]
+        c.kill(*victims)
+        await c.dead(*victims)
+        if how == "replay":
+            await c.start()
+            await c.settle()
+        OUTSIDE.open("gated")
+        told = await c.client(2).get_handle(run.id).result()
+        assert told == ("only 3 of tea; tea; 3; the other store is closed; ['asked on a Sunday']")
+        assert OUTSIDE.count("reserve") == 1
+
+
+async def test_unserialisable_value(tmp_path, autojump_clock):
+    """A8: a result that cannot be stored fails its step at once, naming type and step; no retry."""
+    async with cluster(tmp_path, APP) as c:
+        run = await c.client(1).start(ReturnsTheUnstorable.run)
+        with pytest.raises(fa.WorkflowFailed, match=r"step unstorable.*object cannot be") as caught:
+            await run.result()
+        assert isinstance(caught.value.__cause__, fa.UnencodableValue)
+        assert OUTSIDE.count("unstorable") == 1
 
 
 async def test_start_to_close_timeout(tmp_path, autojump_clock):
