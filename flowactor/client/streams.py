@@ -62,7 +62,7 @@ class RunEventStream(AsyncIterator[EventView]):
         self._run_id = run_id
         self._follow = follow
         self._page: deque[EventView] = deque()
-        self._taken = 0
+        self._place = (0, 0)
         self._last: EventView | None = None
         self._live: EventStream | None = None
 
@@ -79,10 +79,13 @@ class RunEventStream(AsyncIterator[EventView]):
     async def _recorded(self) -> EventView | None:
         """The next event of the history; None, once, when it is used up."""
         if not self._page:
-            body = GetHistory(self._workflow_id, self._run_id, self._taken, PAGE_EVENTS_MAX)
+            number, offset = self._place
+            body = GetHistory(
+                self._workflow_id, self._run_id, number, PAGE_EVENTS_MAX, offset=offset
+            )
             page = expect(await self._caller.read(body), EventPage)
             self._page.extend(page.events)
-            self._taken += len(page.events)
+            self._place = (page.next_index, page.next_ordinal)
         if self._page:
             event = self._page.popleft()
             self._run_id = event.run_id  # the id may get another run while this one is read

@@ -6,7 +6,7 @@ what was acknowledged before it was asked for. Following events polls nothing: a
 seen everything sleeps until the next flush.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import trio
@@ -27,7 +27,7 @@ from flowactor.cluster.requests import (
     RunView,
     Value,
 )
-from flowactor.cluster.views import event_views, run_view
+from flowactor.cluster.views import HistoryRow, event_views, run_view
 from flowactor.errors import InvalidInput, NotFound
 from flowactor.identity import ClusterId, NodeId, RunId
 from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX, REQUEST_NUMBER_MAX
@@ -36,20 +36,24 @@ from flowactor.machine.state import RunSummary
 
 __all__ = ["Inspection"]
 
-_EVENTS_SQL: Final = """
-    SELECT h.run_id, r.workflow_id, h.log_index, h.ordinal, h.stamp_ns, h.node, h.data
+_ROWS_READ: Final = 16
+"""History rows read at once: each may hold megabytes, and decoding them holds up the node."""
+
+_SELECT_SQL: Final = """
+    SELECT h.number, h.run_id, r.workflow_id, h.log_index, h.ordinal, h.stamp_ns, h.node, h.data
     FROM history AS h JOIN runs AS r ON r.run_id = h.run_id
 """
-_FOLLOW_SQL: Final = _EVENTS_SQL + "WHERE h.log_index >= ? ORDER BY h.log_index, h.ordinal LIMIT ?"
-_HISTORY_SQL: Final = """
-    SELECT number, run_id, ?, log_index, ordinal, stamp_ns, node, data
-    FROM history WHERE run_id = ? AND
-"""
-_FORWARDS_SQL: Final = _HISTORY_SQL + "number >= ? ORDER BY number LIMIT ?"
-_BACKWARDS_SQL: Final = _HISTORY_SQL + "number <= ? ORDER BY number DESC LIMIT ?"
-_ROWS_READ: Final = 16
-"""At once, of a history; each may hold megabytes."""
-_MARKS_MAX: Final = 1000
+_FOLLOW_SQL: Final = (
+    _SELECT_SQL  # noqa: S608  # no outside text
+    + """WHERE (h.log_index, h.ordinal) >= (?1, ifnull(
+        (SELECT max(ordinal) FROM history WHERE log_index = ?1 AND ordinal <= ?2), ?2
+    )) ORDER BY h.log_index, h.ordinal LIMIT ?3"""
+)
+"""From the row on that holds the fact at (log index, ordinal), as one row may hold many."""
+_HISTORY_SQL: Final = _SELECT_SQL + "WHERE h.run_id = ? AND h.number > ? ORDER BY h.number LIMIT ?"
+_NEWEST_SQL: Final = (
+    _SELECT_SQL + "WHERE h.run_id = ? AND h.number < ? ORDER BY h.number DESC LIMIT ?"
+)
 
 
 class Inspection:
@@ -78,9 +82,6 @@ class Inspection:
         self._group: Final = group
         self._instances: Final = instances
         self._links: Final = links
-        # Where in a history the page before ended, so that the next one need not count from the
-        # beginning: (run, events before the page) -> (row, events before that row).
-        self._marks: Final[dict[tuple[RunId, int], tuple[int, int]]] = {}
 
     def run(self, summary: RunSummary) -> RunView:
         """One run with what is pending in it."""
@@ -123,67 +124,71 @@ class Inspection:
         return RunPage(tuple(run_view(summary) for summary in summaries if summary), total)
 
     async def history(self, summary: RunSummary, asked: GetHistory) -> EventPage:
-        """Events of one run after number ``asked.after``, or its newest."""
+        """Events of one run after the place asked for, or its newest."""
         await self._flushed()
-        limit = max(1, min(asked.limit, PAGE_ITEMS_MAX))
+        page = _Page(asked.limit)
         if asked.newest:
-            page = self._newest(summary, limit)
-        else:
-            page = self._after(summary, max(0, asked.after), limit)
-        return EventPage(tuple(page), *_cursor(page, 0, 0))
+            return await self._newest(summary.run_id, page)
+        number, offset = asked.after, asked.offset
+        while rows := self._rows(_HISTORY_SQL, summary.run_id, number):
+            for row in rows:
+                for event in event_views(row):
+                    fact = event.ordinal - row.ordinal + 1
+                    if fact > offset:
+                        if not page.take(event):
+                            return page.ending_at(number, offset)
+                        offset = fact
+                number, offset = row.number, 0
+            await trio.lowlevel.checkpoint()
+        return page.ending_at(number, offset)
 
-    def _after(self, run: RunSummary, after: int, limit: int) -> list[EventView]:
-        begin, before = self._marks.get((run.run_id, after), (0, 0))
-        reached = (begin, before)
-
-        def events() -> Iterator[EventView]:
-            nonlocal before, reached
-            for number, views in self._rows(run, begin, _FORWARDS_SQL):
-                reached = (number, before)
-                yield from views[max(0, after - before) :]
-                before += len(views)
-
-        page = _fitting(events(), limit)
-        if len(self._marks) >= _MARKS_MAX:
-            self._marks.clear()
-        self._marks[run.run_id, after + len(page)] = reached
-        return page
-
-    def _newest(self, run: RunSummary, limit: int) -> list[EventView]:
-        rows = self._rows(run, REQUEST_NUMBER_MAX, _BACKWARDS_SQL)
-        return _fitting((event for _, views in rows for event in reversed(views)), limit)[::-1]
-
-    def _rows(self, run: RunSummary, row: int, sql: str) -> Iterator[tuple[int, list[EventView]]]:
-        """Each row's number and events, from ``row`` on in the direction of ``sql``."""
-        step = 1 if sql is _FORWARDS_SQL else -1
-        while True:
-            rows = self._group.state.select(sql, (run.workflow_id, run.run_id, row, _ROWS_READ))
-            for number, *rest in rows:
-                yield number, list(event_views(tuple(rest)))
-            if len(rows) < _ROWS_READ:
-                return
-            row = rows[-1][0] + step
+    async def _newest(self, run_id: RunId, page: "_Page") -> EventPage:
+        number = REQUEST_NUMBER_MAX
+        while rows := self._rows(_NEWEST_SQL, run_id, number):
+            for row in rows:
+                if not all(map(page.take, reversed(list(event_views(row))))):
+                    return page.reversed()
+                number = row.number
+            await trio.lowlevel.checkpoint()
+        return page.reversed()
 
     async def follow(self, asked: FollowEvents) -> EventPage:
-        """Events of all runs after the cursor, in the order of the log; waits for the first."""
-        cursor = (asked.after_index, asked.after_ordinal)
-        if asked.after_index < 0:
+        """Events of all runs after a place, in the order of the log; waits for the first."""
+        deadline = trio.current_time() + asked.wait_ms / 1000
+        index, ordinal = asked.after_index, asked.after_ordinal
+        if index < 0:
             await self._flushed()
-            cursor = (self._group.state.applied_index + 1, -1)
-        limit = max(1, min(asked.limit, PAGE_ITEMS_MAX))
-        with trio.move_on_after(asked.wait_ms / 1000):
-            while not (page := self._page(cursor, limit)):
+            index, ordinal = self._group.state.applied_index + 1, -1
+        while True:
+            page = await self._after(index, ordinal, _Page(asked.limit))
+            if page.events or trio.current_time() >= deadline:
+                return page
+            index, ordinal = page.next_index, page.next_ordinal
+            with trio.move_on_at(deadline):
                 await self._group.next_flush()
-            return EventPage(tuple(page), *_cursor(page, *cursor))
-        return EventPage((), *cursor)
 
-    def _page(self, cursor: tuple[int, int], limit: int) -> list[EventView]:
-        """At most ``limit`` events after the cursor (one row may hold several of them)."""
-        index, ordinal = cursor
-        # Rows at the cursor's own log index may lie before it: skip those by reading past them.
-        rows = self._group.state.select(_FOLLOW_SQL, (index, limit + max(0, ordinal) + 1))
-        events = (event for row in rows for event in event_views(row))
-        return _fitting((e for e in events if (e.index, e.ordinal) > cursor), limit)
+    async def _after(self, index: int, ordinal: int, page: "_Page") -> EventPage:
+        """All there is after a place, as far as it fits. The place it ends at is that of the last
+        row read: rows may show nothing, however many.
+        """
+        place, is_last = (index, ordinal), False
+        while not is_last:
+            rows = self._rows(_FOLLOW_SQL, *place)
+            for row in rows:
+                for event in event_views(row):
+                    if (event.index, event.ordinal) > place:
+                        if not page.take(event):
+                            return page.ending_at(*place)
+                        place = (event.index, event.ordinal)
+                place = max(place, (row.log_index, row.ordinal))
+            is_last = len(rows) < _ROWS_READ
+            if not is_last:
+                await trio.lowlevel.checkpoint()
+        return page.ending_at(*place)
+
+    def _rows(self, sql: str, *parameters: str | int) -> list[HistoryRow]:
+        rows = self._group.state.select(sql, (*parameters, _ROWS_READ))
+        return list(map(HistoryRow._make, rows))
 
     def cluster(self) -> ClusterView:
         """How the cluster looks from this node."""
@@ -227,21 +232,27 @@ class Inspection:
             await self._group.next_flush()
 
 
-def _fitting(events: Iterable[EventView], limit: int) -> list[EventView]:
-    """The first of these events: at most ``limit``, and as many as one message carries, at least
-    one.
-    """
-    page: list[EventView] = []
-    size = 0
-    for event in events:
-        size += len(event.payload) + len(event.detail)
-        if page and size > PAGE_BYTES_MAX:
-            break
-        page.append(event)
-        if len(page) >= limit:
-            break
-    return page
+class _Page:
+    """Events for one answer: as many as it may have, and as a message carries, but at least one."""
 
+    def __init__(self, limit: int) -> None:
+        self._left = max(1, min(limit, PAGE_ITEMS_MAX))
+        self._bytes_left = PAGE_BYTES_MAX
+        self._events: list[EventView] = []
 
-def _cursor(page: list[EventView], index: int, ordinal: int) -> tuple[int, int]:
-    return (page[-1].index, page[-1].ordinal) if page else (index, ordinal)
+    def take(self, event: EventView) -> bool:
+        """Add an event. Returns False if there is no room for it."""
+        self._left -= 1
+        self._bytes_left -= len(event.payload) + len(event.detail) + len(event.workflow_id)
+        fits = self._left >= 0 and self._bytes_left >= 0
+        if fits or not self._events:
+            self._events.append(event)
+            return True
+        return False
+
+    def ending_at(self, index: int, ordinal: int) -> EventPage:
+        return EventPage(tuple(self._events), index, ordinal)
+
+    def reversed(self) -> EventPage:
+        """Of events that were taken from the newest on; there is no place to go on from."""
+        return EventPage(tuple(reversed(self._events)), 0, 0)

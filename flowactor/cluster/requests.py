@@ -133,8 +133,8 @@ class ListRuns:
 @record(207)
 @frozen
 class GetHistory:
-    """Events of one run with a number above ``after``; ``newest`` asks for the last ``limit``
-    instead.
+    """Events of one run in the rows of its history with a number above ``after``, without the first
+    ``offset`` facts of these; start with 0 and 0. ``newest`` asks for the last ``limit`` instead.
     """
 
     workflow_id: str
@@ -142,6 +142,7 @@ class GetHistory:
     after: int
     limit: int
     newest: bool = False
+    offset: int = 0
 
 
 @record(208)
@@ -325,6 +326,12 @@ class EventView:
 @record(236)
 @frozen
 class EventPage:
+    """As many events as were asked for, or as a message carries; none: there are no more (yet).
+
+    What follows comes after ``next_index`` and ``next_ordinal``; of a history those are the row's
+    number and an offset.
+    """
+
     events: tuple[EventView, ...]
     next_index: int
     next_ordinal: int

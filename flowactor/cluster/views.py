@@ -1,7 +1,7 @@
 """Replicated state as clients see it: runs, steps and histories turned into view records."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from flowactor.cluster.requests import EventView, RunView, StepView
 from flowactor.codec import encode_payload, records
@@ -18,8 +18,18 @@ __all__ = ["HistoryRow", "event_views", "run_view"]
 _WHY_BYTES_MAX: Final = 4096
 """Of a text that says why, in views of many things at once."""
 
-HistoryRow = tuple[str, str, int, int, int, int, bytes]
-"""(run id, workflow id, log index, ordinal, stamp, node, encoded record)."""
+
+class HistoryRow(NamedTuple):
+    """A row of a history: its number in the history, its place in the log, its encoded record."""
+
+    number: int
+    run_id: str
+    workflow_id: str
+    log_index: int
+    ordinal: int
+    stamp_ns: int
+    node: int
+    data: bytes
 
 
 def run_view(summary: RunSummary, live: RunState | None = None, diverged: str = "") -> RunView:
@@ -85,18 +95,17 @@ def event_views(row: HistoryRow) -> Iterator[EventView]:
     """The events in one history row. Ordinals count up from the row's own: the facts of an
     activation are itself, then what it consumed, then its commands (``machine.history.Journal``).
     """
-    run_id, workflow_id, index, first, stamp_ns, node, data = row
-    for offset, (kind, detail, payload) in enumerate(_facts(records.decode(data))):
+    for offset, (kind, detail, payload) in enumerate(_facts(records.decode(row.data))):
         if kind:
             yield EventView(
-                index,
-                first + offset,
-                stamp_ns,
-                workflow_id,
-                RunId(run_id),
+                row.log_index,
+                row.ordinal + offset,
+                row.stamp_ns,
+                row.workflow_id,
+                RunId(row.run_id),
                 kind,
                 detail,
-                NodeId(node),
+                NodeId(row.node),
                 payload,
             )
 

@@ -259,8 +259,11 @@ class Log:
         body = request.body
         if isinstance(body, GetHistory):
             of_run = [e for e in self.events if e.run_id == "r1"]
-            page = of_run[-body.limit :] if body.newest else of_run[body.after :][: self.page]
-            return EventPage(tuple(page), 0, 0)
+            if body.newest:
+                return EventPage(tuple(of_run[-body.limit :]), 0, 0)
+            taken = 3 * body.after + body.offset  # each row of this history has three facts
+            page = of_run[taken:][: self.page]
+            return EventPage(tuple(page), *divmod(taken + len(page), 3))
         assert isinstance(body, FollowEvents)
         page = [
             e for e in self.events if (e.index, e.ordinal) > (body.after_index, body.after_ordinal)

@@ -10,6 +10,7 @@ from flowactor.cluster.door import serve_client
 from flowactor.cluster.links import Links
 from flowactor.cluster.requests import (
     DescribeCluster,
+    GetHistory,
     Query,
     Request,
     Response,
@@ -63,6 +64,25 @@ class Cold(Asked):
 class Other:
     async def run(self) -> int:
         return 1
+
+
+@fa.workflow(version=1)
+class Counting:
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def run(self, times: int, each: int) -> int:
+        value = await fa.variable("value", 0)
+        for _ in range(times):
+            for number in range(each):
+                await value.set(number)
+            await fa.sleep(1)
+        await fa.wait_condition(lambda: self.count > 1)
+        return 1
+
+    @fa.signal
+    def poke(self) -> None:
+        self.count += 1
 
 
 class Pipe:
@@ -278,3 +298,74 @@ async def test_what_was_relayed_over_a_replaced_link_fails_at_once(autojump_cloc
         assert len(second.heard) == 1
         nursery.cancel_scope.cancel()
     assert [type(event) for event in events] == [LinkUp, LinkDown, LinkUp, LinkDown]
+
+
+# -- pages of events -----------------------------------------------------------------------------
+
+
+async def test_events_go_on_behind_rows_that_show_nothing(tmp_path, autojump_clock, monkeypatch):
+    """However many facts in a row tell people nothing, a stream of events comes past them, that of
+    one run too.
+    """
+    monkeypatch.setattr("flowactor.client.streams.PAGE_EVENTS_MAX", 10)
+    async with cluster(tmp_path, fa.App([Counting]), size=1) as c:
+        client = c.client(1)
+        runs = [await client.start(Counting.run, 0, 0, id=f"run {n}") for n in range(60)]
+        watched = runs[0].events()
+        async with trio.open_nursery() as nursery:
+            for run in runs:
+                nursery.start_soon(run.signal, Counting.poke)
+        await client.start(Counting.run, 0, 0, id="later")
+        await runs[0].signal(Counting.poke)
+        kinds = [event.kind async for event in watched]
+        assert kinds[-1] == "completed"
+        seen = []
+        with trio.fail_after(5):
+            async for event in client.events():
+                seen.append((event.index, event.ordinal))
+                if event.workflow_id == "later":
+                    break
+        assert seen == sorted(set(seen))
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+async def test_pages_of_a_history_read_what_they_show(tmp_path, autojump_clock, limit):
+    """Pages of any size, also when one ends amid the commands of an activation, together are the
+    whole history; a page costs what is on it, wherever it begins.
+    """
+    async with cluster(tmp_path, fa.App([Counting]), size=1) as c:
+        run = await c.client(1).start(Counting.run, 20, 5)
+        await trio.sleep(30)
+        whole = await run.history()
+        assert sum(event.kind == "variable_set" for event in whole) == 101
+        router, events, place = c.client(1)._caller._channel, [], (0, 0)
+        decoded = count_decoded_rows(c.node(1).group.state)
+        while (page := await router.request(history_of(run, limit, place))).events:
+            assert len(page.events) <= limit
+            events += page.events
+            place = page.next_index, page.next_ordinal
+        assert tuple(events) == whole
+        assert place[1] == 0
+        begin = len(decoded)
+        page = await router.request(history_of(run, 1000, (place[0] - 3, 0)))
+        assert page.events == whole[-len(page.events) :]
+        assert sum(decoded[begin:]) == 3
+        assert (await run.history(limit=5)) == whole[-5:]
+
+
+def history_of(run, limit: int, place: tuple[int, int]) -> Request:
+    number, offset = place
+    return Request(1, 5000, "", 0, 0, GetHistory(run.id, "", number, limit, offset=offset))
+
+
+def count_decoded_rows(state) -> list[int]:
+    """Counts, from now on, of the history rows that each query brings."""
+    counts, select = [], state.select
+
+    def counting(sql: str, parameters: tuple = ()) -> list:
+        rows = select(sql, parameters)
+        counts.append(len(rows))
+        return rows
+
+    state.select = counting
+    return counts
