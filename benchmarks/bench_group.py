@@ -8,15 +8,12 @@ back.
 """
 
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import attrs
 from common import (
     Row,
-    bare_fdatasync,
-    bare_round_trip,
+    bare_limits,
     leader_of,
     measured_cpu,
     members,
@@ -43,9 +40,7 @@ async def write(node: fa.Node, order: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     chosen = options(__doc__ or "")
     seconds = 2.0 if chosen.quick else 8.0
-    with tempfile.TemporaryDirectory(prefix="flowactor-bench-") as directory:
-        progress("bare limits ...")
-        bare = [bare_fdatasync(Path(directory), seconds / 2), bare_round_trip(seconds / 2)]
+    bare = bare_limits(seconds / 2)
     rows: list[Row] = []
     with members(__file__, 3) as cluster:
         leader = leader_of(cluster)

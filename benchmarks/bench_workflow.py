@@ -9,17 +9,14 @@ nodes.
 """
 
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import attrs
 from common import (
     Member,
     Row,
-    bare_fdatasync,
-    bare_round_trip,
+    bare_limits,
     leader_of,
     measured_cpu,
     members,
@@ -121,8 +118,7 @@ def idle(seconds: float) -> Row:
 def main() -> None:
     chosen = options(__doc__ or "")
     seconds = 1.0 if chosen.quick else 6.0
-    with tempfile.TemporaryDirectory(prefix="flowactor-bench-") as directory:
-        bare = [bare_fdatasync(Path(directory), seconds / 2), bare_round_trip(seconds / 2)]
+    bare = bare_limits(seconds / 2)
     rows = [line for size, where in CLUSTERS for line in measure(size, where, seconds)]
     rows = [attrs.evolve(line, ratio=line.per_second / bare[0].per_second) for line in rows]
     rows.append(idle(5.0 if chosen.quick else 20.0))

@@ -20,8 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import trio
 from rich.console import Console
 from rich.table import Table
+
+from flowactor.actors import Promise
+from flowactor.storage import ThreadWorker
 
 
 @attrs.frozen
@@ -84,7 +88,13 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
-def report(title: str, load_name: str, rows: Sequence[Row], chosen: Options) -> None:
+def report(
+    title: str,
+    load_name: str,
+    rows: Sequence[Row],
+    chosen: Options,
+    ratio_name: str = "x bare limit",
+) -> None:
     """Print the table, or the one JSON object."""
     if chosen.json:
         lines = [attrs.asdict(line) for line in rows]
@@ -97,7 +107,7 @@ def report(title: str, load_name: str, rows: Sequence[Row], chosen: Options) -> 
         )
         return
     table = Table(title=title)
-    for heading in ("", load_name, "per second", "p50 ms", "p99 ms", "CPU us/op", "x bare limit"):
+    for heading in ("", load_name, "per second", "p50 ms", "p99 ms", "CPU us/op", ratio_name):
         table.add_column(heading, justify="left" if not heading else "right")
     for line in rows:
         table.add_row(
@@ -109,7 +119,8 @@ def report(title: str, load_name: str, rows: Sequence[Row], chosen: Options) -> 
             "" if line.cpu_us_per_op is None else f"{line.cpu_us_per_op:,.1f}",
             "" if line.ratio is None else f"{line.ratio:.2f}",
         )
-    Console().print(table)
+    # Whole lines also where the output is no terminal, such as a file.
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 def progress(text: str) -> None:
@@ -163,6 +174,58 @@ def bare_round_trip(seconds: float) -> Row:
     thread.join()
     server.close()
     return row("bare loopback round trip", 1, latencies, elapsed, used)
+
+
+def bare_checkpoint(seconds: float) -> Row:
+    """One Trio checkpoint: the price of letting another task run."""
+
+    async def run() -> Row:
+        latencies = []
+        begun, cpu = time.perf_counter(), time.process_time()
+        while time.perf_counter() - begun < seconds:
+            start = time.perf_counter()
+            for _ in range(100):
+                await trio.lowlevel.checkpoint()
+            latencies.append((time.perf_counter() - start) / 100)
+        elapsed, used = time.perf_counter() - begun, time.process_time() - cpu
+        line = row("bare Trio checkpoint", 1, latencies, elapsed, used)
+        return attrs.evolve(
+            line, per_second=line.per_second * 100, cpu_us_per_op=used * 1e4 / len(latencies)
+        )
+
+    return trio.run(run)
+
+
+def bare_thread_hop(seconds: float) -> Row:
+    """To a thread of one's own and back to the event loop, as a write to the log goes."""
+
+    async def run() -> Row:
+        latencies = []
+        worker = ThreadWorker("bare")
+        begun, cpu = time.perf_counter(), time.process_time()
+        while time.perf_counter() - begun < seconds:
+            start = time.perf_counter()
+            back: Promise[None] = Promise()
+            worker.submit(lambda: None, back.set)
+            await back.wait()
+            latencies.append(time.perf_counter() - start)
+        elapsed, used = time.perf_counter() - begun, time.process_time() - cpu
+        worker.close()
+        return row("bare thread hop and back", 1, latencies, elapsed, used)
+
+    return trio.run(run)
+
+
+def bare_limits(seconds: float) -> list[Row]:
+    """What this machine can do at this moment; the first is what other rows are compared with."""
+    progress("bare limits ...")
+    with tempfile.TemporaryDirectory(prefix="flowactor-bench-") as directory:
+        return [
+            bare_fdatasync(Path(directory), seconds),
+            bare_round_trip(seconds),
+            bare_checkpoint(seconds),
+            bare_thread_hop(seconds),
+        ]
 
 
 # -- members: processes that each embed a node ----------------------------------------------------
