@@ -113,6 +113,8 @@ INSTANCE_BACKOFF_SECONDS: Final = 0.1
 
 CLIENT_REQUESTS_MAX: Final = 1024
 """Requests of one client connection under way at once; more wait unread in its socket."""
+CLIENT_ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Answers to one client connection that wait to be sent; beyond it none is made but the next."""
 REQUEST_NUMBER_MAX: Final = 2**62
 """A number in a request: the sum of two of them still is an integer of SQLite's."""
 PAGE_ITEMS_MAX: Final = 1000

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from flowactor.codec import records
-from flowactor.errors import FlowactorError, WorldError
+from flowactor.errors import FlowactorError, InvalidInput, WorldError
 from flowactor.limits import (
     CLOSE_TIMEOUT_SECONDS,
     FRAME_BYTES_MAX,
@@ -52,8 +52,13 @@ class Outbox:
         self._reader: trio.lowlevel.Task | None = None
 
     def put(self, message: bytes) -> None:
-        """Queue one encoded record. Never waits, never fails."""
-        assert len(message) < FRAME_BYTES_MAX, "a message must fit a frame"
+        """Queue one encoded record. Never waits.
+
+        Raises:
+            InvalidInput: no frame can carry it. Whoever made it of what users size looks before.
+        """
+        if len(message) >= FRAME_BYTES_MAX:
+            raise InvalidInput(f"{len(message)} bytes, a frame carries less than {FRAME_BYTES_MAX}")
         messages = self._messages
         messages.append(message)
         self._bytes += len(message)
@@ -138,14 +143,21 @@ async def dial_and_greet(
     return connection
 
 
-async def pump(connection: Connection, outbox: Outbox) -> NoReturn:
-    """Send everything queued since the last send in one frame, for ever.
+async def pump(
+    connection: Connection,
+    outbox: Outbox,
+    on_sent: Callable[[list[bytes]], None] = lambda _: None,
+) -> NoReturn:
+    """Send everything queued since the last send in one frame, for ever; ``on_sent`` is told of the
+    messages that have left.
 
     Raises:
         Unavailable: the connection has ended.
     """
     while True:
-        await connection.send(records.join(await outbox.take()))
+        messages = await outbox.take()
+        await connection.send(records.join(messages))
+        on_sent(messages)
 
 
 async def keep_connected(

@@ -1,5 +1,6 @@
 """What comes in and goes out at a node's edge: queries, answers, relays, pages of events."""
 
+import tracemalloc
 from random import Random
 
 import pytest
@@ -21,6 +22,7 @@ from flowactor.codec import encode_payload
 from flowactor.codec.records import encode, join
 from flowactor.errors import InternalError, Unavailable
 from flowactor.identity import RunId
+from flowactor.limits import CLIENT_REQUESTS_MAX
 from flowactor.machine.operations import SignalRun
 from flowactor.machine.replies import Done, Rejected
 from flowactor.observability.events import LinkDown, LinkUp, RequestFailed
@@ -172,7 +174,7 @@ async def test_a_bug_costs_one_request(autojump_clock):
         pipe.feed(ask(1), ask(2), ask(3))
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    answers = {r.number: r.answer for frame in pipe.heard for r in frames.unpack(frame, Response)}
+    answers = {response.number: response.answer for response in answers_of(pipe)}
     assert answers.pop(3) == Done()
     assert [(answer.code, answer.outcome_unknown) for answer in answers.values()] == [
         (InternalError.__name__, True)
@@ -369,3 +371,63 @@ def count_decoded_rows(state) -> list[int]:
 
     state.select = counting
     return counts
+
+
+# -- a client that does not read -----------------------------------------------------------------
+
+
+async def test_a_client_that_does_not_read_is_not_served_further(autojump_clock):
+    """A request keeps its place until its answer has left: a client that reads nothing is served so
+    many requests and no more; when it reads, it gets the answers of all.
+    """
+    pipe, served = Pipe(reads=False), []
+
+    async def serve(request: Request) -> object:
+        await trio.lowlevel.checkpoint()
+        served.append(request.number)
+        return Done()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_client, pipe, serve)
+        for frame in range(4):
+            pipe.feed(*(ask(frame * 1000 + number) for number in range(1000)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(served) == CLIENT_REQUESTS_MAX
+        pipe.reads.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(r.number for r in answers_of(pipe)) == list(range(4000))
+        nursery.cancel_scope.cancel()
+
+
+async def test_large_answers_wait_for_room(autojump_clock, monkeypatch):
+    """Answers for a client that does not read take a bounded number of bytes, however many it asks
+    for at once; it gets each of them, once, when it reads.
+    """
+    monkeypatch.setattr("flowactor.cluster.door.CLIENT_ANSWER_BYTES_MAX", 1_000_000)
+    pipe, calls = Pipe(reads=False), 0
+
+    async def serve(request: Request) -> object:
+        nonlocal calls
+        calls += 1
+        await trio.lowlevel.checkpoint()
+        return Value(bytes(100_000))
+
+    tracemalloc.start()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_client, pipe, serve)
+            pipe.feed(*map(ask, range(300)))
+            await trio.testing.wait_all_tasks_blocked()
+            held, peak = tracemalloc.get_traced_memory()
+            assert held < peak < 5_000_000
+            assert calls == 300
+            pipe.reads.set()
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    finally:
+        tracemalloc.stop()
+    assert sorted(r.number for r in answers_of(pipe)) == list(range(300))
+
+
+def answers_of(pipe: Pipe) -> list[Response]:
+    return [response for frame in pipe.heard for response in frames.unpack(frame, Response)]

@@ -9,8 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowactor.codec import records
-from flowactor.errors import ConfigurationError, MalformedDataError, Refused, Unavailable
-from flowactor.limits import FRAME_BYTES_TARGET, FRAME_MESSAGES_MAX
+from flowactor.errors import (
+    ConfigurationError,
+    InvalidInput,
+    MalformedDataError,
+    Refused,
+    Unavailable,
+)
+from flowactor.limits import FRAME_BYTES_MAX, FRAME_BYTES_TARGET, FRAME_MESSAGES_MAX
 from flowactor.transport import (
     Backoff,
     Hello,
@@ -65,6 +71,36 @@ async def test_a_batch_never_has_more_messages_than_a_frame_may() -> None:
         outbox.put(b"")
     assert len(await outbox.take()) == FRAME_MESSAGES_MAX
     assert len(await outbox.take()) == 5
+
+
+async def test_an_outbox_refuses_what_no_frame_can_carry() -> None:
+    """Its maker gets an error; what waits, and what comes later, does not suffer."""
+    outbox = Outbox()
+    outbox.put(b"x")
+    with pytest.raises(InvalidInput, match=str(FRAME_BYTES_MAX)):
+        outbox.put(bytes(FRAME_BYTES_MAX))
+    outbox.put(b"y")
+    assert await outbox.take() == [b"x", b"y"]
+
+
+async def test_a_pump_tells_what_has_left() -> None:
+    """Each message is told of once, in order, and only after the connection took it."""
+    outbox, left, taking = Outbox(), [], trio.Event()
+
+    class Slow:
+        async def send(self, frame: bytes) -> None:
+            await taking.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump, Slow(), outbox, left.extend)
+        for message in (b"\x01", b"\x02", b"\x03"):
+            outbox.put(message)
+        await trio.testing.wait_all_tasks_blocked()
+        assert left == []
+        taking.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert left == [b"\x01", b"\x02", b"\x03"]
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_outbox_drops_the_oldest_beyond_its_limit() -> None:
