@@ -83,8 +83,10 @@ class Reads:
 
     def refuse_older(self, before_ns: int) -> list[RemoteRead]:
         """As ``refuse`` for all tokens asked for before this moment: a message was lost, or the
-        leader is another one now.
+        leader is another one now. Reads that nobody waits for any more are forgotten on the way,
+        for without a leader nothing else comes by.
         """
+        self._new.local = [promise for promise in self._new.local if not promise.done]
         old = [token for token, asked in self._asked.items() if asked.asked_ns < before_ns]
         return [remote for token in old for remote in self.refuse(token)]
 

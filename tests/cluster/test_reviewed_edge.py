@@ -13,6 +13,7 @@ from flowactor.cluster.requests import (
     DescribeCluster,
     GetHistory,
     Query,
+    ReadVariable,
     Request,
     Response,
     StartJson,
@@ -431,3 +432,22 @@ async def test_large_answers_wait_for_room(autojump_clock, monkeypatch):
 
 def answers_of(pipe: Pipe) -> list[Response]:
     return [response for frame in pipe.heard for response in frames.unpack(frame, Response)]
+
+
+# -- reads without a leader ----------------------------------------------------------------------
+
+
+async def test_reads_are_forgotten_with_their_clients(tmp_path, autojump_clock):
+    """A node that has lost its cluster keeps no read whose client has given up."""
+    async with cluster(tmp_path, fa.App([Asked])) as c:
+        c.isolate(3)
+        await c.until(lambda: not c.node(3).group.leader)
+        router = c.client(3)._caller._channel
+        read = Request(1, 1000, "", 0, 0, ReadVariable("x"))
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(router.request, read)
+            await trio.sleep(0.5)
+            assert c.node(3).group._reads.has_new
+        await trio.sleep(0.5)
+        assert not c.node(3).group._reads.has_new
