@@ -84,15 +84,15 @@ class Caller:
         deadline = trio.current_time() + self._timeout
         while True:
             session = self._session
-            if session is None or self._is_stale(session):
-                session = await self._open_session(deadline)
             try:
+                if session is None or self._is_stale(session):
+                    session = await self._open_session(deadline)
                 return await self._change_in(session, body, deadline)
             except SessionExpired as error:
                 if self._session is session:
                     self._session = None
-                # Sent once only, it was refused. The cluster's time goes on while a machine sleeps
-                # and ours may not, so that no session is known to be good before it is used.
+                # Sent once only, it was refused. The cluster's time goes on while a machine sleeps,
+                # and leaps if a clock does, so no session is known to be good before it is used.
                 if error.outcome_unknown or trio.current_time() >= deadline:
                     raise
 
