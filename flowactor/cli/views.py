@@ -147,6 +147,7 @@ def run(view: RunView) -> Json:
 def run_in_full(view: RunView) -> Json:
     return run(view) | {
         "variables": {name: payload(value) for name, value in view.variables},
+        "large_variables": dict(view.large),
         "steps": [step(pending) for pending in view.steps],
         "timers": [{"timer": name, "due": time(due_ns)} for name, due_ns in view.timers],
         "inbox": view.inbox,
@@ -262,8 +263,9 @@ def print_run(output: Output, view: RunView) -> None:
         output.text(f"inbox     {view.inbox} waiting")
     if view.diverged and view.diverged != view.reason:
         output.text(f"diverged on the answering node: {view.diverged}")
-    if view.variables:
+    if view.variables or view.large:
         rows = [(name, shortened(value)) for name, value in view.variables]
+        rows += [(name, f"({size} bytes)") for name, size in view.large]
         output.table("variables", ("name", "value"), rows)
     if view.steps:
         columns = ("step", "attempt", "state", "due", "last failure")

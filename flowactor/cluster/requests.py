@@ -276,7 +276,8 @@ class StepView:
 @frozen
 class RunView:
     """``reason`` tells why a run is parked, cancelled or terminated; times are epoch nanoseconds
-    (0: not yet).
+    (0: not yet). ``large`` are variables whose values there is no room for, with their sizes in
+    bytes: each can be read alone.
     """
 
     workflow_id: str
@@ -295,6 +296,7 @@ class RunView:
     timers: tuple[tuple[str, int], ...] = ()
     inbox: int = 0
     diverged: str = ""
+    large: tuple[tuple[str, int], ...] = ()
 
 
 @record(234)

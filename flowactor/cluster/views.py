@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from flowactor.cluster.requests import EventView, RunView, StepView
-from flowactor.codec import encode_payload, records
+from flowactor.codec import records
 from flowactor.codec.text import shortened
 from flowactor.identity import NodeId, RunId, describe_key
 from flowactor.limits import PAGE_BYTES_MAX
@@ -34,6 +34,7 @@ class HistoryRow(NamedTuple):
 
 def run_view(summary: RunSummary, live: RunState | None = None, diverged: str = "") -> RunView:
     """A run; with ``live`` also what is pending in it."""
+    shown, large = _variables(live) if live else ((), ())
     return RunView(
         workflow_id=summary.workflow_id,
         run_id=summary.run_id,
@@ -49,7 +50,7 @@ def run_view(summary: RunSummary, live: RunState | None = None, diverged: str = 
             summary.reason or (summary.failure.message if summary.failure else ""),
             _WHY_BYTES_MAX,
         ),
-        variables=tuple(_variables(live)) if live else (),
+        variables=shown,
         steps=tuple(_step_views(live)) if live else (),
         timers=tuple(
             (describe_key(key), due)
@@ -59,18 +60,22 @@ def run_view(summary: RunSummary, live: RunState | None = None, diverged: str = 
         else (),
         inbox=len(live.inbox) if live else 0,
         diverged=diverged,
+        large=large,
     )
 
 
-def _variables(run: RunState) -> Iterator[tuple[str, bytes]]:
-    """In order of their names; values beyond what a description holds are only counted."""
+def _variables(run: RunState) -> tuple[tuple[tuple[str, bytes], ...], tuple[tuple[str, int], ...]]:
+    """The variables that a description has room for, and the sizes of the others."""
+    shown: list[tuple[str, bytes]] = []
+    large: list[tuple[str, int]] = []
     room = PAGE_BYTES_MAX
     for name, value in sorted(run.variables.items()):
-        room -= len(value)
-        if room >= 0:
-            yield name, value
+        if len(value) <= room:
+            room -= len(value)
+            shown.append((name, value))
         else:
-            yield name, encode_payload(f"({len(value)} bytes)", str, name)
+            large.append((name, len(value)))
+    return tuple(shown), tuple(large)
 
 
 def _step_views(run: RunState) -> Iterator[StepView]:

@@ -9,7 +9,7 @@ import trio
 import flowactor as fa
 from flowactor.cluster import requests
 from flowactor.cluster.requests import Request
-from flowactor.codec import decode_payload, encode_payload
+from flowactor.codec import encode_payload
 from flowactor.identity import SessionId
 from flowactor.limits import FRAME_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, TEXT_BYTES_MAX
 from flowactor.machine.operations import CancelRun, OpenSession
@@ -240,8 +240,10 @@ async def test_a_run_with_much_state_can_be_looked_at(tmp_path, autojump_clock):
         assert [e.payload for e in history if e.kind == "variable_set"] == [
             encode_payload(bytes(3 * MIB), None, "")
         ] * 6
-        shown = [decode_payload(value, None, "") for _, value in (await seen.describe()).variables]
-        assert shown == [bytes(3 * MIB), *["(3145733 bytes)"] * 5]
+        view = await seen.describe()
+        assert view.variables == (("part 0", encode_payload(bytes(3 * MIB), None, "")),)
+        assert view.large == tuple((f"part {number}", 3 * MIB + 5) for number in range(1, 6))
+        assert await seen.variable("part 1", bytes) == bytes(3 * MIB)
         assert (await client.status()).runs_open == 1
 
 
