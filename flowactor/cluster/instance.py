@@ -19,6 +19,7 @@ from attrs import frozen
 
 from flowactor.actors import Mailbox, MailboxClosed, Overflow, Promise
 from flowactor.cluster.group import GroupActor
+from flowactor.cluster.outside import outside_trio
 from flowactor.cluster.past import past_of
 from flowactor.cluster.steps import StepRunner
 from flowactor.cluster.unsettled import Unsettled
@@ -211,7 +212,7 @@ class InstanceActor:
         if run.position or not self._follows(run):
             return None
         assert self._definition is not None
-        return Interpreter(self._definition, self._info)
+        return Interpreter(self._definition, self._info, outside_trio)
 
     def _follows(self, run: RunState) -> bool:
         """Whether this node is to interpret the run: it has the code, and owns it or stands by."""
@@ -261,7 +262,7 @@ class InstanceActor:
             return
         past = past_of(self._group, self.run_id)
         try:
-            self._interpreter = replay(self._definition, self._info, past)
+            self._interpreter = replay(self._definition, self._info, past, outside_trio)
         except DeterminismViolation as violation:
             self._disagree(str(violation))
             return

@@ -16,6 +16,7 @@ from flowactor.cluster.group import GroupActor
 from flowactor.cluster.inspection import Inspection
 from flowactor.cluster.instances import Instances
 from flowactor.cluster.liveness import Liveness
+from flowactor.cluster.outside import outside_trio
 from flowactor.cluster.past import past_of
 from flowactor.cluster.requests import Answer, Request
 from flowactor.cluster.variables import VariableActors
@@ -213,7 +214,8 @@ class Router:
         for the occasion.
         """
         info = RunInfo(run.workflow_id, run.run_id, run.workflow_type, run.version, run.started_ns)
-        return replay(definition, info, past_of(self._group, run.run_id)).query(name, arguments)
+        past = past_of(self._group, run.run_id)
+        return replay(definition, info, past, outside_trio).query(name, arguments)
 
     async def _result(self, request: Request, body: requests.GetResult) -> Answer:
         run = await self._locate(body.workflow_id, body.run_id, request)

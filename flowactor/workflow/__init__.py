@@ -15,6 +15,7 @@ What the driver (an instance actor, a test) owes:
 4. Ask queries between activations, when the last one is recorded.
 5. Set ``live`` on the owner around first-time activations, and only there.
 6. ``close()`` an interpreter that is given up before the end.
+7. If it runs in an event loop, give the interpreter an ``Outside`` that hides the loop.
 """
 
 from flowactor.workflow.app import App
@@ -31,6 +32,7 @@ from flowactor.workflow.clock import (
     wait_condition,
     workflow_info,
 )
+from flowactor.workflow.context import Outside
 from flowactor.workflow.definition import (
     Handler,
     HandlerKind,
@@ -73,6 +75,7 @@ __all__ = [
     "Interpreter",
     "Mismatch",
     "Nursery",
+    "Outside",
     "RetryPolicy",
     "RunInfo",
     "Signature",

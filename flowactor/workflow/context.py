@@ -1,18 +1,36 @@
 """Which scheduler is at work: the way from ``fa.sleep(1)`` in user code to the run it belongs to.
 
 Set for the length of one activation (or query) and never across an ``await`` of the node's own
-event
-loop: the interpreter is synchronous, so one slot serves all runs of a process.
+event loop: the interpreter is synchronous, so one slot serves all runs of a process.
 """
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, TypeVarTuple
 
 from flowactor.errors import WorkflowMisuse
 
 if TYPE_CHECKING:
     from flowactor.workflow.scheduler import Scheduler
 
-__all__ = ["ACTIVE", "current", "inside"]
+__all__ = ["ACTIVE", "Outside", "current", "directly", "inside"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Outside(Protocol):
+    """How a driver lets user code be called: it calls ``function`` and returns what that returns.
+
+    One that runs in an event loop itself hides the loop meanwhile, so that the code can neither
+    use it nor leave anything open in it.
+    """
+
+    def __call__(self, function: Callable[[*Ts], T], /, *args: *Ts) -> T: ...
+
+
+def directly(function: Callable[[*Ts], T], /, *args: *Ts) -> T:
+    """The ``Outside`` of a driver that has no event loop."""
+    return function(*args)
 
 
 class _Active:

@@ -1,7 +1,10 @@
-"""Refusing an ``await`` of something that is not flowactor's, with file, line and a cure.
+"""Refusing an ``await``, or a cancel scope, that is not flowactor's, with file, line and a cure.
 
 An await of Trio, asyncio or a network library would tie the run to this process: it cannot be
-replayed, and no other node could go on with it.
+replayed, and no other node could go on with it. A scope or nursery of theirs would do more harm: it
+belongs to whatever task of the node happens to run the code, and stays open in it when the code
+waits. What is awaited comes up to the scheduler and is refused there; the rest is refused by the
+libraries themselves, as the driver hides its event loop (``Outside``), and explained here.
 """
 
 import inspect
@@ -22,13 +25,20 @@ _CURES: Final = {
     "gather": "await fa.gather(...)",
     "wait_for": "with fa.fail_after(seconds): ...",
     "timeout": "with fa.fail_after(seconds): ...",
+    "CancelScope": "with fa.move_on_after(seconds): ..., or with fa.CancelScope() as scope: ...",
     "move_on_after": "with fa.move_on_after(seconds): ...",
+    "move_on_at": "with fa.move_on_at(when): ...",
     "fail_after": "with fa.fail_after(seconds): ...",
+    "fail_at": "with fa.fail_at(when): ...",
     "open_nursery": "async with fa.open_nursery() as nursery: ...",
+    "TaskGroup": "async with fa.open_nursery() as nursery: ...",
     "create_task_group": "async with fa.open_nursery() as nursery: ...",
     "create_task": "async with fa.open_nursery() as nursery: nursery.start_soon(...)",
+    "current_time": "fa.now()",
     "wait": "await fa.wait_condition(lambda: ...)",
 }
+_ENGINE: Final = ("flowactor.workflow.", "flowactor.cluster.")
+"""Not all of flowactor: its demo is user code."""
 _STEP: Final = "put the call into an async function marked @fa.step and await that"
 
 
@@ -57,15 +67,17 @@ def translated(error: BaseException) -> BaseException:
         return error
     user: tuple[str, int] | None = None
     called = ""
+    complained = False
     traceback = error.__traceback__
     while traceback is not None:
         frame = traceback.tb_frame
-        if _top(frame) in _LIBRARIES:
-            called = called or f"{_top(frame)}.{frame.f_code.co_name}"
-        elif _is_user_frame(frame):
-            user, called = (frame.f_code.co_filename, traceback.tb_lineno), ""
+        if _is_user_frame(frame):
+            user, called, complained = (frame.f_code.co_filename, traceback.tb_lineno), "", False
+        else:
+            complained = complained or _top(frame) in _LIBRARIES
+            called = called or _called(frame)
         traceback = traceback.tb_next
-    if user is None or not called:
+    if user is None or not (called and complained):
         return error
     explained = ForeignAwait(_message(*user, called))
     explained.__cause__ = error
@@ -76,9 +88,22 @@ def _message(file: str, line: int, name: str) -> str:
     library, _, last = name.rpartition(".")
     cure = _CURES.get(last) if library.partition(".")[0] in _LIBRARIES else None
     return (
-        f"{file}:{line} awaits {name}, which flowactor cannot make durable. "
+        f"{file}:{line} uses {name}, which flowactor cannot make durable. "
         f"Write instead: {cure or _STEP}."
     )
+
+
+def _called(frame: FrameType) -> str:
+    """What user code called to get into ``frame``, as it would name it; empty for what stands
+    between: the standard library, flowactor, and wrappers that decorators make.
+    """
+    top, name = _top(frame), frame.f_code.co_qualname
+    is_standard = top in sys.stdlib_module_names and top not in _LIBRARIES
+    if top == "flowactor" or is_standard or "<locals>" in name:
+        return ""
+    for entering in (".__enter__", ".__aenter__", ".__init__"):
+        name = name.removesuffix(entering)
+    return f"{_public(frame)}.{name}"
 
 
 def _chain(body: Any) -> list[Any]:
@@ -117,7 +142,7 @@ def _is_user_frame(frame: FrameType) -> bool:
     return (
         top not in _LIBRARIES
         and top not in sys.stdlib_module_names
-        and not frame.f_globals.get("__name__", "").startswith("flowactor.workflow.")
+        and not frame.f_globals.get("__name__", "").startswith(_ENGINE)
         and "site-packages" not in frame.f_code.co_filename
     )
 
@@ -135,6 +160,10 @@ def _name(what: Any) -> str:
     name = getattr(what, "__qualname__", frame.f_code.co_name)
     if inspect.isgenerator(what) and name.endswith(".__await__"):
         name = name.removesuffix(".__await__")
-    module = frame.f_globals.get("__name__", "?")
-    # Libraries hide their functions in private modules: trio._timeouts.sleep is trio.sleep to all.
-    return f"{_top(frame) if '._' in module or _top(frame) == 'asyncio' else module}.{name}"
+    return f"{_public(frame)}.{name}"
+
+
+def _public(frame: FrameType) -> str:
+    """The module that people know: trio._timeouts.sleep is trio.sleep to all."""
+    module: str = frame.f_globals.get("__name__", "?")
+    return _top(frame) if "._" in module or _top(frame) == "asyncio" else module

@@ -27,9 +27,9 @@ from flowactor.machine.events import (
     StepEnded,
     TimerFired,
 )
-from flowactor.workflow import escapes, sites
+from flowactor.workflow import escapes, foreign, sites
 from flowactor.workflow.cancellation import Cancelled
-from flowactor.workflow.context import ACTIVE
+from flowactor.workflow.context import ACTIVE, Outside, directly
 from flowactor.workflow.definition import Handler, WorkflowDefinition
 from flowactor.workflow.failures import encode_failure
 from flowactor.workflow.logs import logger
@@ -52,6 +52,9 @@ class Activation:
 class Interpreter:
     """One run's code, from its start to its end.
 
+    Args:
+        outside: calls the code, out of reach of the event loop in which the driver may run.
+
     Attributes:
         definition: the code.
         info: which run.
@@ -63,13 +66,16 @@ class Interpreter:
             with their line (``escapes``).
     """
 
-    def __init__(self, definition: WorkflowDefinition, info: RunInfo) -> None:
+    def __init__(
+        self, definition: WorkflowDefinition, info: RunInfo, outside: Outside = directly
+    ) -> None:
         self.definition: Final = definition
         self.info: Final = info
         self.closed = False
         self.unfinished = False
         self.live = False
         self.strict = False
+        self._outside: Final = outside
         self._events: list[Event] = []
         # Coroutines hold the scheduler and the scheduler holds them; nothing of theirs holds the
         # interpreter, so it goes first and can close them in order (see __del__).
@@ -99,20 +105,8 @@ class Interpreter:
         pending = iter([*self._events, *events])
         scheduler.live = self.live
         scheduler.begin(now_ns)
-        settled = True
         with _AtWork(scheduler, strict=self.strict):
-            try:
-                settled = scheduler.settle() if self.unfinished else True
-                while settled and not self._root.done:
-                    event = next(pending, None)
-                    if event is None:
-                        break
-                    self._deliver(event)
-                    settled = scheduler.settle()
-            except (Exception, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # noqa: BLE001  # recorded as the run's end
-                self._root.exit(error)
+            settled = self._outside(self._consume, pending)
         self._events = list(pending)
         self.unfinished = not self._root.done and not settled
         if self._root.done:
@@ -137,11 +131,18 @@ class Interpreter:
         self._scheduler.live = False
         try:
             with _AtWork(self._scheduler), _looking_only(self._instance, who) as view:
-                answer = self._scheduler.read_only(
-                    who, lambda: handler.function(view, *args, **kwargs)
+                answer = self._outside(
+                    self._scheduler.read_only,
+                    who,
+                    lambda: handler.function(view, *args, **kwargs),
                 )
-        except (Exception, KeyboardInterrupt):
+        except KeyboardInterrupt:
             raise
+        except Exception as error:
+            explained = foreign.translated(error)
+            if explained is error:
+                raise
+            raise explained from error
         except BaseException as error:
             raise QueryFailed(f"{who}: {type(error).__name__}: {error}") from error
         return payloads.encode_payload(answer, handler.signature.returns, f"answer of {who}")
@@ -161,7 +162,7 @@ class Interpreter:
         """Take the run out of memory: its suspended code is closed and can no longer act."""
         self.closed = True
         with _AtWork(self._scheduler):
-            self._scheduler.dispose()
+            self._outside(self._scheduler.dispose)
 
     def __del__(self) -> None:
         # A closed run has no suspended code left.
@@ -169,6 +170,24 @@ class Interpreter:
             self.close()
 
     # -- events ---------------------------------------------------------------------------------
+
+    def _consume(self, pending: Iterator[Event]) -> bool:
+        """Run the code on ``pending``; False if the activation is full, and some may be left."""
+        scheduler = self._scheduler
+        settled = True
+        try:
+            settled = scheduler.settle() if self.unfinished else True
+            while settled and not self._root.done:
+                event = next(pending, None)
+                if event is None:
+                    break
+                self._deliver(event)
+                settled = scheduler.settle()
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  # recorded as the run's end
+            self._root.exit(error)
+        return settled
 
     def _deliver(self, event: Event) -> None:
         scheduler = self._scheduler
@@ -200,7 +219,7 @@ class Interpreter:
             self._instance = self.definition.cls()
             body = self._instance.run(*args, **kwargs)
         except Exception as error:  # noqa: BLE001  # __init__ is user code: its error is the run's
-            self._root.fail(error)
+            self._root.fail(foreign.translated(error))
             return
         self._root.start(body, sites.of_function(self.definition.run.function))
 
@@ -221,7 +240,7 @@ class Interpreter:
         try:
             result = handler.function(self._instance, *args, **kwargs)
         except Exception as error:  # noqa: BLE001  # user code: an error in a handler fails the run
-            self._root.fail(error)
+            self._root.fail(foreign.translated(error))
             return
         if handler.is_async:
             self._root.start_handler(result, sites.of_function(handler.function))

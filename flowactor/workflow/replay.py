@@ -9,6 +9,7 @@ from attrs import frozen
 from flowactor.errors import DeterminismViolation
 from flowactor.machine.commands import Command
 from flowactor.machine.events import Event
+from flowactor.workflow.context import Outside, directly
 from flowactor.workflow.definition import WorkflowDefinition
 from flowactor.workflow.determinism import compare
 from flowactor.workflow.interpreter import Interpreter
@@ -27,14 +28,23 @@ class Activated:
 
 
 def replay(
-    definition: WorkflowDefinition, info: RunInfo, history: Iterable[Activated]
+    definition: WorkflowDefinition,
+    info: RunInfo,
+    history: Iterable[Activated],
+    outside: Outside = directly,
 ) -> Interpreter:
     """An interpreter that has lived through ``history``, oldest first.
+
+    Args:
+        definition: the code.
+        info: which run.
+        history: what was committed.
+        outside: as the interpreter takes it.
 
     Raises:
         DeterminismViolation: the code asked for something else; shows both sides with their lines.
     """
-    interpreter = Interpreter(definition, info)
+    interpreter = Interpreter(definition, info, outside)
     for position, activated in enumerate(history):
         activation = interpreter.activate(activated.now_ns, activated.events)
         mismatch = compare(activated.commands, activation.commands)

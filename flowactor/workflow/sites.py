@@ -7,6 +7,8 @@ from typing import Final
 __all__ = ["here", "of_function", "of_traceback"]
 
 _PACKAGE: Final = "flowactor.workflow."
+_CALLERS: Final = frozenset({"_resume", "_consume"})
+"""Of the scheduler and the interpreter: the functions that call user code; above them is none."""
 _IS_USER: Final[dict[CodeType, bool]] = {}
 _CACHE: Final[dict[tuple[CodeType, int], str]] = {}
 """Bounded by the lines of the program."""
@@ -39,7 +41,7 @@ def here(fallback: str) -> str:
     while frame is not None:
         if _is_user(frame):
             return _text(frame, frame.f_lineno)
-        if frame.f_code.co_name == "_resume":
+        if frame.f_code.co_name in _CALLERS:
             break
         frame = frame.f_back
     return fallback

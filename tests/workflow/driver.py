@@ -34,6 +34,7 @@ from flowactor.workflow import (
     Activated,
     HandlerKind,
     Interpreter,
+    Outside,
     RunInfo,
     StepInfo,
     decode_failure,
@@ -43,6 +44,7 @@ from flowactor.workflow import (
     replay,
     step_context,
 )
+from flowactor.workflow.context import directly
 
 START_NS = 1_700_000_000 * NANOSECONDS
 NOBODY = NodeId(0)
@@ -62,13 +64,19 @@ class Driver:
     """One run. ``replays`` False saves the replay after each activation in long tests."""
 
     def __init__(
-        self, workflow: Any, *args: Any, run_id: str = "run-1", replays: bool = True
+        self,
+        workflow: Any,
+        *args: Any,
+        run_id: str = "run-1",
+        replays: bool = True,
+        outside: Outside = directly,
     ) -> None:
         self.definition = definition_of(workflow)
         self.info = RunInfo(
             "order-1", RunId(run_id), self.definition.name, self.definition.version, START_NS
         )
-        self.interpreter = Interpreter(self.definition, self.info)
+        self.outside = outside
+        self.interpreter = Interpreter(self.definition, self.info, outside)
         self.interpreter.live = True
         self.replays = replays
         self.now_ns = START_NS
@@ -124,7 +132,7 @@ class Driver:
 
     def replay(self) -> Interpreter:
         """A fresh interpreter that went through the whole history and agreed with it."""
-        return replay(self.definition, self.info, self.history)
+        return replay(self.definition, self.info, self.history, self.outside)
 
     def fail_over(self) -> None:
         """Another node goes on, with an interpreter of its own."""

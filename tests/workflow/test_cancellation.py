@@ -36,6 +36,20 @@ def test_timer_cancelled():
     assert (driver.result(), driver.seconds) == ("signal", 5)
 
 
+@fa.workflow
+class Sleeper:
+    async def run(self) -> None:
+        await fa.sleep(60)
+
+
+def test_cancelling_names_no_line_outside_the_code():
+    """No line of the code asked to end the timer that it waited for, and lines of the engine's are
+    not shown instead.
+    """
+    commands = Driver(Sleeper).cancel()
+    assert [command.site for command in commands if isinstance(command, CancelTimer)] == [""]
+
+
 def test_the_deadline_strikes_if_nothing_else_does():
     """The same race, won by the timer."""
     driver = Driver(Race)
