@@ -24,7 +24,7 @@
     |   |-- MalformedDataError     bytes from outside that are not what they claim to be
     |   `-- StorageError
     |       |-- StoragePoisoned    a sync failed once: this process acknowledges nothing more
-    |       |-- StorageCorrupt     damage that is no torn tail: this node cannot go on with that file
+    |       |-- StorageCorrupt     damage that is no torn tail: this node cannot go on
     |       |-- StorageFull        no space left: free some, nothing acknowledged was lost
     |       `-- StorageRefused     the directory belongs to another node, or to a newer version
     |-- RunError                   what a run itself came to, raised by ``handle.result()``

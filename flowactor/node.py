@@ -430,7 +430,7 @@ class Node:
         if theirs.role == PEER:
             await links.adopt(NodeId(theirs.node), connection, router.request)
         else:
-            await serve_client(connection, router.request)
+            await serve_client(connection, router.request, self._observe)
 
     def _observe(self, event: ObservedEvent) -> None:
         try:

@@ -1,7 +1,9 @@
 """What all tests share: how much chance Hypothesis explores, and that failures can be repeated."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -13,3 +15,15 @@ settings.register_profile(
 settings.register_profile("ci", settings.get_profile("fast"), max_examples=200)
 settings.register_profile("nightly", settings.get_profile("fast"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+STARTING_PROCESSES = frozenset({"cli", "docs", "examples", "processes"})
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that start processes share one worker: two clusters of three at a time are more than
+    two cores keep in step, and each wants ports that nobody else takes.
+    """
+    for item in items:
+        folder = Path(item.path).relative_to(Path(__file__).parent).parts[0]
+        if folder in STARTING_PROCESSES:
+            item.add_marker(pytest.mark.xdist_group("processes"))

@@ -223,10 +223,11 @@ class GroupActor:
         """
         promise: Promise[None] = Promise()
         self.mailbox.put_nowait(_Barrier(promise))
-        with trio.move_on_after(timeout_seconds):
-            return await promise.wait()
-        # Settled, it is not asked for again.
-        promise.set(None)
+        try:
+            with trio.move_on_after(timeout_seconds):
+                return await promise.wait()
+        finally:
+            promise.set(None)  # settled, it is not asked for again
         raise Unavailable(f"{self.name}: no quorum confirmed a read within {timeout_seconds:g} s")
 
     def receive(self, sender: NodeId, envelope: GroupEnvelope) -> None:

@@ -13,7 +13,9 @@ from tests.processes.flows import STEP_SECONDS, STEPS, Journey, expected_total, 
 pytestmark = pytest.mark.processes
 
 RUNS = 5
-SEED = int(os.environ.get("FLOWACTOR_KILL_SEED") or Random().randrange(10**9))
+# Another seed each time, but one for all workers of a run, as they have to agree on the tests.
+TEST_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+SEED = int(os.environ.get("FLOWACTOR_KILL_SEED") or Random(TEST_RUN).randrange(10**9))
 """Another one each time; a failure names it, and the variable repeats it."""
 
 
