@@ -17,7 +17,7 @@ from flowactor.errors import ConfigurationError, StorageRefused
 from flowactor.identity import ClusterId, NodeId
 from flowactor.machine import NodeState
 from flowactor.storage import Identity
-from flowactor.transport import Hello
+from flowactor.transport import Hello, parse_address
 
 __all__ = [
     "Membership",
@@ -25,7 +25,6 @@ __all__ = [
     "is_loopback",
     "kept_membership",
     "membership_facts",
-    "parse_address",
     "strange_disk",
 ]
 
@@ -48,18 +47,6 @@ class Membership:
         return tuple(sorted(self.addresses))
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """(host, port) of ``HOST:PORT``; IPv6 hosts stand in brackets.
-
-    Raises:
-        ConfigurationError: not of that form, or no valid port.
-    """
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigurationError(f"{text!r} is no address: write HOST:PORT, such as 127.0.0.1:7400")
-    return host.strip("[]"), int(port)
-
-
 def is_loopback(address: str) -> bool:
     """Whether only this machine can reach ``HOST:PORT``."""
     host, _ = parse_address(address)
@@ -79,7 +66,8 @@ def found(own_address: str, peers: tuple[str, ...], disk: str) -> Membership:
     """
     members = sorted(peers or (own_address,))
     for address in members:
-        parse_address(address)
+        if not parse_address(address)[0]:
+            raise ConfigurationError(f"{address!r} names no host that other nodes could dial")
     if len(set(members)) != len(members):
         raise ConfigurationError(f"an address is named twice in the peers {', '.join(members)}")
     if own_address not in members:
