@@ -79,14 +79,16 @@ class WorkflowHandle(Generic[R]):
         """As ``result``, but how the run ended is returned. A time-out of 0 only looks."""
         deadline = math.inf if timeout is None else trio.current_time() + timeout
         with trio.move_on_at(deadline + ANSWER_SECONDS):
-            is_last = False
+            is_last, standing = False, "it goes on"
             while not is_last:
                 left = max(0.0, deadline - trio.current_time())
                 is_last = left < POLL_SECONDS
                 ended = await self._poll(min(left, POLL_SECONDS))
                 if not ended.status.is_open:
                     return ended
-        error = DeadlineExceeded(f"run {self.id!r} has not ended within {timeout} s; it goes on")
+                is_parked = ended.status is RunStatus.PARKED
+                standing = f"it is parked: {ended.reason}" if is_parked else "it goes on"
+        error = DeadlineExceeded(f"run {self.id!r} has not ended within {timeout} s; {standing}")
         error.outcome_unknown = False
         raise error
 

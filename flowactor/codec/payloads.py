@@ -128,8 +128,10 @@ def _arguments(
 ) -> tuple[Any, ...]:
     if not isinstance(plain, list | tuple):
         raise InvalidInput(f"{where}: expected an array of arguments, got {plain!r:.80}")
+    if plain and not hints:
+        raise InvalidInput(f"{where}: it takes no arguments, {len(plain)} given")
     if not required <= len(plain) <= len(hints):
-        listed = ", ".join(hints) or "none"
+        listed = ", ".join(hints)
         raise InvalidInput(f"{where}: {len(plain)} arguments given, the parameters are: {listed}")
     return tuple(
         item

@@ -41,6 +41,7 @@ __all__ = ["locate", "to_wire"]
 
 Down = Callable[[Any], Any]
 
+_STORABLE: Final = "an attrs class, a dataclass, an enum or builtins"
 _BASES: Final[tuple[Callable[[Any], Any], ...]] = (str, int, float, bytes, list)
 """What a subclass is written as, where no hint says more."""
 
@@ -78,7 +79,8 @@ def _unstorable(value: Any) -> Misfit | None:
     known = isinstance(value, (*BUILTIN, *TEXTS, list, tuple, dict, set, frozenset, enum.Enum))
     if known or is_fielded(kind):
         return None
-    return Misfit(f"a value of type {type_name(kind)} cannot be stored", unencodable=True)
+    text = f"a value of type {type_name(kind)} cannot be stored"
+    return Misfit(f"{text}: use {_STORABLE}", unencodable=True)
 
 
 def _named(cls: type, plain: Any) -> CBORTag:

@@ -17,11 +17,16 @@ class App:
         name: for people.
 
     Raises:
-        ConfigurationError: a class is no workflow, a (type, version) is there twice, or a type hint
-            names something that does not exist.
+        ConfigurationError: it is no list, a class is no workflow, a (type, version) is there twice,
+            or a type hint names something that does not exist.
     """
 
     def __init__(self, workflows: Iterable[type], *, name: str = "app") -> None:
+        if isinstance(workflows, type) or not isinstance(workflows, Iterable):
+            shown = workflows.__name__ if isinstance(workflows, type) else "MyWorkflow"
+            raise ConfigurationError(
+                f"App takes a list of workflow classes, not {workflows!r}: write fa.App([{shown}])"
+            )
         self.name = name
         definitions: dict[tuple[str, int], WorkflowDefinition] = {}
         for cls in workflows:

@@ -185,9 +185,7 @@ def definition_of(reference: object) -> WorkflowDefinition:
     if not isinstance(found, WorkflowDefinition) or (
         isinstance(reference, type) and _DEFINITION not in vars(reference)
     ):
-        raise InvalidInput(
-            f"{reference!r} is no workflow; decorate its class with @workflow(version=1)"
-        )
+        raise InvalidInput(_no_workflow(reference))
     return found
 
 
@@ -199,10 +197,21 @@ def handler_of(reference: object, kind: HandlerKind) -> Handler:
     """
     found = getattr(reference, _HANDLER, None)
     if not isinstance(found, Handler) or found.kind is not kind:
+        shown = getattr(reference, "__qualname__", None) or repr(reference)
         raise InvalidInput(
-            f"{reference!r} is no {kind.value} of a workflow; decorate it with @{kind.value}"
+            f"{shown} is no {kind.value} of a workflow: decorate it with @fa.{kind.value}"
         )
     return found
+
+
+def _no_workflow(reference: object) -> str:
+    name: str = getattr(reference, "__qualname__", "")
+    owner, _, method = name.rpartition(".")
+    if isinstance(reference, type):
+        return f"{name} is no workflow: decorate it with @fa.workflow(version=1)"
+    if method == "run" and not owner.endswith("<locals>"):
+        return f"{name}: decorate {owner} with @fa.workflow(version=1)"
+    return f"{name or repr(reference)} is no workflow: give its class, or the run of its class"
 
 
 # -- eager checks -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from flowactor.errors import ConfigurationError, InvalidInput
 __all__ = ["Signature", "looks_async"]
 
 _NO_ARGUMENTS: Final = payloads.encode_arguments((), {}, "")
+_NO_PARAMETERS: Final = "it takes no arguments"
 _AWAITABLES: Final = frozenset({Awaitable, Coroutine})
 
 
@@ -127,10 +128,10 @@ class Signature:
             n for n in self.names if n not in given and n not in kwargs and n not in self.defaults
         ]
         if len(args) > len(positional) or unknown or missing:
-            listed = ", ".join(self.names) or "none"
-            raise InvalidInput(
-                f"{self.where}: the parameters are ({listed}), given were {_shown(args, kwargs)}"
+            listed = (
+                f"the parameters are ({', '.join(self.names)})" if self.names else _NO_PARAMETERS
             )
+            raise InvalidInput(f"{self.where}: {listed}, given were {_shown(args, kwargs)}")
         given.update(kwargs)
         last = max((i for i, name in enumerate(self.names) if name in given), default=-1)
         return tuple(given.get(name, self.defaults.get(name)) for name in self.names[: last + 1])

@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, Generic, ParamSpec, TypeVar, TypeVarTuple, overload
 
 from attrs import field, frozen
@@ -42,8 +42,9 @@ R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 
-def _positive(_: Any, attribute: Any, value: float) -> None:
-    if not (value >= 0 and math.isfinite(value)):
+def _positive(_: Any, attribute: Any, value: Any) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and 0 <= value < math.inf):
         raise ConfigurationError(
             f"RetryPolicy.{attribute.name} is {value!r}, it must be a number from 0 up"
         )
@@ -54,6 +55,22 @@ def _whole(_: Any, attribute: Any, value: int) -> None:
         raise ConfigurationError(
             f"RetryPolicy.{attribute.name} is {value!r}, it must be a whole number from 0 up"
         )
+
+
+def _error_types(
+    given: Iterable[type[BaseException] | str],
+) -> tuple[type[BaseException] | str, ...]:
+    is_list = isinstance(given, tuple | list | set | frozenset)
+    if not is_list or not all(_is_error_type(item) for item in given):
+        raise ConfigurationError(
+            f"RetryPolicy.non_retryable_error_types is {given!r}, it must be a list of exception "
+            "classes or of their names, as in [ValueError]"
+        )
+    return tuple(given)
+
+
+def _is_error_type(item: object) -> bool:
+    return isinstance(item, str) or (isinstance(item, type) and issubclass(item, BaseException))
 
 
 @frozen
@@ -70,7 +87,7 @@ class RetryPolicy:
     maximum_interval: float = field(default=100.0, validator=_positive)
     maximum_attempts: int = field(default=0, validator=_whole)
     non_retryable_error_types: tuple[type[BaseException] | str, ...] = field(
-        default=(), converter=tuple
+        default=(), converter=_error_types
     )
 
     def rule(self) -> RetryRule:
@@ -107,13 +124,29 @@ class _Plan:
 _DEFAULT_RETRY: Final = RetryPolicy()
 
 
-def _limit_ns(name: str, seconds: Span | None) -> int:
+def _limit_ns(where: str, name: str, seconds: Span | None) -> int:
     if seconds is None:
         return 0
-    limit = span_ns(seconds)
-    if limit <= 0:
-        raise ConfigurationError(f"{name} is {seconds!r}, it must be a time span greater than 0")
+    try:
+        limit = span_ns(seconds)
+    except (TypeError, ValueError, OverflowError):
+        limit = 0
+    if limit <= 0 or isinstance(seconds, bool):
+        raise ConfigurationError(
+            f"{where}: {name} is {seconds!r}, it must be a time span greater than 0: "
+            "seconds, or a timedelta"
+        )
     return limit
+
+
+def _rule(where: str, retry: RetryPolicy | None) -> RetryRule:
+    policy: object = _DEFAULT_RETRY if retry is None else retry
+    if not isinstance(policy, RetryPolicy):
+        raise ConfigurationError(
+            f"{where}: retry is {policy!r}, it must be a policy, as in "
+            "retry=fa.RetryPolicy(maximum_attempts=3)"
+        )
+    return policy.rule()
 
 
 # -- what users decorate ------------------------------------------------------------------------
@@ -152,9 +185,9 @@ class Step(Generic[P, R]):
         self._plan = _Plan(
             self.name,
             function,
-            (retry or _DEFAULT_RETRY).rule(),
-            _limit_ns("start_to_close", start_to_close),
-            _limit_ns("schedule_to_close", schedule_to_close),
+            _rule(f"step {self.name}", retry),
+            _limit_ns(f"step {self.name}", "start_to_close", start_to_close),
+            _limit_ns(f"step {self.name}", "schedule_to_close", schedule_to_close),
         )
         functools.update_wrapper(self, function)
 
@@ -204,7 +237,7 @@ def step(
         schedule_to_close: how long all attempts and waits together may take.
 
     Raises:
-        ConfigurationError: it is not an async function, or a limit is not positive.
+        ConfigurationError: it is not an async function, or a setting is not what it has to be.
     """
 
     def decorate(function: Callable[..., Any]) -> Step[..., Any]:
@@ -238,9 +271,8 @@ async def compute(  # type: ignore[misc]  # mypy cannot match *args: Any with a 
     A step without a name of its own, for small things: ``function`` may be a lambda or a method,
     sync or async. It runs outside the workflow code and must not change the workflow's state.
     """
-    plan = _Plan(
-        checked_name(name, "compute"), function, (retry or _DEFAULT_RETRY).rule(), local=True
-    )
+    rule = _rule(f"compute {name}", retry)
+    plan = _Plan(checked_name(name, "compute"), function, rule, local=True)
     return await _perform(
         plan, signature_of(function, f"arguments of compute {name}", len(args)), args, {}
     )

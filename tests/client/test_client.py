@@ -134,7 +134,7 @@ async def test_time_out_must_be_a_span(make_client, timeout):
 async def test_what_is_no_workflow_is_refused(make_client):
     """A plain class, or a handler of the other kind, is not mistaken for a reference."""
     client, _ = make_client(STARTED)
-    with pytest.raises(fa.InvalidInput, match="@workflow"):
+    with pytest.raises(fa.InvalidInput, match=r"@fa\.workflow"):
         await client.start(Order, 1)
     with pytest.raises(fa.InvalidInput, match="@signal"):
         await client.get_handle("w").signal(ProcessOrder.orders, 1)
@@ -173,6 +173,13 @@ async def test_a_r30_deadline_passes_while_the_run_goes_on(make_client, autojump
         await client.get_handle("w").result(timeout=25)
     assert trio.current_time() - began == pytest.approx(25)
     assert not caught.value.outcome_unknown
+
+
+async def test_waiting_for_a_parked_run_tells_why_it_does_not_end(make_client, autojump_clock):
+    """A run that will not end by itself must not read like one that is slow."""
+    client, _ = make_client(ended(RunStatus.PARKED, reason="no live voter has registered T v2"))
+    with pytest.raises(fa.DeadlineExceeded, match=r"1\.0 s; it is parked: no live voter has"):
+        await client.get_handle("w").result(timeout=1.0)
 
 
 async def test_a_r30_result_that_is_there_is_given_at_once(make_client):

@@ -86,7 +86,9 @@ def test_app_refuses_duplicates_and_lists_what_it_knows():
         fa.ConfigurationError, match="Hello v1 is registered twice: HelloOne and HelloOne"
     ):
         fa.App([HelloOne, HelloOne])
-    with pytest.raises(fa.ConfigurationError, match="decorate its class with @workflow"):
+    with pytest.raises(
+        fa.ConfigurationError, match=r"Order is no workflow: decorate it with @fa\.workflow"
+    ):
         fa.App([Order])
     app = fa.App([HelloOne, Lonely])
     with pytest.raises(
@@ -200,10 +202,53 @@ def test_bad_decorations_are_refused():
         @fa.signal
         def lost() -> None: ...
 
-    with pytest.raises(fa.InvalidInput, match="is no signal of a workflow"):
+    with pytest.raises(
+        fa.InvalidInput,
+        match=r"HelloOne\.mood is no signal of a workflow: decorate it with @fa\.sig",
+    ):
         handler_of(HelloOne.mood, HandlerKind.SIGNAL)
-    with pytest.raises(fa.InvalidInput, match="is no workflow"):
-        definition_of(Order)
+
+
+class Plain:
+    async def run(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        (Plain.run, r"^Plain\.run: decorate Plain with @fa\.workflow\(version=1\)$"),
+        (Plain, r"^Plain is no workflow: decorate it with @fa\.workflow\(version=1\)$"),
+        (
+            HelloOne.mood,
+            r"^HelloOne\.mood is no workflow: give its class, or the run of its class$",
+        ),
+        ("Plain", "^'Plain' is no workflow: give its class"),
+    ],
+)
+def test_what_is_no_workflow_is_told_how_to_become_one(reference: object, text: str):
+    """By the names people wrote, not by addresses in memory."""
+    with pytest.raises(fa.InvalidInput, match=text):
+        definition_of(reference)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"), [(HelloOne, r"fa\.App\(\[HelloOne\]\)"), (3, r"not 3: write fa\.App")]
+)
+def test_an_app_takes_a_list(given: Any, text: str):
+    """One class alone is the likeliest slip; the answer is what to write."""
+    with pytest.raises(fa.ConfigurationError, match=text):
+        fa.App(given)
+
+
+def test_code_without_parameters_takes_no_arguments():
+    """Whichever way it is called, the text does not list parameters that are none."""
+    signature = definition_of(Lonely).run
+    with pytest.raises(
+        fa.InvalidInput, match="arguments of Lonely: it takes no arguments, 1 given"
+    ):
+        signature.encode_json("1")
+    with pytest.raises(fa.InvalidInput, match="it takes no arguments, given were 2 by position"):
+        signature.encode((1, 2), {})
 
 
 def test_workflow_calls_outside_a_workflow_are_misuse():

@@ -1,5 +1,8 @@
 """Steps: typed calls, failures as values, policies, and what a body can know."""
 
+import datetime as dt
+import math
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -139,7 +142,8 @@ def test_a_result_that_cannot_be_stored_fails_its_step_at_once():
     driver = Driver(Unencodable)
     assert (
         driver.run()
-        == "result of step opens_socket: a value of type socket.socket cannot be stored"
+        == "result of step opens_socket: a value of type socket.socket cannot be stored: use an "
+        "attrs class, a dataclass, an enum or builtins"
     )
     assert list(driver.attempts.values()) == [1]
 
@@ -440,6 +444,41 @@ def test_call_of_an_unknown_step_is_not_found():
     driver = Driver(MutatesArgument)
     with pytest.raises(fa.NotFound, match="does not wait for step nothing"):
         driver.interpreter.call_of(((), "nothing", 0))
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ({"initial_interval": "1"}, "initial_interval is '1', it must be a number from 0 up"),
+        ({"backoff_coefficient": None}, "backoff_coefficient is None"),
+        ({"maximum_interval": math.inf}, "maximum_interval is inf"),
+        ({"maximum_interval": True}, "maximum_interval is True"),
+        ({"initial_interval": -1}, "initial_interval is -1"),
+        ({"non_retryable_error_types": ValueError}, "as in [ValueError]"),
+        ({"non_retryable_error_types": "ValueError"}, "as in [ValueError]"),
+        ({"non_retryable_error_types": [3]}, "non_retryable_error_types is [3]"),
+    ],
+)
+def test_settings_of_a_policy_are_checked(setting: dict[str, Any], text: str):
+    """A setting of a wrong type or size is refused by its name, with what it has to be."""
+    with pytest.raises(fa.ConfigurationError, match=re.escape(text)):
+        fa.RetryPolicy(**setting)
+
+
+@pytest.mark.parametrize("limit", ["x", 0, -1, math.nan, math.inf, True, dt.timedelta(0)])
+def test_limits_of_a_step_are_time_spans(limit: Any):
+    """A limit that is none is refused with the step it was written on, and what to write."""
+    text = f"step add_later: start_to_close is {limit!r}, it must be a time span greater than 0"
+    with pytest.raises(fa.ConfigurationError, match=re.escape(text)):
+        fa.step(start_to_close=limit)(add_later)
+
+
+@pytest.mark.parametrize("retry", [3, 0, True, {"maximum_attempts": 3}])
+def test_a_retry_policy_is_no_number(retry: Any):
+    """What others take as a number of retries is refused with what to write instead."""
+    text = "step add_later: retry is .*, as in retry=fa.RetryPolicy"
+    with pytest.raises(fa.ConfigurationError, match=text):
+        fa.step(retry=retry)(add_later)
 
 
 def test_policies_are_checked_when_written():
