@@ -1,6 +1,5 @@
 """The inside of a benchmark's child process: a node, and a loop that carries out orders."""
 
-import gc
 import json
 import sys
 import time
@@ -11,6 +10,7 @@ from typing import Any
 import trio
 
 import flowactor as fa
+from flowactor.cli.node_command import settle_garbage_collector
 
 Order = Callable[[fa.Node, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -47,9 +47,7 @@ def member_main(app: fa.App, orders: dict[str, Order]) -> None:
     async def main() -> None:
         async with fa.Node(app, config) as node:
             print(json.dumps({"ready": True}), flush=True)
-            # What is there for good need not be looked at again by every collection.
-            gc.freeze()
-            gc.set_threshold(50_000, 50, 50)
+            settle_garbage_collector()
             known = orders | {"leads": leads}
             while line := await trio.to_thread.run_sync(sys.stdin.readline):
                 order = json.loads(line)
