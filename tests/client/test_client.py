@@ -136,7 +136,7 @@ async def test_what_is_no_workflow_is_refused(make_client):
     client, _ = make_client(STARTED)
     with pytest.raises(fa.InvalidInput, match=r"@fa\.workflow"):
         await client.start(Order, 1)
-    with pytest.raises(fa.InvalidInput, match="@signal"):
+    with pytest.raises(fa.InvalidInput, match=r"@fa\.signal"):
         await client.get_handle("w").signal(ProcessOrder.orders, 1)
 
 
