@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,7 @@ import trio
 from flowactor.cli.exits import Exit
 from flowactor.cli.options import ADDRESSES_METAVAR, check_addresses, json_option, run_to_exit
 from flowactor.cli.output import Output, print_line
-from flowactor.cli.views import one_line, time
+from flowactor.cli.views import time
 from flowactor.client.connect import parse_addresses
 from flowactor.cluster.system import SystemClock
 from flowactor.errors import ConfigurationError
@@ -45,11 +46,11 @@ from flowactor.workflow import App
 __all__ = ["HASH_SEED", "fix_hash_seed", "load_app", "node"]
 
 HASH_SEED: Final = "0"
-GARBAGE_THRESHOLDS: Final = (50_000, 50, 50)
-"""Objects, and collections of the younger generations, between two collections."""
 """One for the whole cluster: standbys compare what user code asked for, and innocent iteration over
 a set of texts must not differ between nodes (``design.md``, D8).
 """
+GARBAGE_THRESHOLDS: Final = (50_000, 50, 50)
+"""Objects, and collections of the younger generations, between two collections."""
 
 addresses_option = partial(click.option, callback=check_addresses, metavar=ADDRESSES_METAVAR)
 
@@ -129,7 +130,8 @@ async def serve(app: App, config: NodeConfig, output: Output) -> Exit:
             async with Node(app, config) as running:
                 settle_garbage_collector()
                 serving.set()
-                announce(running, config, output)
+                with suppress(BrokenPipeError):  # without anybody to tell it serves all the same
+                    announce(running, config, output)
                 await stop.wait()
             nursery.cancel_scope.cancel()
     return Exit.OK
@@ -264,4 +266,4 @@ def log_event(clock: Clock, threshold: int, as_json: bool, event: ObservedEvent)
         fields = {"time": now, "level": level, "event": type(event).__name__} | attrs.asdict(event)
         print_line(json.dumps(fields, ensure_ascii=False), to_stderr=True)
     else:
-        print_line(f"{now} {level:7} {one_line(describe(event))}", to_stderr=True)
+        print_line(f"{now} {level:7} {describe(event)}", to_stderr=True)

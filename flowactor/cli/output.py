@@ -80,7 +80,18 @@ class Output:
 
 
 def print_line(line: str, *, to_stderr: bool = False) -> None:
-    """One line, at once: a reader at the other end of a pipe is not kept waiting."""
+    """One line, at once: a reader at the other end of a pipe is not kept waiting.
+
+    What cannot be told to stderr, as its reader went away or its disk is full, is lost: the work it
+    is about, and the exit code, matter more.
+
+    Raises:
+        OSError: stdout cannot be written to.
+    """
     stream = sys.stderr if to_stderr else sys.stdout
-    stream.write(line + "\n")
-    stream.flush()
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except OSError:
+        if not to_stderr:
+            raise

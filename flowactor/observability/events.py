@@ -179,8 +179,10 @@ def ignore(_: ObservedEvent) -> None:
 
 
 def describe(event: ObservedEvent) -> str:
-    """One line for a log: ``leader changed: group=1 term=2 leader=3``."""
+    """One line for a log: ``leader changed: group=1 term=2 leader=3``. A text of several lines,
+    such as why a run was parked, is folded.
+    """
     name = type(event).__name__
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
     fields = (f"{field.name}={getattr(event, field.name)}" for field in attrs.fields(type(event)))
-    return f"{words}: {' '.join(fields)}"
+    return " ".join(f"{words}: {' '.join(fields)}".split())

@@ -22,10 +22,11 @@ class App:
     """
 
     def __init__(self, workflows: Iterable[type], *, name: str = "app") -> None:
-        if isinstance(workflows, type) or not isinstance(workflows, Iterable):
-            shown = workflows.__name__ if isinstance(workflows, type) else "MyWorkflow"
+        given: object = workflows
+        if isinstance(given, type) or not isinstance(given, Iterable):
+            shown = given.__name__ if isinstance(given, type) else "MyWorkflow"
             raise ConfigurationError(
-                f"App takes a list of workflow classes, not {workflows!r}: write fa.App([{shown}])"
+                f"App takes a list of workflow classes, not {given!r}: write fa.App([{shown}])"
             )
         self.name = name
         definitions: dict[tuple[str, int], WorkflowDefinition] = {}

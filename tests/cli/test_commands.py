@@ -1,7 +1,10 @@
 """Every command against a real node process."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -171,6 +174,29 @@ def test_signals_stop_a_node_cleanly(start_node, make_commands, number):
     second = start_node("--data", f"stopped-{number}")
     assert make_commands(second.address)("result", "kept").stdout == '"paid 5"\n'
     assert second.stop(number) == 0
+
+
+def test_a_node_outlives_whoever_read_its_output(app_folder, make_commands):
+    """With stdout and stderr gone, and much to log, it serves on and ends with code 0."""
+    reader, writer = os.pipe()
+    options = ["--listen", "127.0.0.1:0", "--data", "unread", "--app", "cli_app:app", "--bootstrap"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowactor", "node", "--json", "--log-level", "debug", *options],
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+        cwd=app_folder,
+        stdout=subprocess.PIPE,
+        stderr=writer,
+    )
+    os.close(writer)
+    with process:
+        ready = json.loads(process.stdout.readline())
+        os.close(reader)
+        process.stdout.close()
+        run = make_commands(ready["address"])
+        for number in range(3):
+            assert run("start", "ProcessOrder", ORDER, "--id", f"{number}", "--wait").exit_code == 0
+        process.terminate()
+    assert process.returncode == 0
 
 
 def test_two_nodes_in_one_directory(start_node, node):

@@ -1,7 +1,11 @@
 """What is wrong is said in one line, with the right exit code, before anything is done."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -14,7 +18,7 @@ from flowactor.cli.node_command import fix_hash_seed, load_app, log_event, refus
 from flowactor.cli.options import only_error
 from flowactor.cli.output import Output
 from flowactor.cli.views import clock, time
-from flowactor.observability.events import LinkDown
+from flowactor.observability.events import LinkDown, RunParked
 
 NODE = ("node", "--listen", "127.0.0.1:0", "--data", "unused", "--app", "cli_app:app")
 
@@ -212,6 +216,54 @@ def test_events_become_log_lines(threshold, as_json, line, capsys):
         }
     else:
         assert err == line
+
+
+def test_an_event_of_several_lines_is_one_line(capsys):
+    """Reasons that show both sides of a mismatch keep to the one line that a log gives them."""
+    log_event(StoppedClock(), 20, False, RunParked("r1", "w", "differs\n  recorded: a\n  now: b"))
+    assert capsys.readouterr().err == (
+        "2023-11-14T22:13:20.123+00:00 warning run parked: run_id=r1 workflow_id=w reason=differs "
+        "recorded: a now: b\n"
+    )
+
+
+@pytest.fixture
+def broken_pipe():
+    """The writing end of a pipe that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = open(writer, "w", closefd=False)  # noqa: SIM115  # to close it is an error by then
+    yield stream
+    with suppress(BrokenPipeError):
+        stream.close()
+    os.close(writer)
+
+
+def test_a_log_that_nobody_reads_is_given_up(broken_pipe, monkeypatch):
+    """A node whose stderr has lost its reader goes on without a log."""
+    monkeypatch.setattr("sys.stderr", broken_pipe)
+    for peer in range(9):
+        log_event(StoppedClock(), 20, False, LinkDown(peer, "gone"))
+
+
+def test_output_that_nobody_reads_ends_a_command(broken_pipe, monkeypatch):
+    """On stdout it is the command's whole purpose: there is nothing left to do."""
+    monkeypatch.setattr("sys.stdout", broken_pipe)
+    with pytest.raises(BrokenPipeError):
+        Output(False).text("a result")
+
+
+def test_the_exit_code_needs_no_reader(broken_pipe, app_folder):
+    """An error that cannot be told still ends the command with its own code."""
+    arguments = ["--listen", "nonsense", "--data", "never", "--app", "cli_app:app"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "flowactor", "node", *arguments],
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+        cwd=app_folder,
+        stderr=broken_pipe,
+        check=False,
+    )
+    assert ended.returncode == Exit.REFUSED
 
 
 # -- output ------------------------------------------------------------------------------------
