@@ -24,7 +24,7 @@ class StepRunner:
     """Runs bodies, at most ``STEPS_RUNNING_MAX`` at once on this node; more wait their turn.
 
     Args:
-        now_ns: wall clock, to know how much of ``schedule_to_close`` is left.
+        now_ns: log time, to know how much of ``schedule_to_close`` is left.
         observer: told when bodies start and finish.
     """
 
@@ -46,14 +46,21 @@ class StepRunner:
             attempt=attempt,
             idempotency_key=idempotency_key(run, key),
         )
-        async with self._limiter:
+        outcome: bytes | Failure | None = None
+        await self._take_turn()
+        try:
             self._observer(StepStarted(run.run_id, name, attempt))
-            outcome: bytes | Failure | None = None
-            try:
-                outcome = await self._attempt(pending, call, info)
-            finally:
-                self._observer(StepFinished(run.run_id, name, attempt, _word(outcome)))
+            outcome = await self._attempt(pending, call, info)
+        finally:
+            self._limiter.release()
+            self._observer(StepFinished(run.run_id, name, attempt, _word(outcome)))
         return outcome
+
+    async def _take_turn(self) -> None:
+        try:
+            self._limiter.acquire_nowait()  # nearly always, and a checkpoint costs more than it
+        except trio.WouldBlock:
+            await self._limiter.acquire()
 
     async def _attempt(
         self, pending: PendingStep, call: StepCall, info: StepInfo
@@ -62,8 +69,11 @@ class StepRunner:
         name = pending.command.name
         # A body may well raise trio.TooSlowError of its own, so that is not how a limit shows.
         try:
-            with step_context(info), trio.move_on_after(seconds):
-                return await call.invoke()
+            with step_context(info):
+                if seconds is None:
+                    return await call.invoke()
+                with trio.move_on_after(seconds):
+                    return await call.invoke()
         except Exception as error:  # noqa: BLE001  # whatever the user's body raises is its outcome
             return encode_failure(error)
         except BaseException as error:  # noqa: BLE001  # a node does not end because a body says so
@@ -75,17 +85,19 @@ class StepRunner:
         text = f"step {name} exceeded {kind} of {seconds:g} s in attempt {info.attempt}"
         return encode_failure(StepTimedOut(text, kind))
 
-    def _limit(self, pending: PendingStep) -> tuple[str, float]:
-        """Which time-out strikes first, and after how many seconds."""
+    def _limit(self, pending: PendingStep) -> tuple[str, float | None]:
+        """Which time-out strikes first, and after how many seconds, if there is one."""
         command = pending.command
-        limits = [(float("inf"), "no limit")]
+        limits: list[tuple[int, str]] = []
         if command.start_to_close_ns:
-            limits.append((command.start_to_close_ns / NANOSECONDS, "start_to_close"))
+            limits.append((command.start_to_close_ns, "start_to_close"))
         if pending.deadline_ns:
             left_ns = max(0, pending.deadline_ns - self._now_ns())
-            limits.append((left_ns / NANOSECONDS, "schedule_to_close"))
-        seconds, kind = min(limits, key=lambda limit: limit[0])
-        return kind, seconds
+            limits.append((left_ns, "schedule_to_close"))
+        if not limits:
+            return "", None
+        limit_ns, kind = min(limits)
+        return kind, limit_ns / NANOSECONDS
 
 
 def idempotency_key(run: RunState, step: StepKey) -> str:
