@@ -19,7 +19,7 @@ NodeId = NewType("NodeId", int)
 GroupId = NewType("GroupId", int)
 """0 is the management group, execution groups count from 1."""
 RunId = NewType("RunId", str)
-"""One execution, unique in the cluster. A workflow id, chosen by users, has one open run at most."""
+"""One execution, unique in the cluster; a workflow id has one open run at most."""
 SessionId = NewType("SessionId", str)
 
 StepKey = tuple[tuple[int, ...], str, int]

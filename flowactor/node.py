@@ -237,7 +237,9 @@ class Node:
             membership = found(own, self.config.peers, disk_id)
         else:
             raise ConfigurationError(
-                f"{disk.describe()} is new: found a cluster with bootstrap (and peers), or join one"
+                f"{disk.describe()} is new: found a cluster, of all its members with peers"
+                " (--peers) or of this node alone with bootstrap (--bootstrap), or name nodes of"
+                " the one it belongs to with join (--join)"
             )
         now_ns, facts = self._world.clock.now_ns(), membership_facts(membership)
         open_identity(disk, membership.cluster, membership.node, now_ns, facts)

@@ -83,6 +83,15 @@ class Inspection:
         self._instances: Final = instances
         self._links: Final = links
 
+    def why_late(self, timeout_seconds: float) -> str:
+        """Why there is no outcome in time, as far as this node can tell."""
+        if self._group.leader:
+            return f"no outcome within {timeout_seconds:g} s"
+        return (
+            f"no leader is known to node {self._node}: does a majority of its "
+            f"{len(self._addresses)} members run, with room on their disks?"
+        )
+
     def run(self, summary: RunSummary) -> RunView:
         """One run with what is pending in it."""
         live = self._group.machine.runs.get(summary.run_id)

@@ -100,10 +100,14 @@ class Router:
                 return await self._change(request, body)
             with trio.fail_after(request.timeout_ms / 1000):
                 return await self._answer(request)
+        except DeadlineExceeded as error:
+            late = self._inspection.why_late(request.timeout_ms / 1000)
+            return Rejected(DeadlineExceeded.__name__, late, error.outcome_unknown)
         except FlowactorError as error:
             return _refusal(error)
         except trio.TooSlowError:
-            return _refusal(DeadlineExceeded(f"no outcome within {request.timeout_ms} ms"))
+            late = self._inspection.why_late(request.timeout_ms / 1000)
+            return _refusal(DeadlineExceeded(late))
 
     async def _answer(self, request: Request) -> Answer:
         body = request.body
@@ -168,7 +172,8 @@ class Router:
         version = body.version or self._newest_version(body.workflow_type)
         definition = self._app.find(body.workflow_type, version)
         if definition is None:
-            return await self._relay(request, self._holders(body.workflow_type, version))
+            holders = self._holders(body.workflow_type, version)
+            return await self._relay(request, body.workflow_type, version, holders)
         start = border.checked_start(body, definition, self._node)
         await self._liveness.announced()
         return await self._change(request, start)
@@ -179,7 +184,8 @@ class Router:
             raise AlreadyClosed(f"run {run.workflow_id} is {run.status.value}: it takes no signals")
         definition = self._app.find(run.workflow_type, run.version)
         if definition is None:
-            return await self._relay(request, self._holders(run.workflow_type, run.version))
+            holders = self._holders(run.workflow_type, run.version)
+            return await self._relay(request, run.workflow_type, run.version, holders)
         return await self._change(request, border.checked_signal(body, definition))
 
     # -- reads ------------------------------------------------------------------------------------
@@ -191,12 +197,14 @@ class Router:
         if definition is None or self._instances.diverged(run.run_id):
             owner = (run.owner,) if run.owner else ()
             holders = self._holders(run.workflow_type, run.version)
-            return await self._relay(request, (*owner, *holders))
+            nodes = (*owner, *holders)
+            return await self._relay(request, run.workflow_type, run.version, nodes)
         arguments = border.checked_query(body, definition)
         followed = run.status.is_open
         if followed and definition.standby == "cold" and run.owner != self._node:
             if run.owner:
-                return await self._relay(request, (run.owner,))
+                nodes = (run.owner,)
+                return await self._relay(request, run.workflow_type, run.version, nodes)
             followed = False
         try:
             if followed:
@@ -249,7 +257,11 @@ class Router:
         return self._find(workflow_id, run_id)
 
     async def _barrier(self, request: Request) -> None:
-        await self._group.barrier(request.timeout_ms / 1000 * _BARRIER_SHARE)
+        seconds = request.timeout_ms / 1000 * _BARRIER_SHARE
+        try:
+            await self._group.barrier(seconds)
+        except Unavailable:
+            raise Unavailable(self._inspection.why_late(seconds)) from None
 
     def _registered(self) -> Iterable[tuple[str, int]]:
         yield from self._app.registered
@@ -276,8 +288,10 @@ class Router:
         nodes = sorted(self._group.machine.nodes.items())
         return [node for node, state in nodes if state.alive and state.has(workflow_type, version)]
 
-    async def _relay(self, request: Request, nodes: Iterable[NodeId]) -> Answer:
-        """Let a node answer that has the code: the first that can.
+    async def _relay(
+        self, request: Request, workflow_type: str, version: int, nodes: Iterable[NodeId]
+    ) -> Answer:
+        """Let one of ``nodes`` answer, which have the code: the first that can.
 
         Raises:
             UnknownWorkflowType: no node is known to have it.
@@ -288,8 +302,10 @@ class Router:
             listed = ", ".join(
                 f"{name} v{version}" for name, version in sorted(set(self._registered()))
             )
+            here = self._app.find(workflow_type, version)
             raise UnknownWorkflowType(
-                f"no node has the code this needs; registered are: {listed or 'none'}"
+                f"no {'other ' if here else ''}node has registered {workflow_type!r} v{version}; "
+                f"registered are: {listed or 'none'}"
             )
         unavailable = Unavailable(
             f"the nodes that could answer cannot be reached from node {self._node}: {candidates}"

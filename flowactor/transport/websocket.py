@@ -5,6 +5,7 @@ has no task of its own: who calls ``receive`` reads the stream, who calls ``send
 """
 
 import errno
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -364,7 +365,9 @@ def _explain(error: OSError) -> str:
     """The plain reason inside what trio raises after trying all addresses of a host."""
     cause = error.__cause__
     first = _first_cause(cause) if cause is not None else error
-    return getattr(first, "strerror", None) or str(first)
+    number = getattr(first, "errno", None) or 0
+    # Trio's own text repeats the address; names that cannot be resolved have negative numbers.
+    return os.strerror(number) if number > 0 else getattr(first, "strerror", None) or str(first)
 
 
 def _explain_listen(address: str, error: OSError) -> str:

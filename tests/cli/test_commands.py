@@ -71,7 +71,11 @@ def test_a_r13_failed_run_is_code_1(run):
         (("start", "Nope", "1"), "UnknownWorkflowType", "ProcessOrder v1"),
         (("start", "ProcessOrder", "1"), "InvalidInput", "$.order"),
         (("start", "ProcessOrder", '{"item": "tea"}'), "InvalidInput", "$.order.amount"),
-        (("start", "ProcessOrder", ORDER, "--version", "9"), "UnknownWorkflowType", "Order v1"),
+        (
+            ("start", "ProcessOrder", ORDER, "--version", "9"),
+            "UnknownWorkflowType",
+            "'ProcessOrder' v9",
+        ),
         (("result", "nobody"), "NotFound", "nobody"),
         (("show", "nobody"), "NotFound", "nobody"),
         (("signal", "nobody", "add_note", '"x"'), "NotFound", "nobody"),

@@ -188,6 +188,17 @@ def test_node_refuses_what_others_could_reach(command, fixed_hash_seed, app_fold
     assert result.stderr.count("\n") == 1
 
 
+def test_a_new_directory_needs_a_cluster(command, fixed_hash_seed, app_folder, monkeypatch):
+    """The refusal names the options of the command line, one of which is missing."""
+    monkeypatch.chdir(app_folder)
+    arguments = ["--listen", "127.0.0.1:0", "--data", "fresh", "--app", "cli_app:app"]
+    result = command("node", *arguments)
+    assert result.exit_code == Exit.REFUSED
+    for option in ("--bootstrap", "--peers", "--join"):
+        assert option in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 class StoppedClock:
     def now_ns(self) -> int:
         return 1_700_000_000_123_000_000

@@ -45,6 +45,24 @@ APP = fa.App([Chain, Noted])
 silent = pytest.mark.parametrize("silent", [True, False], ids=["silent", "broken"])
 
 
+async def test_what_is_late_for_want_of_a_leader_says_so(tmp_path, autojump_clock):
+    """Changes, starts and reads at a node that knows no leader end with what to look at."""
+    async with cluster(tmp_path, APP) as c:
+        alone = next(number for number in c.running if number != c.leader())
+        c.isolate(alone)
+        await c.until(lambda: not c.node(alone).group.leader, "it knows no leader any more")
+        client = fa.Client(c.client(alone)._caller._channel, request_timeout=5)
+        text = (
+            f"^no leader is known to node {alone}: does a majority of its 3 members run, with room"
+        )
+        with pytest.raises(fa.DeadlineExceeded, match=text):
+            await client.start(Noted.run)
+        with pytest.raises(fa.DeadlineExceeded, match=text):
+            await client.variable("limit", int).set(1)
+        with pytest.raises(fa.Unavailable, match=text):
+            await client.get_handle("nobody").describe()
+
+
 @silent
 async def test_minority_leader_serves_nothing_stale(tmp_path, autojump_clock, silent):
     """J2: a leader cut off with a client accepts nothing and answers no linearizable read, while

@@ -331,6 +331,19 @@ def test_addresses_are_written_as_they_are_read(address: str) -> None:
     assert format_address(*parse_address(address)) == address
 
 
+@pytest.mark.parametrize(
+    ("host", "reason"), [("127.0.0.1", "Connection refused"), ("no-such-host.invalid", "[A-Z].*")]
+)
+async def test_the_address_is_named_once(host: str, reason: str) -> None:
+    """Whatever is wrong with it: the plain reason follows, without the address in other words."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"{host}:{taken.getsockname()[1]}"
+        with pytest.raises(Unavailable, match=f"^cannot connect to {address}: {reason}$") as caught:
+            await WebSocketTransport().dial(address)
+    assert str(caught.value).count(host) == 1
+
+
 async def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
     """The error says in one line what is wrong with the setting."""
     with pytest.raises(ConfigurationError, match=r"cannot listen on 192\.0\.2\.1:0: .*address"):
