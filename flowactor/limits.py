@@ -12,6 +12,8 @@ TICK_SECONDS: Final = 0.1
 """Raft's unit of time, in which every group wakes once: most of what an idle node costs. Nodes do
 not tick in step, so two of them rarely stand for election at the same moment even so.
 """
+TICK_EARLY_SECONDS: Final = 0.09
+"""A tick comes by up to this early if the group is awake anyway; their mean distance stays."""
 HEARTBEAT_TICKS: Final = 1
 ELECTION_TICKS_MIN: Final = 5
 """500 ms: five lost heartbeats, longer than a busy machine stalls a Python process."""
@@ -126,6 +128,7 @@ SCHEMA_VERSION: Final = 1
 """Of operations and state rows: see ``design.md``, D15."""
 
 assert HEARTBEAT_TICKS * 3 <= ELECTION_TICKS_MIN, "lost heartbeats must not start elections"
+assert TICK_EARLY_SECONDS < TICK_SECONDS
 assert ELECTION_TICKS_MIN < ELECTION_TICKS_MAX
 assert ELECTION_TICKS_MAX * TICK_SECONDS <= OWNER_LEASE_SECONDS, (
     "a leader exists before a lease ends"

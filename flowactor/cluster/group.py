@@ -29,6 +29,7 @@ from flowactor.limits import (
     NANOSECONDS,
     RESEND_SECONDS,
     STATE_FLUSH_SECONDS,
+    TICK_EARLY_SECONDS,
     TICK_SECONDS,
 )
 from flowactor.machine import Machine, Notice
@@ -78,8 +79,8 @@ class _Completion:
 
 
 @frozen
-class _TimeDue:
-    """A timer of the machine may be due."""
+class _Alarm:
+    """It is time to look at the time."""
 
 
 @frozen
@@ -87,7 +88,7 @@ class _LeaderKnown:
     """There is a leader whom nobody has asked yet for what waits here."""
 
 
-_Message = bytes | _FromPeer | _Barrier | _Completion | _TimeDue | _LeaderKnown
+_Message = bytes | _FromPeer | _Barrier | _Completion | _Alarm | _LeaderKnown
 """Bytes are an encoded operation of this node, to be proposed: what comes in masses is bare."""
 
 
@@ -99,8 +100,6 @@ class _Gathered:
     operations: list[bytes] = Factory(list)
     forwarded: list[bytes] = Factory(list)
     senders: dict[NodeId, None] = Factory(dict)
-    ticked: bool = False
-    time_due: bool = False
 
 
 class GroupActor:
@@ -246,29 +245,25 @@ class GroupActor:
                 self._process(await self.mailbox.drain())
 
     async def pulse(self) -> None:
-        """Tick for ever, and wake in between when a timer of the machine falls due."""
-        self._next_tick = trio.current_time() + TICK_SECONDS
+        """Wake the group for its next tick, and in between for a timer of the machine."""
+        self._next_tick = trio.current_time()
         while True:
-            with trio.CancelScope(deadline=self._next_tick) as self._alarm:
-                self._set_alarm()
+            self.mailbox.put_always(_Alarm())
+            # The group sets the alarm anew each time it has handled its mailbox.
+            with trio.CancelScope() as self._alarm:
                 await trio.sleep_forever()
-            now = trio.current_time()
-            if now >= self._next_tick:
-                # A stalled process owes no past ticks: all at once they would start elections.
-                self._next_tick = max(self._next_tick, now - TICK_SECONDS) + TICK_SECONDS
-                self._later(Tick())
-                if now >= self._next_flush:
-                    self._next_flush = now + STATE_FLUSH_SECONDS
-                    self.flush()
-            if self._due_now():
-                self.mailbox.put_always(_TimeDue())
-                self._stamp_ns = max(self._stamp_ns, self.clock.stamp())
 
     def flush(self) -> None:
         """Bring the state file up to what is applied, in the background."""
         if self.state.applied_index < self.applied:
             self.hand_over_rows()
             self.state.flush(self._flushed)
+
+    def _flush_if_due(self) -> None:
+        now = trio.current_time()
+        if now >= self._next_flush:
+            self._next_flush = now + STATE_FLUSH_SECONDS
+            self.flush()
 
     async def next_flush(self) -> None:
         """Return when the state file has been written the next time, which is soon if there is
@@ -301,22 +296,36 @@ class GroupActor:
                     self._gather(gathered, sender, envelope)
                 case _Completion(event=event):
                     gathered.events.append(event)
-                    gathered.ticked |= type(event) is Tick
                 case _Barrier(promise=promise):
                     self._reads.add_local(promise)
-                case _TimeDue():
-                    gathered.time_due = True
+                case _Alarm():
+                    pass
                 case _LeaderKnown():
                     self._repair(gathered, 0)
                 case _:
                     assert_never(message)
-        if gathered.ticked:
+        ticked = self._is_time_to_tick()
+        if ticked:
+            gathered.events.append(Tick())  # last: the news of this batch may end a silence
             self._repair(gathered, RESEND_SECONDS)
         self._ask_for_reads(gathered)
         self._direct(gathered)
         self._act(self._ready.step(gathered.events), gathered)
-        if gathered.ticked:
+        if ticked:
             self._on_tick()
+            self._flush_if_due()
+        self._set_alarm()
+
+    def _is_time_to_tick(self) -> bool:
+        """Whether this batch ticks. One that is handled shortly before its time does, for waking is
+        most of what an idle node costs: a follower's ticks come to ride on the heartbeats.
+        """
+        now = trio.current_time()
+        if now < self._next_tick - TICK_EARLY_SECONDS:
+            return False
+        # A stalled process owes no past ticks: all at once they would start elections.
+        self._next_tick = max(self._next_tick, now - TICK_SECONDS) + TICK_SECONDS
+        return True
 
     def _gather(self, gathered: _Gathered, sender: NodeId, envelope: GroupEnvelope) -> None:
         match envelope:
@@ -360,7 +369,7 @@ class GroupActor:
         """
         if self.is_leader:
             operations = gathered.operations + gathered.forwarded
-            if operations or gathered.time_due:
+            if operations or self._is_timer_due():
                 payloads = tuple(map(self._batch, _chunks(operations))) or (self._batch(()),)
                 gathered.events.append(Propose(_PROPOSAL_TOKEN, payloads))
         elif self.leader:
@@ -415,7 +424,6 @@ class GroupActor:
             self._act(self._ready.step((ShareCommit(tuple(share)),)), _Gathered())
         if not self.is_leader:
             self.clock.follow(self.machine.clock_ns)
-        self._set_alarm()
 
     def _status_changed(self) -> None:
         before, self.status = self.status, self._ready.core.status()
@@ -429,20 +437,22 @@ class GroupActor:
         self._on_leader()
 
     def _set_alarm(self) -> None:
-        """Wake the pulse for the next timer, if that is before the next tick."""
-        due_ns = self.machine.next_due_ns
-        if due_ns is None or not self.is_leader or due_ns <= self._stamp_ns:
-            self._alarm.deadline = self._next_tick
-        else:
-            wait_seconds = max(0, due_ns - self.clock.now_ns()) / NANOSECONDS
-            self._alarm.deadline = min(self._next_tick, trio.current_time() + wait_seconds)
+        """Wake the group for its next tick, or for the next timer if that is before.
 
-    def _due_now(self) -> bool:
+        A timer that no batch was stamped for since this node leads, or since the last was refused,
+        is asked for with the next batch, or tick.
+        """
+        deadline = self._next_tick
+        due_ns = self.machine.next_due_ns
+        if due_ns is not None and self.is_leader and 0 < self._stamp_ns < due_ns:
+            wait_seconds = max(0, due_ns - self.clock.now_ns()) / NANOSECONDS
+            deadline = min(deadline, trio.current_time() + wait_seconds)
+        self._alarm.deadline = deadline
+
+    def _is_timer_due(self) -> bool:
         """A timer is due, and no batch with a stamp that late is under way yet."""
         due_ns = self.machine.next_due_ns
-        return (
-            due_ns is not None and self.is_leader and self._stamp_ns < due_ns <= self.clock.now_ns()
-        )
+        return due_ns is not None and self._stamp_ns < due_ns <= self.clock.now_ns()
 
 
 def _chunks(operations: Sequence[bytes]) -> Iterator[list[bytes]]:

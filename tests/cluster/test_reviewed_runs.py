@@ -290,9 +290,12 @@ async def test_a_run_closes_while_its_actor_is_down(tmp_path, autojump_clock, fa
         _, owner, standby = roles(c)
         run = await c.client(owner).start(Listens.run)
         await c.converge()
-        faults.left[standby] = 2
+        faults.left[standby] = 3
         await run.signal(Listens.note, "-")
-        await c.until(lambda: not faults.left[standby], "it has crashed twice")
+        await c.until(
+            lambda: not faults.left[standby],
+            "it has crashed three times, so the next start is a while away",
+        )
         faults.left[standby] = 1
         await run.terminate("enough")
         await trio.sleep(5)
