@@ -32,7 +32,7 @@ from flowactor.limits import (
     TICK_EARLY_SECONDS,
     TICK_SECONDS,
 )
-from flowactor.machine import Machine, Notice
+from flowactor.machine import InboxGrew, Machine, Notice, OwnerChanged, StepsDue
 from flowactor.machine.operations import ClientOperation, OpenSession, decode_batch, encode_batch
 from flowactor.machine.replies import Reply
 from flowactor.observability.events import LeaderChanged, Observer
@@ -416,14 +416,25 @@ class GroupActor:
                 self.applied = entry.index
                 if outcome.notices:
                     self._on_notices(outcome.notices)
+                    share.update(dict.fromkeys(self._awaited_at(outcome.notices)))
             self.applied = entry.index
             if self._waiting_peers:
                 share.update(dict.fromkeys(self._waiting_peers.pop(entry.index, ())))
         self._reads.applied(self.applied)
-        if share:
+        if share and self.is_leader:
             self._act(self._ready.step((ShareCommit(tuple(share)),)), _Gathered())
         if not self.is_leader:
             self.clock.follow(self.machine.clock_ns)
+
+    def _awaited_at(self, notices: Sequence[Notice]) -> Iterator[NodeId]:
+        """The other nodes that have work to do after this, and need not wait for a heartbeat to
+        learn of it.
+        """
+        for notice in notices:
+            if isinstance(notice, InboxGrew | StepsDue | OwnerChanged):
+                run = self.machine.runs.get(notice.run_id)
+                if run is not None and run.owner not in (0, self.leader):
+                    yield run.owner
 
     def _status_changed(self) -> None:
         before, self.status = self.status, self._ready.core.status()

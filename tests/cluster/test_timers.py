@@ -132,3 +132,14 @@ async def test_deadline_of_a_block(tmp_path, autojump_clock):
         await c.dead(1)
         assert await c.client(2).get_handle(run.id).result() == "too late"
         assert 5 <= trio.current_time() - begun < 9
+
+
+async def test_an_owner_learns_at_once_what_it_has_to_do(tmp_path, autojump_clock):
+    """Timers and signals of a run reach its owner without waiting for the next heartbeat."""
+    async with cluster(tmp_path, APP) as c:
+        owner = next(number for number in c.running if number != c.leader())
+        await c.client(owner).variable("session", int).set(1)
+        for seconds in (0.23, 0.51, 1.07):
+            begun = trio.current_time()
+            await c.client(owner).execute(Sleeps.run, seconds)
+            assert trio.current_time() - begun < seconds + 0.02
