@@ -43,6 +43,7 @@ from flowactor.cluster.router import Router
 from flowactor.cluster.steps import StepRunner
 from flowactor.cluster.system import SystemClock
 from flowactor.cluster.variables import VariableActors
+from flowactor.cluster.witness import Witness
 from flowactor.errors import ConfigurationError, StorageError, StorageFull
 from flowactor.identity import ClusterId, GroupId, NodeId, RunId
 from flowactor.limits import (
@@ -142,12 +143,20 @@ class NodeConfig:
 
 @frozen
 class World:
-    """What a node touches of the world (``flowactor.ports``); the default is the real one."""
+    """What a node touches of the world (``flowactor.ports``); the default is the real one.
+
+    Attributes:
+        witness: for simulations: sees what consensus and the machine do.
+        strict: for simulations: calls of workflow code to clocks, chance and files of this process
+            are refused with their line. Slow.
+    """
 
     clock: Clock = Factory(SystemClock)
     entropy: Entropy = Factory(SystemEntropy)
     transport: Transport = Factory(WebSocketTransport)
     disk: Callable[[Path], Disk] = DirectoryDisk
+    witness: Witness | None = None
+    strict: bool = False
 
 
 class Node:
@@ -311,6 +320,7 @@ class Node:
             on_leader=lambda: _each(liveness.leader_changed, instances.repair),
             on_failure=self._fail,
             observer=self._observe,
+            witness=world.witness,
         )
         liveness = Liveness(
             group,
@@ -367,6 +377,7 @@ class Node:
                 steps=steps,
                 clock=self._world.clock,
                 observer=self._observe,
+                strict=self._world.strict,
             )
 
         return Instances(
@@ -394,6 +405,8 @@ class Node:
         machine = Machine(voters, state)
         restored = store.recover(EXECUTION_GROUP, state.applied_index, LOG_CACHE_BYTES_MAX)
         core = Raft(RaftConfig(node, voters), restored, self._world.entropy.seed())
+        if self._world.witness is not None:
+            self._world.witness.recovered(EXECUTION_GROUP, core, restored, machine)
         last_index = restored.previous_index + len(restored.entries)
         if last_index:
             self._observe(

@@ -19,6 +19,7 @@ from flowactor.cluster.log_clock import LogClock
 from flowactor.cluster.proposals import Proposals
 from flowactor.cluster.reads import Reads, RemoteRead
 from flowactor.cluster.ready import Log, Ready
+from flowactor.cluster.witness import Witness
 from flowactor.codec.records import encode
 from flowactor.errors import Overloaded, StorageError, StoragePoisoned, Unavailable
 from flowactor.identity import GroupId, NodeId
@@ -116,6 +117,7 @@ class GroupActor:
         on_leader: called when another leader, or none, is known; must not wait.
         on_failure: told that the log cannot be read back.
         observer: told of changes of leadership.
+        witness: sees each step of the core, and each entry that is applied.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class GroupActor:
         on_leader: Callable[[], None],
         on_failure: Callable[[StorageError], None],
         observer: Observer,
+        witness: Witness | None = None,
     ) -> None:
         self.group: Final = group
         self.name: Final = f"group {group}"
@@ -144,13 +147,14 @@ class GroupActor:
         self.applied = state.applied_index
         self.status: Status = core.status()
         self.clock: Final = LogClock(clock, machine.clock_ns)
-        self._ready: Final = Ready(group, core, log, send, self._later, on_failure)
+        self._ready: Final = Ready(group, core, log, send, self._later, on_failure, witness)
         self._send: Final = send
         self._clock: Final = clock
         self._on_notices: Final = on_notices
         self._on_tick: Final = on_tick
         self._on_leader: Final = on_leader
         self._observer: Final = observer
+        self._witness: Final = witness
         self._proposals: Final = Proposals()
         self._reads: Final = Reads()
         self._waiting_peers: Final[dict[int, tuple[NodeId, ...]]] = {}  # by index of their entry
@@ -411,7 +415,10 @@ class GroupActor:
         for entry in entries:
             assert entry.index == self.applied + 1, "entries are applied in order, each once"
             if entry.kind is EntryKind.PAYLOAD:
-                outcome = self.machine.apply(entry.index, entry.term, decode_batch(entry.data))
+                batch = decode_batch(entry.data)
+                outcome = self.machine.apply(entry.index, entry.term, batch)
+                if self._witness is not None:
+                    self._witness.applied(self.group, entry, batch, outcome)
                 self._proposals.settle(outcome.replies)
                 self.applied = entry.index
                 if outcome.notices:

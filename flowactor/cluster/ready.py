@@ -6,10 +6,11 @@ comes back through the group's mailbox as ``WritePersisted``. Replies that depen
 held inside the core until then, so no order of these two can acknowledge what is not durable.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from flowactor.cluster.envelopes import RaftEnvelope
+from flowactor.cluster.witness import Witness
 from flowactor.codec.records import encode
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId
@@ -52,6 +53,7 @@ class Ready:
         send: queues encoded envelopes for a peer; never blocks, may drop.
         later: takes events that completions bring, to be stepped with the group's next batch.
         failed: told that the log cannot be read back.
+        witness: sees each step of the core.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Ready:
         send: Callable[[NodeId, bytes], None],
         later: Callable[[Event], None],
         failed: Callable[[StorageError], None],
+        witness: Witness | None = None,
     ) -> None:
         self.core = core
         self._group = group
@@ -69,13 +72,16 @@ class Ready:
         self._send = send
         self._later = later
         self._failed = failed
+        self._witness = witness
 
-    def step(self, events: Iterable[Event]) -> Effects:
+    def step(self, events: Sequence[Event]) -> Effects:
         """Step the core; messages, write and loads of the outcome are under way on return.
 
         What is left in the effects (committed entries, reads, refusals) is the caller's to act on.
         """
         effects = self.core.step(events)
+        if self._witness is not None:
+            self._witness.stepped(self._group, self.core, events, effects)
         encoded, last = b"", None
         for peer, message in effects.messages:
             if message is not last:  # followers that stand alike get the same append

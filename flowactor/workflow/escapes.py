@@ -1,6 +1,6 @@
 """Noticing calls that make a run depend on this process: the clock, chance, files, the network.
 
-For tests and simulations (``Interpreter.strict``). Python's profile hook sees every call of a C
+For tests and simulations (a ``strict`` interpreter). Python's profile hook sees every call of a C
 function, also of ``datetime.now``, which cannot be patched; production pays nothing for it.
 """
 

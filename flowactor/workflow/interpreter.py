@@ -54,6 +54,8 @@ class Interpreter:
 
     Args:
         outside: calls the code, out of reach of the event loop in which the driver may run.
+        strict: for tests: calls of the code to clocks, chance or files of this process are refused
+            with their line (``escapes``).
 
     Attributes:
         definition: the code.
@@ -62,19 +64,22 @@ class Interpreter:
         unfinished: the last activation was cut short (``Activation.more``).
         live: set by the owner for activations that happen for the first time, so that log lines
             written in them go out.
-        strict: for tests: calls of the code to clocks, chance or files of this process are refused
-            with their line (``escapes``).
     """
 
     def __init__(
-        self, definition: WorkflowDefinition, info: RunInfo, outside: Outside = directly
+        self,
+        definition: WorkflowDefinition,
+        info: RunInfo,
+        outside: Outside = directly,
+        *,
+        strict: bool = False,
     ) -> None:
         self.definition: Final = definition
         self.info: Final = info
         self.closed = False
         self.unfinished = False
         self.live = False
-        self.strict = False
+        self._strict: Final = strict
         self._outside: Final = outside
         self._events: list[Event] = []
         # Coroutines hold the scheduler and the scheduler holds them; nothing of theirs holds the
@@ -105,7 +110,7 @@ class Interpreter:
         pending = iter([*self._events, *events])
         scheduler.live = self.live
         scheduler.begin(now_ns)
-        with _AtWork(scheduler, strict=self.strict):
+        with _AtWork(scheduler, strict=self._strict):
             settled = self._outside(self._consume, pending)
         self._events = list(pending)
         self.unfinished = not self._root.done and not settled

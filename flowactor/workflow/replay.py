@@ -32,6 +32,8 @@ def replay(
     info: RunInfo,
     history: Iterable[Activated],
     outside: Outside = directly,
+    *,
+    strict: bool = False,
 ) -> Interpreter:
     """An interpreter that has lived through ``history``, oldest first.
 
@@ -40,11 +42,12 @@ def replay(
         info: which run.
         history: what was committed.
         outside: as the interpreter takes it.
+        strict: as the interpreter takes it.
 
     Raises:
         DeterminismViolation: the code asked for something else; shows both sides with their lines.
     """
-    interpreter = Interpreter(definition, info, outside)
+    interpreter = Interpreter(definition, info, outside, strict=strict)
     for position, activated in enumerate(history):
         activation = interpreter.activate(activated.now_ns, activated.events)
         mismatch = compare(activated.commands, activation.commands)

@@ -246,8 +246,7 @@ def test_escapes_are_reported_in_test_mode(what: str, cure: str):
     """F7: in strict mode a call of the process's clock, chance or files fails with file and
     line."""
     driver = Driver(Ambient)
-    interpreter = Interpreter(definition_of(Escapes), driver.info)
-    interpreter.strict = True
+    interpreter = Interpreter(definition_of(Escapes), driver.info, strict=True)
     (command,) = interpreter.activate(
         START_NS, [RunStarted(definition_of(Escapes).run.encode((what,), {}))]
     ).commands
@@ -261,8 +260,8 @@ def test_escapes_are_reported_in_test_mode(what: str, cure: str):
 def test_strict_mode_lets_flowactors_own_calls_pass(what: str):
     """Logging and the run's own generator are no escapes."""
     driver = Driver(Ambient)
-    interpreter = Interpreter(definition_of(Escapes), driver.info)
-    interpreter.strict = interpreter.live = True
+    interpreter = Interpreter(definition_of(Escapes), driver.info, strict=True)
+    interpreter.live = True
     (command,) = interpreter.activate(
         START_NS, [RunStarted(definition_of(Escapes).run.encode((what,), {}))]
     ).commands

@@ -1,0 +1,25 @@
+"""How a simulated run goes wrong."""
+
+from flowactor.errors import CallerError
+
+__all__ = ["CheckFailed", "Deadlocked", "SimulationEscape"]
+
+
+class CheckFailed(AssertionError):
+    """A checker found what must never be. The run ends with it at once.
+
+    Attributes:
+        checker: the name of the invariant (``I8``), or of the user's own check.
+    """
+
+    def __init__(self, checker: str, message: str) -> None:
+        super().__init__(f"{checker}: {message}")
+        self.checker = checker
+
+
+class Deadlocked(AssertionError):
+    """Nothing can happen any more in the simulated world, and it is not done; shows its tasks."""
+
+
+class SimulationEscape(CallerError):
+    """Code inside a simulation reached for the real world; names its line, and what to do."""

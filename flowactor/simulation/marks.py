@@ -1,0 +1,44 @@
+"""Marks ("sometimes"): places a campaign should have been to, and how often it was there.
+
+A checker that is silent may be blind: the state it waits for may never come up. So what is rare and
+matters is counted by name, and a campaign says which names it never saw.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+__all__ = ["EXPECTED", "Marks"]
+
+EXPECTED: Final = {
+    "leader changed": "leadership moved to another node",
+    "follower truncated": "a follower cut entries that were never committed",
+    "figure 8": "a leader held back entries of an older term that a quorum had",
+    "late write": "a write finished after the log had been cut below it",
+    "pre-vote refused with a higher term": "the asker adopts it without voting",
+    "read before the first commit": "a read waited for the leader's first own commit",
+    "duplicate answered": "a repeated request was answered from its session",
+    "stale epoch refused": "what an owner of before proposed was refused at apply",
+    "sync failed": "a node stopped because its disk did not keep its word",
+    "torn tail": "a restart cut an unfinished write off the log",
+    "damage found": "a node refused a log in which a synced byte had changed",
+    "uncommitted limit": "a leader refused proposals because its tail was full",
+    "owner killed in a step": "an owner died while the body of a step ran",
+    "step repeated": "a step was executed once more, as a further attempt",
+    "leader without a quorum": "a leader stepped down because it heard nobody",
+    "leader over its disk": "a leader stepped down because its disk stood still",
+    "wiped disk refused": "a node that lost its disk was not let in again",
+}
+"""name -> what it means. What needs membership or snapshots is marked once they are built."""
+
+
+class Marks(Counter[str]):
+    """How often each was reached; of one run, or of a whole campaign by ``update``."""
+
+    def missing(self, expected: Iterable[str] = EXPECTED) -> list[str]:
+        """The names that were never reached, sorted."""
+        return sorted(name for name in expected if not self[name])
+
+    def as_dict(self) -> Mapping[str, int]:
+        """For a report: sorted by name."""
+        return dict(sorted(self.items()))
