@@ -341,6 +341,7 @@ class Node:
             group=group,
             instances=instances,
             links=links,
+            state=state,
         )
         router = Router(
             node=node,

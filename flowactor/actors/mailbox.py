@@ -135,9 +135,15 @@ class Mailbox(Generic[M]):
             await trio.lowlevel.checkpoint()
         else:
             await self._wait_for_writer()
-        queue = self._queue
-        if not queue:
+        if not self._queue:
             raise MailboxClosed(f"{self.name} has stopped")
+        return self.take()
+
+    def take(self) -> list[M]:
+        """All messages that wait now, oldest first; none, if there are none. For a reader that is
+        no task.
+        """
+        queue = self._queue
         batch = list(queue)
         queue.clear()
         self._read += len(batch)

@@ -1,7 +1,7 @@
 """The group actor: one Raft group on this node, and the machine its log drives.
 
 Everything that concerns the group passes through its mailbox and is handled in one place,
-``_process``: the batch becomes Raft events, one step of the core, and the consequences of that
+``process``: the batch becomes Raft events, one step of the core, and the consequences of that
 step. What can be seen from outside (the machine, the applied index) changes only there, between two
 checkpoints, so anybody on the event loop sees a consistent whole.
 """
@@ -14,15 +14,16 @@ import trio
 from attrs import Factory, define, frozen
 
 from flowactor.actors import Mailbox, Overflow, Promise
+from flowactor.cluster.durable import Log, State
 from flowactor.cluster.envelopes import Forward, GroupEnvelope, RaftEnvelope, ReadAnswer, ReadAsk
 from flowactor.cluster.log_clock import LogClock
-from flowactor.cluster.proposals import Proposals
+from flowactor.cluster.proposals import Proposals, Waiting
 from flowactor.cluster.reads import Reads, RemoteRead
-from flowactor.cluster.ready import Log, Ready
+from flowactor.cluster.ready import Ready
 from flowactor.cluster.witness import Witness
 from flowactor.codec.records import encode
 from flowactor.errors import Overloaded, StorageError, StoragePoisoned, Unavailable
-from flowactor.identity import GroupId, NodeId
+from flowactor.identity import GroupId, NodeId, SessionId
 from flowactor.limits import (
     BATCH_BYTES_MAX,
     BATCH_OPERATIONS_MAX,
@@ -53,9 +54,12 @@ from flowactor.raft import (
     Status,
     Tick,
 )
-from flowactor.storage import StateStore
 
 __all__ = ["GroupActor"]
+
+_TICK_NS: Final = int(TICK_SECONDS * NANOSECONDS)
+_TICK_EARLY_NS: Final = int(TICK_EARLY_SECONDS * NANOSECONDS)
+_STATE_FLUSH_NS: Final = int(STATE_FLUSH_SECONDS * NANOSECONDS)
 
 _PROPOSAL_TOKEN: Final = 0
 """Every step proposes at most once; reads count their tokens from 1."""
@@ -110,7 +114,7 @@ class GroupActor:
         group: its id.
         core: restored from the log; ``machine`` and ``state``: restored from the state file.
         log: the durable log of all groups.
-        send: queues an encoded envelope for a peer; never blocks.
+        send: queues an envelope for a peer; never blocks.
         clock: of this node; stamps batches while it leads.
         on_notices: told what applying changed, in order; must not wait.
         on_tick: called on every tick, after it was handled; must not wait.
@@ -126,9 +130,9 @@ class GroupActor:
         *,
         core: Raft,
         machine: Machine,
-        state: StateStore,
+        state: State,
         log: Log,
-        send: Callable[[NodeId, bytes], None],
+        send: Callable[[NodeId, GroupEnvelope], None],
         clock: Clock,
         on_notices: Callable[[Sequence[Notice]], None],
         on_tick: Callable[[], None],
@@ -161,7 +165,8 @@ class GroupActor:
         self._stamp_ns = 0
         self._flush: Promise[None] = Promise()
         self._alarm = trio.CancelScope()
-        self._next_tick = self._next_flush = 0.0
+        self.wake_ns = self._next_tick_ns = self._next_flush_ns = clock.monotonic_ns()
+        """When, on the monotonic clock, the group has to look at the time if nothing wakes it."""
 
     # -- doors ------------------------------------------------------------------------------------
 
@@ -194,8 +199,20 @@ class GroupActor:
             DeadlineExceeded: no outcome in time; it may still happen.
             Overloaded: refused by a limit; nothing happened.
         """
-        sequence = operation.sequence if isinstance(operation, ClientOperation) else 0
-        key = (operation.session, sequence)
+        waiting = self.ask(operation, timeout_seconds)
+        try:
+            return await waiting.promise.wait()
+        finally:
+            self.leave(operation, waiting)
+
+    def ask(self, operation: ClientOperation | OpenSession, timeout_seconds: float) -> Waiting:
+        """``submit`` without waiting: the promise of what is returned is settled with the reply.
+        Whoever waits no longer, for whatever reason, says so with ``leave``.
+
+        Raises:
+            Overloaded: as ``submit``.
+        """
+        key = _key_of(operation)
         now = self._clock.monotonic_ns()
         # Deadlines are looked at once per tick: a cancel scope for each request costs more than it.
         deadline = now + int(timeout_seconds * NANOSECONDS)
@@ -204,10 +221,11 @@ class GroupActor:
             encoded = encode(operation)
             self.mailbox.put_nowait(encoded)
             waiting = self._proposals.add(key, encoded, now, deadline, self._leading_term)
-        try:
-            return await waiting.promise.wait()
-        finally:
-            self._proposals.leave(key, waiting)
+        return waiting
+
+    def leave(self, operation: ClientOperation | OpenSession, waiting: Waiting) -> None:
+        """The end of an ``ask``."""
+        self._proposals.leave(_key_of(operation), waiting)
 
     def propose(self, operation: bytes) -> None:
         """Propose an operation of the engine's own. Whoever asks looks at the machine for the
@@ -224,14 +242,19 @@ class GroupActor:
         Raises:
             Unavailable: no leader with a quorum confirmed it in time; nothing happened.
         """
-        promise: Promise[None] = Promise()
-        self.mailbox.put_nowait(_Barrier(promise))
+        promise = self.ask_barrier()
         try:
             with trio.move_on_after(timeout_seconds):
                 return await promise.wait()
         finally:
             promise.set(None)  # settled, it is not asked for again
         raise Unavailable(f"{self.name}: no quorum confirmed a read within {timeout_seconds:g} s")
+
+    def ask_barrier(self) -> Promise[None]:
+        """``barrier`` without waiting. To give up, settle the promise."""
+        promise: Promise[None] = Promise()
+        self.mailbox.put_nowait(_Barrier(promise))
+        return promise
 
     def receive(self, sender: NodeId, envelope: GroupEnvelope) -> None:
         """A peer's envelope arrived. A full mailbox drops it, which Raft repairs."""
@@ -244,18 +267,21 @@ class GroupActor:
         """Handle the mailbox until the log fails; first what was committed before a restart."""
         # The log itself has told the node that it failed, and here nothing may follow from it.
         with suppress(StoragePoisoned):
-            self._act(self._ready.step(()), _Gathered())
+            self.begin()
             while True:
-                self._process(await self.mailbox.drain())
+                self.process(await self.mailbox.drain())
 
     async def pulse(self) -> None:
         """Wake the group for its next tick, and in between for a timer of the machine."""
-        self._next_tick = trio.current_time()
         while True:
-            self.mailbox.put_always(_Alarm())
+            self.wake()
             # The group sets the alarm anew each time it has handled its mailbox.
             with trio.CancelScope() as self._alarm:
                 await trio.sleep_forever()
+
+    def wake(self) -> None:
+        """Let the group look at the time."""
+        self.mailbox.put_always(_Alarm())
 
     def flush(self) -> None:
         """Bring the state file up to what is applied, in the background."""
@@ -264,9 +290,9 @@ class GroupActor:
             self.state.flush(self._flushed)
 
     def _flush_if_due(self) -> None:
-        now = trio.current_time()
-        if now >= self._next_flush:
-            self._next_flush = now + STATE_FLUSH_SECONDS
+        now_ns = self._clock.monotonic_ns()
+        if now_ns >= self._next_flush_ns:
+            self._next_flush_ns = now_ns + _STATE_FLUSH_NS
             self.flush()
 
     async def next_flush(self) -> None:
@@ -290,7 +316,16 @@ class GroupActor:
     def _later(self, event: Event) -> None:
         self.mailbox.put_always(_Completion(event))
 
-    def _process(self, messages: list[_Message]) -> None:
+    def begin(self) -> None:
+        """Act on what was committed before a restart. Comes first, and once."""
+        self._act(self._ready.step(()), _Gathered())
+
+    def process(self, messages: Sequence[_Message]) -> None:
+        """Handle everything that the mailbox held.
+
+        Raises:
+            StoragePoisoned: the log has failed before; nothing may follow from this batch.
+        """
         gathered = _Gathered()
         for message in messages:
             match message:
@@ -324,11 +359,11 @@ class GroupActor:
         """Whether this batch ticks. One that is handled shortly before its time does, for waking is
         most of what an idle node costs: a follower's ticks come to ride on the heartbeats.
         """
-        now = trio.current_time()
-        if now < self._next_tick - TICK_EARLY_SECONDS:
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._next_tick_ns - _TICK_EARLY_NS:
             return False
         # A stalled process owes no past ticks: all at once they would start elections.
-        self._next_tick = max(self._next_tick, now - TICK_SECONDS) + TICK_SECONDS
+        self._next_tick_ns = max(self._next_tick_ns, now_ns - _TICK_NS) + _TICK_NS
         return True
 
     def _gather(self, gathered: _Gathered, sender: NodeId, envelope: GroupEnvelope) -> None:
@@ -363,7 +398,7 @@ class GroupActor:
             if self.is_leader:
                 gathered.events.append(ReadIndex(token))
             else:
-                self._send(self.leader, encode(ReadAsk(self.group, token)))
+                self._send(self.leader, ReadAsk(self.group, token))
 
     def _direct(self, gathered: _Gathered) -> None:
         """Turn operations into a proposal if this node leads, else send its own to who does.
@@ -378,7 +413,7 @@ class GroupActor:
                 gathered.events.append(Propose(_PROPOSAL_TOKEN, payloads))
         elif self.leader:
             for chunk in _chunks(gathered.operations):
-                self._send(self.leader, encode(Forward(self.group, tuple(chunk))))
+                self._send(self.leader, Forward(self.group, tuple(chunk)))
 
     def _batch(self, operations: Sequence[bytes]) -> bytes:
         self._stamp_ns = max(self._stamp_ns, self.clock.stamp(), self.machine.clock_ns)
@@ -408,7 +443,7 @@ class GroupActor:
 
     def _answer_reads(self, remote: list[RemoteRead], index: int) -> None:
         for peer, token in remote:
-            self._send(peer, encode(ReadAnswer(self.group, token, index)))
+            self._send(peer, ReadAnswer(self.group, token, index))
 
     def _apply(self, entries: list[Entry]) -> None:
         share: dict[NodeId, None] = {}
@@ -460,17 +495,23 @@ class GroupActor:
         A timer that no batch was stamped for since this node leads, or since the last was refused,
         is asked for with the next batch, or tick.
         """
-        deadline = self._next_tick
+        now_ns = self._clock.monotonic_ns()
+        wake_ns = self._next_tick_ns
         due_ns = self.machine.next_due_ns
         if due_ns is not None and self.is_leader and 0 < self._stamp_ns < due_ns:
-            wait_seconds = max(0, due_ns - self.clock.now_ns()) / NANOSECONDS
-            deadline = min(deadline, trio.current_time() + wait_seconds)
-        self._alarm.deadline = deadline
+            wake_ns = min(wake_ns, now_ns + max(0, due_ns - self.clock.now_ns()))
+        self.wake_ns = wake_ns
+        self._alarm.deadline = trio.current_time() + (wake_ns - now_ns) / NANOSECONDS
 
     def _is_timer_due(self) -> bool:
         """A timer is due, and no batch with a stamp that late is under way yet."""
         due_ns = self.machine.next_due_ns
         return due_ns is not None and self._stamp_ns < due_ns <= self.clock.now_ns()
+
+
+def _key_of(operation: ClientOperation | OpenSession) -> tuple[SessionId, int]:
+    sequence = operation.sequence if isinstance(operation, ClientOperation) else 0
+    return operation.session, sequence
 
 
 def _chunks(operations: Sequence[bytes]) -> Iterator[list[bytes]]:

@@ -33,6 +33,7 @@ from flowactor.identity import ClusterId, NodeId, RunId
 from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX, REQUEST_NUMBER_MAX
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import RunSummary
+from flowactor.storage import StateStore
 
 __all__ = ["Inspection"]
 
@@ -62,6 +63,7 @@ class Inspection:
     Args:
         version: of flowactor, shown in the status.
         links: the peers that are connected now.
+        state: the rows of the group, to be searched.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Inspection:
         group: GroupActor,
         instances: Instances,
         links: Links,
+        state: StateStore,
     ) -> None:
         self._cluster: Final = cluster
         self._node: Final = node
@@ -82,6 +85,7 @@ class Inspection:
         self._group: Final = group
         self._instances: Final = instances
         self._links: Final = links
+        self._state: Final = state
 
     def why_late(self, timeout_seconds: float) -> str:
         """Why there is no outcome in time, as far as this node can tell."""
@@ -123,7 +127,7 @@ class Inspection:
         await self._flushed()
         where = "WHERE (?1 = '' OR status = ?1) AND (?2 = '' OR type = ?2)"
         choice = (asked.status, asked.workflow_type)
-        select = self._group.state.select
+        select = self._state.select
         ((total,),) = select(f"SELECT count(*) FROM runs {where}", choice)  # noqa: S608  # no outside text
         rows = select(
             f"SELECT run_id FROM runs {where} ORDER BY started_ns DESC, run_id LIMIT ?3 OFFSET ?4",  # noqa: S608
@@ -167,7 +171,7 @@ class Inspection:
         index, ordinal = asked.after_index, asked.after_ordinal
         if index < 0:
             await self._flushed()
-            index, ordinal = self._group.state.applied_index + 1, -1
+            index, ordinal = self._state.applied_index + 1, -1
         while True:
             page = await self._after(index, ordinal, _Page(asked.limit))
             if page.events or trio.current_time() >= deadline:
@@ -196,7 +200,7 @@ class Inspection:
         return page.ending_at(*place)
 
     def _rows(self, sql: str, *parameters: str | int) -> list[HistoryRow]:
-        rows = self._group.state.select(sql, (*parameters, _ROWS_READ))
+        rows = self._state.select(sql, (*parameters, _ROWS_READ))
         return list(map(HistoryRow._make, rows))
 
     def cluster(self) -> ClusterView:
@@ -237,7 +241,7 @@ class Inspection:
     async def _flushed(self) -> None:
         """Return once everything applied so far is in the state file."""
         target = self._group.applied
-        while self._group.state.applied_index < target:
+        while self._state.applied_index < target:
             await self._group.next_flush()
 
 

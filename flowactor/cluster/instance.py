@@ -12,6 +12,7 @@ happens before (rule *effect_after_output_commit*). Whatever arrives meanwhile r
 one.
 """
 
+from collections.abc import Sequence
 from typing import Final, assert_never
 
 import trio
@@ -164,26 +165,34 @@ class InstanceActor:
         try:
             async with trio.open_nursery() as nursery:
                 try:
-                    await self._follow(nursery)
+                    self.tell(Wake())
+                    while self.turn(await self.mailbox.drain(), nursery):
+                        pass
                 finally:
                     self.mailbox.close()  # bodies may take their time to end; nobody reads it now
                 nursery.cancel_scope.cancel()
         finally:
-            self._forget()
-            for query in self._queries:
-                query.promise.fail(Unavailable("the run stopped here while a query waited"))
+            self.close()
 
-    async def _follow(self, nursery: trio.Nursery) -> None:
-        self.tell(Wake())
-        while True:
-            for message in await self.mailbox.drain():
-                self._take(message)
-            run = self._group.machine.runs.get(self.run_id)
-            if run is None:
-                self._answer_queries(None)
-                return
-            self._catch_up(run)
-            self._act(run, nursery)
+    def close(self) -> None:
+        """Take the run out of memory."""
+        self._forget()
+        for query in self._queries:
+            query.promise.fail(Unavailable("the run stopped here while a query waited"))
+
+    def turn(self, messages: Sequence[InstanceMessage], nursery: trio.Nursery) -> bool:
+        """Handle everything that the mailbox held; False once the run is closed. Step bodies are
+        started in ``nursery``.
+        """
+        for message in messages:
+            self._take(message)
+        run = self._group.machine.runs.get(self.run_id)
+        if run is None:
+            self._answer_queries(None)
+            return False
+        self._catch_up(run)
+        self._act(run, nursery)
+        return True
 
     def _take(self, message: InstanceMessage) -> None:
         match message:

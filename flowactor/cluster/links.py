@@ -84,14 +84,19 @@ class Links:
         }
         self._relayed: Final[dict[int, tuple[NodeId, Promise[Answer]]]] = {}
         self._numbers = 0
+        self._last_sent: GroupEnvelope | None = None
+        self._last_encoded = b""
 
     # -- doors ------------------------------------------------------------------------------------
 
-    def send(self, peer: NodeId, envelope: bytes) -> None:
-        """Queue an encoded envelope. Dropped if there is no connection to carry it."""
+    def send(self, peer: NodeId, envelope: GroupEnvelope) -> None:
+        """Queue an envelope. Dropped if there is no connection to carry it."""
         link = self._links[peer]
         if link.connection is not None:
-            link.outbox.put(envelope)
+            # Several peers often get the same one, one after another.
+            if envelope is not self._last_sent:
+                self._last_sent, self._last_encoded = envelope, encode(envelope)
+            link.outbox.put(self._last_encoded)
 
     def connected(self, peer: NodeId) -> bool:
         """Whether there is a connection to the peer now."""

@@ -7,11 +7,10 @@ held inside the core until then, so no order of these two can acknowledge what i
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-from flowactor.cluster.envelopes import RaftEnvelope
+from flowactor.cluster.durable import Log
+from flowactor.cluster.envelopes import GroupEnvelope, RaftEnvelope
 from flowactor.cluster.witness import Witness
-from flowactor.codec.records import encode
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId
 from flowactor.raft import (
@@ -21,26 +20,10 @@ from flowactor.raft import (
     Event,
     LoadEntries,
     Raft,
-    Write,
     WritePersisted,
 )
 
-__all__ = ["Log", "Ready"]
-
-
-class Log(Protocol):
-    """The durable log of all groups, as far as a driver needs it."""
-
-    def submit(self, group: GroupId, write: Write, done: Callable[[], None]) -> None:
-        """Make ``write`` durable, then call ``done`` on the event loop; in order per group."""
-
-    def load(
-        self,
-        group: GroupId,
-        request: LoadEntries,
-        done: Callable[[tuple[int, tuple[Entry, ...]] | StorageError], None],
-    ) -> None:
-        """Read entries back, then call ``done`` with (previous term, entries) on the event loop."""
+__all__ = ["Ready"]
 
 
 class Ready:
@@ -50,7 +33,7 @@ class Ready:
         group: whose messages and writes these are.
         core: the consensus of the group on this node.
         log: where writes go and old entries come from.
-        send: queues encoded envelopes for a peer; never blocks, may drop.
+        send: queues envelopes for a peer; never blocks, may drop.
         later: takes events that completions bring, to be stepped with the group's next batch.
         failed: told that the log cannot be read back.
         witness: sees each step of the core.
@@ -61,7 +44,7 @@ class Ready:
         group: GroupId,
         core: Raft,
         log: Log,
-        send: Callable[[NodeId, bytes], None],
+        send: Callable[[NodeId, GroupEnvelope], None],
         later: Callable[[Event], None],
         failed: Callable[[StorageError], None],
         witness: Witness | None = None,
@@ -82,11 +65,12 @@ class Ready:
         effects = self.core.step(events)
         if self._witness is not None:
             self._witness.stepped(self._group, self.core, events, effects)
-        encoded, last = b"", None
+        envelope: RaftEnvelope | None = None
         for peer, message in effects.messages:
-            if message is not last:  # followers that stand alike get the same append
-                encoded, last = encode(RaftEnvelope(self._group, message)), message
-            self._send(peer, encoded)
+            # Followers that stand alike get the same append, which is then encoded once.
+            if envelope is None or message is not envelope.message:
+                envelope = RaftEnvelope(self._group, message)
+            self._send(peer, envelope)
         if effects.write is not None:
             number = effects.write.number
             self._log.submit(
