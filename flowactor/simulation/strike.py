@@ -15,7 +15,7 @@ no draw, no event, no digest. So a run struck at *k* reaches it for certain, and
 
 from typing import Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from flowactor.errors import ConfigurationError
 
@@ -46,7 +46,7 @@ class Strike:
 
     kind: str
     point: int
-    seconds: float = field(default=3.0)
+    seconds: float = 3.0
     node: int = 0
 
     def __attrs_post_init__(self) -> None:
