@@ -1,0 +1,229 @@
+"""The judge of runs: what the applied log says about owners, steps, timers and ends, on every node.
+
+Every entry is looked at when the first node applies it, and compared when the others do. The names
+I9 and I19 to I28 are those of the list of invariants in ``docs/design/simulation.md``.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, assert_never
+
+from attrs import Factory, define
+
+from flowactor.errors import DeterminismViolation
+from flowactor.identity import RunId, SessionId, StepKey, TimerKey, describe_key
+from flowactor.machine import Applied, Machine, notices
+from flowactor.machine.commands import ArmTimer, CancelTimer, ScheduleStep
+from flowactor.machine.events import StepCompleted, StepEnded, TimerFired
+from flowactor.machine.operations import Advance, InboxRef
+from flowactor.machine.replies import Reply, RunStatus
+from flowactor.raft import Entry
+from flowactor.simulation.failure import CheckFailed
+from flowactor.simulation.marks import Marks
+from flowactor.workflow import Activated, App, RunInfo, replay
+
+__all__ = ["RunBook", "RunsChecker"]
+
+DIGEST_ENTRIES: Final = 64
+"""The whole state is compared at every index that this divides; the outcome of entries at each."""
+
+Told = Callable[[int, str, tuple[int | str, ...]], None]
+
+
+@define(eq=False)
+class RunBook:
+    """All that is known of one run.
+
+    Attributes:
+        ended: how its steps ended are recorded, each once.
+        past: its activations, to be replayed.
+    """
+
+    info: RunInfo
+    epoch: int
+    owner: int
+    position: int = 0
+    inbox: int = 0
+    scheduled: dict[StepKey, None] = Factory(dict)
+    ended: dict[StepKey, None] = Factory(dict)
+    timers: dict[TimerKey, int] = Factory(dict)
+    past: list[Activated] = Factory(list)
+    status: RunStatus = RunStatus.RUNNING
+
+
+class RunsChecker:
+    """Invariants of the execution machine of one group, over all nodes.
+
+    Args:
+        app: whose code is replayed when a run ends (I24).
+        marks: counts what was ever reached.
+        told: of what happened to runs, for the trace: (node, kind, details).
+    """
+
+    def __init__(self, app: App, marks: Marks, told: Told) -> None:
+        self.runs: Final[dict[RunId, RunBook]] = {}
+        self._app: Final = app
+        self._marks: Final = marks
+        self._told: Final = told
+        self._outcomes: Final[list[Applied | None]] = []  # by index - 1; None: nothing to apply
+        self._digests: Final[dict[int, bytes]] = {}
+        self._replies: Final[dict[tuple[SessionId, int], Reply]] = {}
+
+    # -- entries ----------------------------------------------------------------------------------
+
+    def applied(self, node: int, entry: Entry, outcome: Applied, machine: Machine) -> None:
+        """A node applied a committed entry."""
+        outcomes, index = self._outcomes, entry.index
+        if index <= len(outcomes) and (first := outcomes[index - 1]) is not None:
+            if first is not outcome and first != outcome:
+                raise CheckFailed("I9", f"node {node} applied entry {index} with another outcome")
+        else:
+            outcomes.extend([None] * (index - len(outcomes) - 1))  # blanks have no outcome
+            outcomes[index - 1 :] = [outcome]
+            self._first(node, index, outcome, machine)
+        if index % DIGEST_ENTRIES == 0:
+            self.compare_state(node, index, machine)
+
+    def compare_state(self, node: int, index: int, machine: Machine) -> None:
+        """I9: equal applied index, equal state."""
+        digest = machine.digest()
+        if self._digests.setdefault(index, digest) != digest:
+            raise CheckFailed("I9", f"node {node} has another state at index {index}")
+
+    def _first(self, node: int, index: int, outcome: Applied, machine: Machine) -> None:
+        for session, sequence, reply in outcome.replies:
+            known = self._replies.setdefault((session, sequence), reply)
+            if known is not reply:
+                self._marks["duplicate answered"] += 1
+                if known != reply and sequence:
+                    raise CheckFailed(
+                        "I19", f"request {sequence} of session {session} had two outcomes"
+                    )
+        for notice in outcome.notices:
+            self._look(node, index, notice, machine)
+
+    def _look(self, node: int, index: int, notice: notices.Notice, machine: Machine) -> None:
+        match notice:
+            case notices.Advanced():
+                self._advanced(node, index, notice, machine)
+            case notices.RunOpened(run_id=run_id):
+                self._opened(node, index, run_id, machine)
+            case notices.OwnerChanged(run_id=run_id, owner=owner, epoch=epoch):
+                book = self.runs[run_id]
+                if epoch != book.epoch + 1:
+                    raise CheckFailed("I21", f"run {run_id}: epoch {epoch} after {book.epoch}")
+                book.epoch, book.owner = epoch, owner
+                self._told(node, "owner", (run_id, owner, epoch, index))
+            case notices.RunClosed(run_id=run_id, status=status):
+                self._closed(node, index, run_id, status)
+            case notices.OperationRefused(stale=stale, operation=operation, reason=reason):
+                self._marks["stale epoch refused"] += operation == "Advance" and stale
+                if not stale and operation != "AnnounceNode":
+                    raise CheckFailed("I22", f"{operation} could never have been applied: {reason}")
+            case notices.RunParked(run_id=run_id):
+                self.runs[run_id].status = RunStatus.PARKED
+                self.runs[run_id].owner = 0
+            case notices.RunResumed(run_id=run_id):
+                self.runs[run_id].status = RunStatus.RUNNING
+            case (
+                notices.InboxGrew()
+                | notices.StepsDue()
+                | notices.VariableChanged()
+                | notices.NodeAnnounced()
+            ):
+                pass
+            case _:
+                assert_never(notice)
+
+    def _opened(self, node: int, index: int, run_id: RunId, machine: Machine) -> None:
+        run = machine.find("", run_id)
+        assert run is not None, "a run that was opened is there"
+        if run_id in self.runs:
+            raise CheckFailed("I19", f"run {run_id} was opened twice")
+        info = RunInfo(run.workflow_id, run_id, run.workflow_type, run.version, run.started_ns)
+        self.runs[run_id] = RunBook(info, run.epoch, run.owner)
+        self._told(node, "opened", (run_id, run.workflow_id, run.workflow_type, run.owner, index))
+
+    def _advanced(self, node: int, index: int, fact: notices.Advanced, machine: Machine) -> None:
+        advance, book = fact.advance, self.runs[fact.run_id]
+        if not book.status.is_open:
+            raise CheckFailed("I25", f"run {fact.run_id} went on after its end")
+        if (advance.epoch, advance.position) != (book.epoch, book.position):
+            raise CheckFailed(
+                "I22",
+                f"run {fact.run_id}: an advance of epoch {advance.epoch} at {advance.position},"
+                f" the run is at {book.epoch} and {book.position}",
+            )
+        book.position += 1
+        book.past.append(Activated(advance.now_ns, fact.events, advance.commands))
+        self._consumed(fact, book, machine)
+        self._asked_for(advance, book)
+        self._told(node, "advanced", (fact.run_id, book.position, len(advance.commands), index))
+
+    def _consumed(self, fact: notices.Advanced, book: RunBook, machine: Machine) -> None:
+        for item in fact.advance.consumed:
+            if isinstance(item, InboxRef):
+                if item.number <= book.inbox:
+                    raise CheckFailed("I27", f"run {fact.run_id} consumes item {item.number} late")
+                book.inbox = item.number
+        for event in fact.events:
+            match event:
+                case StepCompleted(step=step) | StepEnded(step=step):
+                    if step in book.ended or step not in book.scheduled:
+                        name = describe_key(step)
+                        raise CheckFailed("I22", f"run {fact.run_id}: {name} has two outcomes")
+                    book.ended[step] = None
+                case TimerFired(timer=timer, due_ns=due_ns):
+                    if book.timers.pop(timer, None) != due_ns:
+                        raise CheckFailed(
+                            "I26", f"run {fact.run_id}: a timer fired that is not set"
+                        )
+                    if machine.clock_ns < due_ns:
+                        raise CheckFailed("I26", f"run {fact.run_id}: a timer fired early")
+                case _:
+                    pass
+
+    def _asked_for(self, advance: Advance, book: RunBook) -> None:
+        for command in advance.commands:
+            match command:
+                case ScheduleStep(step=step):
+                    if step in book.scheduled:
+                        raise CheckFailed("I22", f"step {describe_key(step)} is asked for twice")
+                    book.scheduled[step] = None
+                case ArmTimer(timer=timer, due_ns=due_ns):
+                    book.timers[timer] = due_ns
+                case CancelTimer(timer=timer):
+                    book.timers.pop(timer, None)
+                case _:
+                    pass
+
+    def _closed(self, node: int, index: int, run_id: RunId, status: RunStatus) -> None:
+        book = self.runs[run_id]
+        if not book.status.is_open:
+            raise CheckFailed("I25", f"run {run_id} ended twice: {book.status}, then {status}")
+        book.status = status
+        self._told(node, "closed", (run_id, status.value, index))
+        self._replay(book)
+
+    def _replay(self, book: RunBook) -> None:
+        """I24: a fresh interpreter that lives through the history asks for the same."""
+        definition = self._app.find(book.info.workflow_type, book.info.version)
+        if definition is None:
+            return
+        try:
+            replay(definition, book.info, book.past, strict=True).close()
+        except DeterminismViolation as violation:
+            raise CheckFailed("I24", str(violation)) from violation
+        book.past.clear()
+
+    # -- bodies -----------------------------------------------------------------------------------
+
+    def step_started(self, run_id: RunId, step: str) -> None:
+        """I23: no body begins before what asked for it is committed."""
+        book = self.runs[run_id]
+        if all(describe_key(key) != step for key in book.scheduled):
+            raise CheckFailed("I23", f"the body of step {step} began before it was recorded")
+
+    @property
+    def open(self) -> Mapping[RunId, RunBook]:
+        """The runs that have not ended."""
+        return {run_id: book for run_id, book in self.runs.items() if book.status.is_open}
