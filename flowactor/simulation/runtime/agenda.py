@@ -1,0 +1,115 @@
+"""Virtual time: Trio's clock and the agenda of the simulated world are one object.
+
+Trio asks its clock how long it may sleep when no task can go on. That is the moment to leap: to the
+next deadline of Trio's or the next event of the agenda, whichever is first. Events are called right
+there, between two batches, so one costs a heap operation and no switch of tasks.
+"""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from math import inf
+from typing import Final
+
+import trio
+
+from flowactor.limits import NANOSECONDS
+from flowactor.simulation.agenda import Agenda
+from flowactor.simulation.runtime.scheduling import (
+    next_deadline,
+    run_queue,
+    somebody_waits_for_idleness,
+)
+
+__all__ = ["Timeline"]
+
+SHORT_REAL_SECONDS: Final = 0.001
+"""How long Trio may sleep where time must not leap; what it waits for is there at once."""
+
+
+class Timeline(trio.abc.Clock, Agenda):
+    """Virtual time since the run began; it passes in leaps, while nothing can happen.
+
+    Args:
+        on_stuck: called when nothing can ever happen any more; must change that, or raise.
+        on_trouble: told what an action of the agenda raised.
+        on_leap: called when time has passed.
+        on_event: told of each action, with the number 1.
+    """
+
+    def __init__(
+        self,
+        on_stuck: Callable[[], None],
+        on_trouble: Callable[[Exception], None],
+        on_leap: Callable[[], None],
+        on_event: Callable[[int], None],
+    ) -> None:
+        self._on_stuck: Final = on_stuck
+        self._on_trouble: Final = on_trouble
+        self._on_leap: Final = on_leap
+        self._on_event: Final = on_event
+        self._heap: Final[list[tuple[int, int, Callable[[], None]]]] = []
+        self._number = 0
+        self._now_ns = 0
+        self._seconds = 0.0
+        self._stuck = 0
+
+    # -- the agenda -------------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual nanoseconds since the run began."""
+        return self._now_ns
+
+    def at(self, due_ns: int, action: Callable[[], None]) -> None:
+        """See ``Agenda``. Called when all tasks wait; it has no task of its own."""
+        self._number += 1
+        heappush(self._heap, (max(due_ns, self._now_ns), self._number, action))
+
+    # -- Trio's clock -----------------------------------------------------------------------------
+
+    def start_clock(self) -> None:
+        """Virtual time begins when the clock is made."""
+
+    def current_time(self) -> float:
+        """Virtual seconds since the run began."""
+        return self._seconds
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Leap to what comes next; there is never anything to sleep for."""
+        if somebody_waits_for_idleness():
+            return SHORT_REAL_SECONDS
+        heap = self._heap
+        while heap and heap[0][0] <= deadline * NANOSECONDS:
+            due_ns = heap[0][0]
+            self._leap(due_ns, due_ns / NANOSECONDS)
+            self._call_due()
+            if run_queue():
+                return 0.0
+            deadline = next_deadline()
+        if deadline < inf:
+            # Exactly Trio's own number, or it would not see that its deadline has come.
+            self._leap(round(deadline * NANOSECONDS), deadline)
+            return 0.0
+        # Once more: what a finalizer has handed to Trio shows only after it has looked.
+        self._stuck += 1
+        if self._stuck > 1:
+            self._stuck = 0
+            self._on_stuck()
+        return 0.0
+
+    def _leap(self, now_ns: int, seconds: float) -> None:
+        self._stuck = 0
+        self._now_ns = max(self._now_ns, now_ns)
+        self._seconds = max(self._seconds, seconds)
+        self._on_leap()
+
+    def _call_due(self) -> None:
+        """All of this moment, also what they add to it."""
+        heap = self._heap
+        while heap and heap[0][0] <= self._now_ns:
+            action = heappop(heap)[2]
+            self._on_event(1)
+            try:
+                action()
+            except Exception as error:  # noqa: BLE001  # in here it would be an error of Trio's loop
+                self._on_trouble(error)

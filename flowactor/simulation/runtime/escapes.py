@@ -1,0 +1,184 @@
+"""No way out: real time, chance, files, sockets, threads and processes raise inside a simulation.
+
+The functions of those modules are replaced for the time of a run, and put back. What was imported
+by its name before (``from time import time``) and what C code does cannot be seen; workflow code is
+watched more closely than that (``flowactor.workflow.escapes``). The generator of the module
+``random`` is seeded, so that what escapes notice is repeatable at least.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from inspect import currentframe
+from random import Random
+from sys import stdlib_module_names
+from threading import get_ident
+from types import FrameType
+from typing import Any, Final
+
+from attrs import frozen
+
+from flowactor.simulation.failure import SimulationEscape
+
+__all__ = ["no_way_out"]
+
+_TIME: Final = "trio.current_time() in a step, fa.now() in a workflow"
+_CHANCE: Final = "a value that the workflow drew (fa.random(), fa.uuid4()) and handed to the step"
+_FILE: Final = "flowactor.simulation.world.current_world().ledger(name), which stands for the world"
+_THREAD: Final = "a task (trio.Nursery.start_soon): in a simulation there is one thread"
+
+
+@frozen
+class _Exit:
+    """One function that leads out: where it is, what it is called, and what to write instead."""
+
+    module: str
+    path: str
+    cure: str
+
+
+_EXITS: Final = (
+    *(
+        _Exit("time", name, _TIME)
+        for name in (
+            "time",
+            "time_ns",
+            "monotonic",
+            "monotonic_ns",
+            "perf_counter",
+            "perf_counter_ns",
+        )
+    ),
+    _Exit("time", "sleep", "await trio.sleep(seconds)"),
+    _Exit("os", "urandom", _CHANCE),
+    *(_Exit("secrets", name, _CHANCE) for name in ("token_bytes", "token_hex", "token_urlsafe")),
+    *(_Exit("uuid", name, _CHANCE) for name in ("uuid1", "uuid4")),
+    *(_Exit("random", f"SystemRandom.{name}", _CHANCE) for name in ("random", "getrandbits")),
+    *(
+        _Exit("random", name, _CHANCE)
+        for name in sorted(dir(random))
+        if isinstance(getattr(getattr(random, name), "__self__", None), Random)
+        and not name.startswith("_")
+        and name not in {"getstate", "setstate"}
+    ),
+    _Exit("socket", "socket.__init__", "a step that uses a ledger: there is no network outside"),
+    _Exit("builtins", "open", _FILE),
+    _Exit("io", "open", _FILE),
+    _Exit("threading", "Thread.start", _THREAD),
+    _Exit("subprocess", "Popen.__init__", "a step that uses a ledger: there are no processes"),
+)
+
+_HARMLESS: Final = frozenset(
+    {
+        # What these read or stamp shows in no trace, and people want to see it.
+        "_frozen_importlib",
+        "_frozen_importlib_external",
+        "importlib",
+        "linecache",
+        "logging",
+        "tokenize",
+        "traceback",
+        "warnings",
+        "zoneinfo",
+    }
+)
+_SEEDED: Final = frozenset({"h11", "trio_websocket", "wsproto"})
+"""Libraries that draw nonces and masks: they get theirs from the seed."""
+_LOOP: Final = "trio._core._run"
+
+
+@contextmanager
+def no_way_out(chance: Random, on_escape: Callable[[SimulationEscape], None]) -> Iterator[None]:
+    """Enter inside the Trio run, which has opened its own doors then. Only this thread is caught.
+
+    Args:
+        chance: for libraries that need a nonce, and for the generator of ``random``.
+        on_escape: told of each escape, for whoever tried may swallow the exception.
+    """
+    guard = _Guard(chance, on_escape)
+    before = random.getstate()
+    with ExitStack() as restoring:
+        restoring.callback(random.setstate, before)
+        random.seed(chance.getrandbits(64))
+        for way in _EXITS:
+            owner, name = _resolve(way)
+            original = getattr(owner, name)
+            restoring.callback(setattr, owner, name, original)
+            setattr(owner, name, guard.closed(way, original))
+        yield
+
+
+def _resolve(way: _Exit) -> tuple[Any, str]:
+    owner: Any = import_module(way.module)
+    *path, name = way.path.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    return owner, name
+
+
+class _Guard:
+    def __init__(self, chance: Random, on_escape: Callable[[SimulationEscape], None]) -> None:
+        self._chance: Final = chance
+        self._on_escape: Final = on_escape
+        self._thread: Final = get_ident()
+
+    def closed(self, way: _Exit, original: Callable[..., Any]) -> Callable[..., Any]:
+        """What stands in the place of ``original``."""
+
+        def refuse(*args: Any, **options: Any) -> Any:
+            if get_ident() != self._thread:
+                return original(*args, **options)
+            asker = currentframe()
+            assert asker is not None
+            asker = asker.f_back
+            if asker is not None and _top(asker) in _SEEDED:
+                return self._seeded(way)(*args, **options)
+            if _is_harmless(asker):
+                return original(*args, **options)
+            error = SimulationEscape(_explain(way, asker))
+            self._on_escape(error)
+            raise error
+
+        return refuse
+
+    def _seeded(self, way: _Exit) -> Callable[..., Any]:
+        name = "randbytes" if way.module == "os" else way.path
+        seeded: Callable[..., Any] = getattr(self._chance, name)
+        return seeded
+
+
+def _top(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0]
+
+
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    """From this frame outwards, up to Trio's loop."""
+    while frame is not None and frame.f_globals.get("__name__") != _LOOP:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_harmless(asker: FrameType | None) -> bool:
+    return any(_top(frame) in _HARMLESS for frame in _stack(asker))
+
+
+def _explain(way: _Exit, asker: FrameType | None) -> str:
+    frames = list(_stack(asker))
+    user = next((frame for frame in frames if _is_user(frame)), frames[0] if frames else None)
+    place = f"{user.f_code.co_filename}:{user.f_lineno}" if user is not None else "somebody"
+    called = f"{way.module}.{way.path}".removeprefix("builtins.").removesuffix(".__init__")
+    return (
+        f"{place} calls {called}, which leaves the simulation: a run could not be repeated."
+        f" Write instead: {way.cure}"
+    )
+
+
+def _is_user(frame: FrameType) -> bool:
+    top = _top(frame)
+    return (
+        (top not in stdlib_module_names or top == "__main__")
+        and top != "flowactor"
+        and "site-packages" not in frame.f_code.co_filename
+    )
