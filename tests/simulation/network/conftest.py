@@ -1,0 +1,130 @@
+"""Agendas for tests of the simulated network, and the worlds in which the conformance suite runs."""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from random import Random
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from flowactor.observability.events import ObservedEvent
+from flowactor.ports import Connection, Transport
+from flowactor.simulation.network import FrameTransport, Network, address_of
+from flowactor.transport import WebSocketTransport
+
+Handler = Callable[[Connection], Any]
+
+
+class HeapAgenda:
+    """A heap of actions; who turns its clock is up to the heirs."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.heap: list[tuple[int, int, Callable[[], None]]] = []
+        self.count = 0
+        self.changed = trio.Event()
+
+    def at(self, due_ns: int, action: Callable[[], None]) -> None:
+        self.count += 1
+        heappush(self.heap, (max(due_ns, self.now_ns), self.count, action))
+        self.changed.set()
+
+    def act(self) -> None:
+        """Do what is due."""
+        while self.heap and self.heap[0][0] <= self.now_ns:
+            heappop(self.heap)[2]()
+
+    async def wait_filled(self) -> None:
+        while not self.heap:
+            self.changed = trio.Event()
+            await self.changed.wait()
+
+
+class ClockAgenda(HeapAgenda):
+    """Goes by Trio's clock, which a test has replaced by a mock."""
+
+    async def run(self) -> None:
+        begun = trio.current_time()
+        while True:
+            await self.wait_filled()
+            self.changed = trio.Event()
+            due_ns = self.heap[0][0]
+            with trio.move_on_at(begun + due_ns / 1e9):
+                await self.changed.wait()
+                continue
+            self.now_ns = max(self.now_ns, due_ns)
+            self.act()
+
+
+class IdleAgenda(HeapAgenda):
+    """Has a time of its own, which goes on whenever all tasks wait: no clock is needed."""
+
+    async def run(self) -> None:
+        while True:
+            await self.wait_filled()
+            await trio.testing.wait_all_tasks_blocked()
+            self.now_ns = max(self.now_ns, self.heap[0][0])
+            self.act()
+
+
+@pytest.fixture
+async def idle_agenda(nursery: trio.Nursery) -> IdleAgenda:
+    agenda = IdleAgenda()
+    nursery.start_soon(agenda.run)
+    return agenda
+
+
+@pytest.fixture
+async def agenda(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> ClockAgenda:
+    agenda = ClockAgenda()
+    nursery.start_soon(agenda.run)
+    return agenda
+
+
+class Facing:
+    """Serves on one machine, dials from another."""
+
+    def __init__(self, near: Transport, far: Transport) -> None:
+        self.dial, self.serve = near.dial, far.serve
+
+
+class World:
+    """What the conformance suite asks of a world: servers and clients on a machine each."""
+
+    def __init__(self, kind: str, network: Network) -> None:
+        self.kind = kind
+        self.server, self.client = network.host(1), network.host(100)
+        self.nobody = address_of(1, 1)
+        self.observed: list[ObservedEvent] = []
+
+    def transport(self, **options: Any) -> Facing:
+        kind = WebSocketTransport if self.kind == "websocket" else FrameTransport
+        near, far = (
+            kind(host, observe=self.observed.append, **options)
+            for host in (self.client, self.server)
+        )
+        return Facing(near, far)
+
+    async def serve(
+        self, nursery: trio.Nursery, handler: Handler, transport: Facing | None = None
+    ) -> str:
+        """Start a server; returns an address for who is elsewhere."""
+        transport = transport or self.transport()
+
+        async def run(task_status: Any) -> None:
+            await transport.serve("10.0.0.1:0", handler, task_status=task_status)
+
+        return await nursery.start(run)
+
+
+@pytest.fixture(params=["websocket", "frames"])
+async def world(request: pytest.FixtureRequest, idle_agenda: IdleAgenda) -> World:
+    return World(request.param, Network(idle_agenda, Random(1)))
+
+
+@pytest.fixture
+async def bounded_world(world: World) -> World:
+    """Every simulated stream fills up if nobody reads it."""
+    return world
