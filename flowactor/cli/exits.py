@@ -10,7 +10,7 @@ __all__ = ["Exit", "exit_of"]
 class Exit(enum.IntEnum):
     OK = 0
     RUN_ENDED_BADLY = 1
-    """The run failed, or was cancelled, terminated or timed out."""
+    """The run failed, or was cancelled, terminated or timed out; or a history does not replay."""
     USAGE = 2
     """The command line itself is wrong."""
     UNAVAILABLE = 3

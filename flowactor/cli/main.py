@@ -4,14 +4,16 @@ import click
 
 from flowactor.cli import cluster_commands, run_commands
 from flowactor.cli.demo import demo
+from flowactor.cli.export_command import export
 from flowactor.cli.node_command import node
+from flowactor.cli.replay_command import replay
 
 __all__ = ["main"]
 
 EPILOG = """\b
 Exit codes:
   0    done
-  1    the run failed, or was cancelled, terminated or timed out
+  1    the run failed, or was cancelled, terminated or timed out; a history does not replay
   2    the command line is wrong
   3    no answer in time; the outcome may be unknown, a later try may succeed
   4    refused: the same command would be refused again
@@ -26,5 +28,12 @@ def main() -> None:
     """Durable workflows with no server and no database to run."""
 
 
-for command in (demo, node, *run_commands.COMMANDS, *cluster_commands.COMMANDS):
+for command in (
+    demo,
+    node,
+    *run_commands.COMMANDS,
+    export,
+    replay,
+    *cluster_commands.COMMANDS,
+):
     main.add_command(command)

@@ -9,8 +9,17 @@ process, ``remote.py`` over the network. ``docs/design/client.md`` tells the res
 from flowactor.client.channel import Channel
 from flowactor.client.client import Client
 from flowactor.client.connect import connect
+from flowactor.client.exports import ExportedHistory
 from flowactor.client.handle import WorkflowHandle
 from flowactor.client.streams import Versioned
 from flowactor.client.variables import ClusterVariable
 
-__all__ = ["Channel", "Client", "ClusterVariable", "Versioned", "WorkflowHandle", "connect"]
+__all__ = [
+    "Channel",
+    "Client",
+    "ClusterVariable",
+    "ExportedHistory",
+    "Versioned",
+    "WorkflowHandle",
+    "connect",
+]

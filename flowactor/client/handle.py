@@ -8,14 +8,17 @@ import trio
 
 from flowactor.client import references
 from flowactor.client.caller import Caller, expect
+from flowactor.client.exports import ExportedHistory
 from flowactor.client.streams import POLL_SECONDS, RunEventStream
 from flowactor.cluster.requests import (
     DescribeRun,
     Ended,
     EventPage,
     EventView,
+    ExportHistory,
     GetHistory,
     GetResult,
+    HistoryPart,
     Query,
     QueryJson,
     ReadRunVariable,
@@ -23,15 +26,17 @@ from flowactor.cluster.requests import (
     SignalJson,
     Value,
 )
-from flowactor.codec import payloads
+from flowactor.codec import payloads, records
 from flowactor.errors import (
     DeadlineExceeded,
     InvalidInput,
+    MalformedDataError,
     WorkflowCancelled,
     WorkflowFailed,
     WorkflowTerminated,
     WorkflowTimedOut,
 )
+from flowactor.identity import RunId
 from flowactor.machine.operations import CancelRun, ResumeRun, SignalRun, TerminateRun
 from flowactor.machine.replies import Done, RunStatus
 from flowactor.workflow import HandlerKind, decode_failure
@@ -176,6 +181,28 @@ class WorkflowHandle(Generic[R]):
             raise InvalidInput(f"limit must be at least 1, not {limit}")
         body = GetHistory(self.id, self.run_id, 0, limit, newest=True)
         return expect(await self._caller.read(body), EventPage).events
+
+    async def export(self) -> ExportedHistory:
+        """The run's history as it is now, open or closed, to be replayed elsewhere
+        (``flowactor.testing.replay``) or kept as a file (``to_bytes``).
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        rows: list[bytes] = []
+        run_id, started_ns, total, after, offset = self.run_id, 0, 1, 0, 0
+        while after < total:
+            body = ExportHistory(self.id, run_id, after, offset)
+            part = expect(await self._caller.read(body), HistoryPart)
+            if not part.pieces:
+                raise MalformedDataError(f"a node has {after} rows of {total} of {self.id}")
+            if not rows:  # what is recorded from here on is left out, else this might never end
+                run_id, started_ns, total = part.run_id, part.started_ns, part.rows
+            begun = rows.pop() if offset else b""
+            rows += (begun + part.pieces[0], *part.pieces[1:])
+            after, offset = part.next_after, part.next_offset
+        facts = tuple(map(records.decode, rows[:total]))
+        return ExportedHistory(RunId(run_id), started_ns, facts)
 
     def events(self) -> RunEventStream:
         """The run's history from its start, then what happens as it happens, until it has ended.

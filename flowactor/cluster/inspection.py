@@ -18,9 +18,11 @@ from flowactor.cluster.requests import (
     ClusterView,
     EventPage,
     EventView,
+    ExportHistory,
     FollowEvents,
     GetHistory,
     GroupView,
+    HistoryPart,
     ListRuns,
     NodeView,
     RunPage,
@@ -164,6 +166,30 @@ class Inspection:
                 number = row.number
             await trio.lowlevel.checkpoint()
         return page.reversed()
+
+    async def export(self, summary: RunSummary, asked: ExportHistory) -> HistoryPart:
+        """Rows of one run's history as they are kept, as many bytes as fit a page."""
+        await self._flushed()
+        newest = self._rows(_NEWEST_SQL, summary.run_id, REQUEST_NUMBER_MAX)[0].number
+        number, offset = asked.after, max(0, asked.offset)
+        pieces: list[bytes] = []
+        room = PAGE_BYTES_MAX
+        while room and (rows := self._rows(_HISTORY_SQL, summary.run_id, number)):
+            for row in rows:
+                piece = row.data[offset : offset + room]
+                pieces.append(piece)
+                room -= len(piece)
+                offset += len(piece)
+                if offset < len(row.data) or len(pieces) == PAGE_ITEMS_MAX:
+                    room = 0
+                if offset >= len(row.data):
+                    number, offset = row.number, 0
+                if not room:
+                    break
+            await trio.lowlevel.checkpoint()
+        return HistoryPart(
+            summary.run_id, summary.started_ns, newest, tuple(pieces), number, offset
+        )
 
     async def follow(self, asked: FollowEvents) -> EventPage:
         """Events of all runs after a place, in the order of the log; waits for the first."""

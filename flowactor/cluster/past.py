@@ -3,10 +3,7 @@
 from flowactor.cluster.group import GroupActor
 from flowactor.codec import records
 from flowactor.identity import RunId
-from flowactor.machine.events import Event
-from flowactor.machine.history import Arrived
-from flowactor.machine.operations import Advance, InboxRef
-from flowactor.workflow import Activated
+from flowactor.workflow import Activated, activations
 
 __all__ = ["past_of"]
 
@@ -14,18 +11,5 @@ __all__ = ["past_of"]
 def past_of(group: GroupActor, run_id: RunId) -> list[Activated]:
     """All activations of a run, open or closed, that this node has applied; oldest first."""
     group.hand_over_rows()
-    inbox: dict[int, Event] = {}
-    past: list[Activated] = []
-    for row in group.state.scan("history", (run_id,)):
-        match records.decode(row[-1]):
-            case Arrived(number=number, event=event):
-                inbox[number] = event
-            case Advance() as advance:
-                events = tuple(
-                    inbox.pop(item.number) if isinstance(item, InboxRef) else item
-                    for item in advance.consumed
-                )
-                past.append(Activated(advance.now_ns, events, advance.commands))
-            case _:
-                continue  # what did not reach the code
-    return past
+    rows = group.state.scan("history", (run_id,))
+    return list(activations(records.decode(row[-1]) for row in rows))

@@ -32,10 +32,12 @@ __all__ = [
     "Ended",
     "EventPage",
     "EventView",
+    "ExportHistory",
     "FollowEvents",
     "GetHistory",
     "GetResult",
     "GroupView",
+    "HistoryPart",
     "ListRuns",
     "Mutation",
     "NodeView",
@@ -190,6 +192,19 @@ class DescribeCluster:
     pass
 
 
+@record(213)
+@frozen
+class ExportHistory:
+    """The rows of a run's history with a number above ``after``, as they are kept, without the
+    first ``offset`` bytes of these; start with 0 and 0.
+    """
+
+    workflow_id: str
+    run_id: str
+    after: int
+    offset: int
+
+
 Mutation = (
     OpenSession
     | StartRun
@@ -214,6 +229,7 @@ Read = (
     | WatchVariable
     | ReadRunVariable
     | DescribeCluster
+    | ExportHistory
 )
 Body = Mutation | Read
 
@@ -386,6 +402,24 @@ class ClusterView:
     runs_open: int
 
 
+@record(241)
+@frozen
+class HistoryPart:
+    """Encoded rows of a history, in order. A row may be as large as a message, so the first piece
+    may be the rest of one, and the last only the beginning of one: what follows comes after
+    ``next_after`` and ``next_offset``.
+
+    ``rows`` is how many there are in all, so far; ``started_ns`` when the run began.
+    """
+
+    run_id: RunId
+    started_ns: int
+    rows: int
+    pieces: tuple[bytes, ...]
+    next_after: int
+    next_offset: int
+
+
 Answer = (
     Done
     | Started
@@ -398,6 +432,7 @@ Answer = (
     | EventPage
     | VariableView
     | ClusterView
+    | HistoryPart
 )
 
 

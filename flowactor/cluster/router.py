@@ -146,7 +146,8 @@ class Router:
         body: requests.ReadRunVariable
         | requests.DescribeRun
         | requests.ListRuns
-        | requests.GetHistory,
+        | requests.GetHistory
+        | requests.ExportHistory,
     ) -> Answer:
         """Reads of this node's own state, which is as new as any now."""
         if isinstance(body, requests.ListRuns):
@@ -159,6 +160,8 @@ class Router:
                 return self._inspection.run(run)
             case requests.GetHistory():
                 return await self._inspection.history(run, body)
+            case requests.ExportHistory():
+                return await self._inspection.export(run, body)
             case _:
                 assert_never(body)
 

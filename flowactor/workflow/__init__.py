@@ -48,7 +48,7 @@ from flowactor.workflow.failures import decode_failure, encode_failure
 from flowactor.workflow.interpreter import Activation, Interpreter
 from flowactor.workflow.logs import logger
 from flowactor.workflow.nursery import Nursery, gather, open_nursery, race
-from flowactor.workflow.replay import Activated, replay
+from flowactor.workflow.replay import Activated, Departure, activations, follow, replay
 from flowactor.workflow.scheduler import RunInfo
 from flowactor.workflow.scopes import CancelScope, fail_after, fail_at, move_on_after, move_on_at
 from flowactor.workflow.signatures import Signature
@@ -70,6 +70,7 @@ __all__ = [
     "App",
     "CancelScope",
     "Cancelled",
+    "Departure",
     "Handler",
     "HandlerKind",
     "Interpreter",
@@ -84,6 +85,7 @@ __all__ = [
     "StepInfo",
     "Variable",
     "WorkflowDefinition",
+    "activations",
     "checkpoint",
     "compare",
     "compute",
@@ -92,6 +94,7 @@ __all__ = [
     "encode_failure",
     "fail_after",
     "fail_at",
+    "follow",
     "gather",
     "handler_of",
     "logger",

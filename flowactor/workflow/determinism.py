@@ -39,10 +39,23 @@ class Mismatch:
     def __str__(self) -> str:
         return (
             "the workflow's code asks for something else than its history "
-            f"(command {self.index + 1} of an activation):\n"
-            f"  recorded: {_described(self.recorded)}\n"
-            f"  this code: {_described(self.produced)}"
+            f"(command {self.index + 1} of an activation):\n{self.sides}"
         )
+
+    @property
+    def sides(self) -> str:
+        """Both sides, in two lines."""
+        return f"  recorded: {self.recorded_text}\n  this code: {self.produced_text}"
+
+    @property
+    def recorded_text(self) -> str:
+        """What the history holds, and the line that asked for it then."""
+        return _described(self.recorded)
+
+    @property
+    def produced_text(self) -> str:
+        """What the code asks for now, and on which line."""
+        return _described(self.produced)
 
 
 def compare(recorded: Sequence[Command], produced: Sequence[Command]) -> Mismatch | None:
