@@ -31,7 +31,8 @@ class SimulatedStream(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, waiting while the window is full."""
         await trio.lowlevel.checkpoint()
-        end, rest = self.end, memoryview(data)
+        end = self.end
+        rest = data if len(data) <= end.room else memoryview(data)  # many pieces: do not copy
         while True:
             if end.writing:
                 raise trio.BusyResourceError("another task sends on this stream")

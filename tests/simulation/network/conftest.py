@@ -1,6 +1,7 @@
-"""Agendas for tests of the simulated network, and the worlds in which the conformance suite runs."""
+"""Agendas for tests of the simulated network, and the worlds of the conformance suite."""
 
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -11,7 +12,13 @@ import trio.testing
 
 from flowactor.observability.events import ObservedEvent
 from flowactor.ports import Connection, Transport
-from flowactor.simulation.network import FrameTransport, Network, address_of
+from flowactor.simulation.network import (
+    FrameTransport,
+    Network,
+    SimulatedStream,
+    address_of,
+    host_of,
+)
 from flowactor.transport import WebSocketTransport
 
 Handler = Callable[[Connection], Any]
@@ -81,6 +88,52 @@ async def agenda(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) 
     agenda = ClockAgenda()
     nursery.start_soon(agenda.run)
     return agenda
+
+
+class Lab:
+    """A network of nodes 1 to 3 and the client 100, with a process on each, and a log."""
+
+    def __init__(self, agenda: ClockAgenda, seed: int = 1, **options: Any) -> None:
+        self.agenda = agenda
+        self.arrivals: list[tuple[float, int, int, int]] = []
+        self.network = Network(agenda, Random(seed), told=self.note, **options)
+        self.hosts = {machine: self.network.host(machine) for machine in (1, 2, 3, 100)}
+
+    def note(self, sender: int, receiver: int, size: int, connection: int) -> None:
+        self.arrivals.append((self.now, sender, receiver, size))
+
+    @property
+    def now(self) -> float:
+        return self.agenda.now_ns / 1e9
+
+    async def join(self, near: int, far: int) -> tuple[SimulatedStream, SimulatedStream]:
+        """Both ends of a new connection from one machine to another."""
+        [listener], port = await self.hosts[far].listen("", 0)
+        ours = await self.hosts[near].open_stream(host_of(far), port)
+        theirs = await listener.accept()
+        await listener.aclose()
+        return ours, theirs
+
+    async def serve_frames(
+        self, nursery: trio.Nursery, machine: int, handler: Handler, **options: Any
+    ) -> str:
+        transport = FrameTransport(self.hosts[machine], **options)
+
+        async def run(task_status: Any) -> None:
+            await transport.serve(address_of(machine), handler, task_status=task_status)
+
+        return await nursery.start(run)
+
+
+@pytest.fixture
+async def lab(agenda: ClockAgenda) -> Lab:
+    return Lab(agenda)
+
+
+@pytest.fixture
+def make_lab(agenda: ClockAgenda) -> Callable[..., Lab]:
+    """Labs with other options of the network."""
+    return partial(Lab, agenda)
 
 
 class Facing:
