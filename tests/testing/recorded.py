@@ -4,6 +4,7 @@
 ``BROKEN`` asks for other things in two of its types.
 """
 
+from hashlib import blake2b
 from pathlib import Path
 
 import trio
@@ -11,11 +12,16 @@ from trio.testing import MockClock
 
 import flowactor as fa
 from flowactor.client import ExportedHistory
+from flowactor.identity import NodeId
+from flowactor.machine.events import StepCompleted
+from flowactor.machine.history import Arrived, Closed, HistoryRecord, Opened
+from flowactor.machine.operations import Advance, Consumed, InboxRef
+from flowactor.machine.replies import RunStatus
 from tests.cluster.harness import cluster
+from tests.workflow.driver import Driver
 
 ORDERS = 60
 BRANCHES = 20
-KINDS = ("signalled", "waiting", "cancelled", "terminated", "timed-out", "failed", "long")
 EACH = 3
 QUICK = fa.RetryPolicy(initial_interval=1, maximum_attempts=3)
 
@@ -96,16 +102,15 @@ class Waiting:
 
 @fa.workflow(name="Long", version=1)
 class Long:
-    """Activations that are cut because they ask for much, and values larger than a page."""
+    """Activations that are cut because they ask for much, and one of more bytes than a page."""
 
-    async def run(self, count: int, size: int) -> int:
+    async def run(self, count: int, size: int) -> bytes:
         number = await fa.variable("number", 0)
         for value in range(count):
             await number.set(value)
-        await fa.sleep(1)
-        for value in range(3):
-            await fa.variable(f"large {value}", bytes(size))
-        return count
+        large = await fa.compute("large", lambda: bytes(size))
+        await fa.variable("large", large)
+        return large
 
 
 UNCHANGED = fa.App([Order, Branches, Waiting, Long])
@@ -211,5 +216,34 @@ async def _others(client: fa.Client, number: int) -> list[fa.WorkflowHandle[obje
     timed_out = await client.start(Waiting.run, "end", id=f"timed-out-{number}", timeout=30)
     failed = await client.start(Waiting.run, "boom", id=f"failed-{number}")
     await failed.signal(Waiting.say, "boom")
-    long = await client.start(Long.run, 1200, number * 3 << 20, id=f"long-{number}")
+    long = await client.start(Long.run, 1200, number * 1_500_000, id=f"long-{number}")
     return [*runs.values(), timed_out, failed, long]
+
+
+def exported(driver: Driver) -> ExportedHistory:
+    """The history that a driver recorded, as a node would have kept it."""
+    info = driver.info
+    rows: list[HistoryRecord] = [
+        Opened(info.workflow_id, info.workflow_type, info.version, NodeId(1), 0)
+    ]
+    arrived = 0
+    for position, activated in enumerate(driver.history):
+        consumed: list[Consumed] = []
+        for event in activated.events:
+            if isinstance(event, StepCompleted):
+                consumed.append(event)
+                continue
+            arrived += 1
+            rows.append(Arrived(arrived, event))
+            consumed.append(InboxRef(arrived))
+        rows.append(
+            Advance(info.run_id, 1, position, activated.now_ns, tuple(consumed), activated.commands)
+        )
+    if driver.ended is not None:
+        rows.append(Closed(RunStatus(driver.status), ""))
+    return ExportedHistory(info.run_id, info.started_ns, tuple(rows))
+
+
+def end_of(lines: list[bytes]) -> bytes:
+    """The last line of a file with these lines."""
+    return b'{"digest":"%s"}\n' % blake2b(b"".join(lines), digest_size=16).hexdigest().encode()
