@@ -1,0 +1,289 @@
+"""Clients of a simulated cluster: the real ones, over the simulated network, from machines of their
+own. What they ask of variables, and hear, is kept for the checkers.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from flowactor.client import Client, connect
+from flowactor.errors import FlowactorError, NotFound, Unavailable
+from flowactor.simulation.checks.clients import Deleted, Held, Mismatched, Operation, Wrote
+from flowactor.simulation.checks.judge import Judge
+from flowactor.simulation.network import Network
+from flowactor.simulation.nodes.cluster import transport_of
+from flowactor.simulation.runtime import Runtime, SeededEntropy
+from flowactor.simulation.scenario import (
+    Act,
+    AskQuery,
+    Cancel,
+    CompareAndSet,
+    Read,
+    Signal,
+    Start,
+    Terminate,
+    Write,
+)
+from flowactor.simulation.trace import Kind
+
+__all__ = ["Clients"]
+
+FIRST_MACHINE: Final = 100
+"""Client 1 is on machine 101."""
+PROBE: Final = 0
+"""The client that looks whether the cluster has healed."""
+PROBE_NAME: Final = "flowactor healed"
+VARIABLE_SECONDS: Final = 5.0
+"""A client that has heard nothing of a variable for this long leaves the outcome open."""
+RETRY_SECONDS: Final = 0.1
+
+_Known = Held | Wrote | Deleted | Mismatched
+
+
+class Clients:
+    """All clients of one run.
+
+    Args:
+        runtime: the run.
+        network: their machines are on it.
+        addresses: of all nodes; each client begins with another one.
+        judge: for the trace.
+        sockets: as for the nodes.
+        patience_seconds: how long they ask for what is not about variables.
+
+    Attributes:
+        operations: about variables, for the checkers.
+        waiting: acts that have no answer yet.
+        patience_seconds: see above.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        network: Network,
+        addresses: Sequence[str],
+        judge: Judge,
+        *,
+        sockets: bool,
+        patience_seconds: float,
+    ) -> None:
+        self.operations: Final[list[Operation]] = []
+        self.waiting = 0
+        self._runtime: Final = runtime
+        self._network: Final = network
+        self._addresses: Final = tuple(addresses)
+        self._judge: Final = judge
+        self._sockets: Final = sockets
+        self.patience_seconds: Final = patience_seconds
+
+    def start(self, nursery: trio.Nursery, acts: Sequence[Act]) -> None:
+        """Have every client do what it is to do, in tasks of ``nursery``."""
+        self.waiting += len(acts)
+        for number in sorted({act.client for act in acts}):
+            own = [act for act in acts if act.client == number]
+            self._spawn(nursery, number, partial(_Client.live, acts=own))
+
+    def probe(self, nursery: trio.Nursery, healed: trio.Event) -> None:
+        """Set ``healed`` once a new client has written a variable, and read what it wrote."""
+        self._spawn(nursery, PROBE, partial(_Client.probe, healed=healed))
+
+    def _spawn(
+        self,
+        nursery: trio.Nursery,
+        number: int,
+        live: Callable[["_Client"], Awaitable[None]],
+    ) -> None:
+        machine = FIRST_MACHINE + number
+        with self._runtime.processes.of(machine):
+            nursery.start_soon(self._connected, number, machine, live, name=f"client {number}")
+
+    async def _connected(
+        self, number: int, machine: int, live: Callable[["_Client"], Awaitable[None]]
+    ) -> None:
+        entropy = SeededEntropy(self._runtime.random(f"client {number}"))
+        transport = transport_of(self._network.host(machine), sockets=self._sockets)
+        first = number % len(self._addresses)
+        addresses = ",".join(self._addresses[first:] + self._addresses[:first])
+        while True:
+            try:
+                async with connect(
+                    addresses,
+                    request_timeout=self.patience_seconds,
+                    transport=transport,
+                    entropy=entropy,
+                ) as client:
+                    await live(_Client(number, client, self))
+                    return
+            except Unavailable:
+                await trio.sleep(RETRY_SECONDS)
+
+    # -- what clients tell ------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time."""
+        return self._runtime.time.now_ns
+
+    def told(self, kind: str, client: int, number: int, what: str) -> None:
+        """A line for the trace."""
+        self._judge.write(0, kind, client, number, what, *([0] if kind == Kind.ASKED else []))
+
+
+class _Client:
+    def __init__(self, number: int, client: Client, all_clients: Clients) -> None:
+        self._number: Final = number
+        self._client: Final = client
+        self._all: Final = all_clients
+        self._versions: Final[dict[str, int]] = {}
+        self._asked = 0
+
+    async def live(self, acts: Sequence[Act]) -> None:
+        """Do each at its time, whatever became of those before."""
+        async with trio.open_nursery() as nursery:
+            for act in sorted(acts, key=lambda act: act.at):
+                await trio.sleep_until(act.at)
+                nursery.start_soon(self._perform, act)
+
+    async def probe(self, healed: trio.Event) -> None:
+        """Write and read until both have succeeded."""
+        variable = self._client.variable(PROBE_NAME, int)
+        await self._insist(lambda: variable.set(1))
+        await self._insist(variable.get)
+        healed.set()
+
+    async def _insist(self, ask: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await ask()
+            except FlowactorError:
+                await trio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def _perform(self, act: Act) -> None:
+        number = self._asked = self._asked + 1
+        self._all.told(Kind.ASKED, self._number, number, _described(act))
+        try:
+            if isinstance(act, Read | Write | CompareAndSet):
+                heard = await self._use_variable(number, act)
+            else:
+                heard = await self._ask_about_run(act)
+        except FlowactorError as error:
+            heard = type(error).__name__
+        self._all.told(Kind.ANSWERED, self._number, number, heard)
+        self._all.waiting -= 1
+
+    # -- runs -------------------------------------------------------------------------------------
+
+    async def _ask_about_run(self, act: Start | Signal | AskQuery | Cancel | Terminate) -> str:
+        """Returns what was heard, in a word. A run that nobody knows yet may still be started."""
+        deadline = trio.current_time() + self._all.patience_seconds
+        while True:
+            try:
+                return await self._ask_once(act)
+            except NotFound:
+                if trio.current_time() >= deadline:
+                    raise
+            await trio.sleep(RETRY_SECONDS)
+
+    async def _ask_once(self, act: Start | Signal | AskQuery | Cancel | Terminate) -> str:
+        handle = self._client.get_handle(act.id)
+        match act:
+            case Start():
+                arguments = json.dumps(list(act.arguments))
+                started = await self._client.start_json(
+                    act.workflow, arguments, id=act.id, version=act.version
+                )
+                return f"started {started.run_id}"
+            case Signal():
+                await handle.signal_json(act.name, json.dumps(list(act.arguments)))
+                return "done"
+            case AskQuery():
+                answer = await handle.query_json(act.name, json.dumps(list(act.arguments)))
+                return json.dumps(answer, sort_keys=True)
+            case Cancel():
+                await handle.cancel("asked by the simulation")
+                return "done"
+            case Terminate():
+                await handle.terminate("asked by the simulation")
+                return "done"
+
+    # -- variables --------------------------------------------------------------------------------
+
+    async def _use_variable(self, number: int, act: Read | Write | CompareAndSet) -> str:
+        """One operation; that it was asked and what was heard is kept, unless it is certain that it
+        never took effect.
+        """
+        what, arguments = self._operation(act)
+        asked_ns = self._all.now_ns
+        heard: _Known | None = None
+        certain = False
+        try:
+            with trio.move_on_after(VARIABLE_SECONDS):
+                heard = await self._ask_variable(act, arguments)
+        except FlowactorError as error:
+            certain = not error.outcome_unknown
+        if heard is None and (certain or isinstance(act, Read)):
+            return "nothing happened"
+        returned_ns = self._all.now_ns if heard is not None else None
+        self._all.operations.append(
+            Operation(self._number, number, act.name, what, arguments, asked_ns, returned_ns, heard)
+        )
+        return "unknown" if heard is None else str(heard)
+
+    def _operation(self, act: Read | Write | CompareAndSet) -> tuple[str, tuple[Any, ...]]:
+        match act:
+            case Read():
+                return "read", ()
+            case Write(value=None):
+                return "delete", ()
+            case Write(value=value):
+                return "write", (value,)
+            case CompareAndSet(name=name, value=value):
+                return "compare_and_set", (self._versions.get(name, 0), value)
+
+    async def _ask_variable(
+        self, act: Read | Write | CompareAndSet, arguments: tuple[Any, ...]
+    ) -> _Known:
+        variable = self._client.variable(act.name, int)
+        match act:
+            case Read():
+                held = await variable.read()
+                self._versions[act.name] = held.version
+                return Held(held.value, held.version)
+            case Write(value=None):
+                return Deleted(await variable.delete())
+            case Write(value=value):
+                assert value is not None, "None deletes"
+                version = self._versions[act.name] = await variable.set(value)
+                return Wrote(version)
+            case CompareAndSet(value=value):
+                expected = arguments[0]
+                if not await variable.compare_and_set(expected, value):
+                    return Mismatched()
+                self._versions[act.name] = expected + 1
+                return Wrote(expected + 1)
+
+
+def _described(act: Act) -> str:
+    """A few words for an act, the same in every process."""
+    match act:
+        case Start(workflow=workflow, id=workflow_id):
+            return f"start {workflow} {workflow_id}"
+        case Signal(id=workflow_id, name=name):
+            return f"signal {workflow_id} {name}"
+        case AskQuery(id=workflow_id, name=name):
+            return f"query {workflow_id} {name}"
+        case Cancel(id=workflow_id):
+            return f"cancel {workflow_id}"
+        case Terminate(id=workflow_id):
+            return f"terminate {workflow_id}"
+        case Write(name=name, value=value):
+            return f"write {name} {value}"
+        case CompareAndSet(name=name, value=value):
+            return f"compare and set {name} {value}"
+        case Read(name=name):
+            return f"read {name}"

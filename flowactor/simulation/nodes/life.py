@@ -1,0 +1,199 @@
+"""One life of one simulated node: a real ``Node``, from its start to its end."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, assert_never
+
+import trio
+from attrs import Factory, define
+
+from flowactor.cluster.witness import Witness
+from flowactor.identity import RunId
+from flowactor.machine import Applied, Machine
+from flowactor.node import Node
+from flowactor.observability.events import ObservedEvent, StepFinished, StepStarted
+from flowactor.raft import (
+    Append,
+    AppendReply,
+    Effects,
+    Entry,
+    Event,
+    Message,
+    Raft,
+    Receive,
+    Restored,
+    Vote,
+    VoteReply,
+)
+from flowactor.simulation.agenda import Agenda
+from flowactor.simulation.checks.judge import Judge
+from flowactor.simulation.disk import SimulatedDisk
+from flowactor.simulation.trace import Kind
+from flowactor.simulation.world import World
+from flowactor.workflow import step_info
+
+__all__ = ["Life", "LifePlace", "LifeWitness", "Messages", "ProcessDied"]
+
+
+class ProcessDied(BaseException):
+    """Raised in the code of a step whose process is dead: whatever it does, nobody sees it."""
+
+
+@define(eq=False)
+class Life:
+    """Attributes:
+    number: of the node.
+    disk: what its process has open.
+    alive: its process has not been killed; from then on nothing of it counts.
+    node: there once it serves.
+    ended: set when its last task is gone.
+    """
+
+    number: int
+    disk: SimulatedDisk
+    alive: bool = True
+    node: Node | None = None
+    scope: trio.CancelScope = Factory(trio.CancelScope)
+    ended: trio.Event = Factory(trio.Event)
+
+
+class LifePlace:
+    """The process of one life, as step bodies know it: a ``Place``.
+
+    Args:
+        life: whose.
+        world: around it.
+        agenda: true time.
+        point: told of each moment at which an exhaustive search could strike.
+    """
+
+    def __init__(
+        self, life: Life, world: World, agenda: Agenda, point: Callable[[RunId, int], None]
+    ) -> None:
+        self.world: Final = world
+        self.node: Final = life.number
+        self._life: Final = life
+        self._agenda: Final = agenda
+        self._point: Final = point
+
+    def now_ns(self) -> int:
+        """See ``Place``."""
+        return self._agenda.now_ns
+
+    async def pause(self, seconds: float) -> None:
+        """See ``Place``."""
+        self._point(step_info().run_id, self.node)
+        await trio.sleep(max(0.0, seconds))
+        if not self._life.alive:
+            raise ProcessDied
+
+
+class Messages:
+    """The messages of consensus between nodes, numbered for the trace.
+
+    A message is known again by its content: on the way from one node to another none overtakes
+    another, but those that a broken connection took with it never come.
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge: Final = judge
+        self._under_way: Final[dict[tuple[int, int], deque[tuple[int, Message]]]] = {}
+        self._number = 0
+
+    def sent(self, sender: int, receiver: int, message: Message) -> None:
+        """It was handed to the link."""
+        self._number += 1
+        way = self._under_way.setdefault((sender, receiver), deque())
+        way.append((self._number, message))
+        self._judge.write(sender, Kind.SENT, self._number, receiver, _word(message), message.term)
+
+    def received(self, receiver: int, sender: int, message: Message) -> None:
+        """It has come."""
+        way = self._under_way.get((sender, receiver), deque())
+        while way:
+            number, other = way.popleft()
+            if other == message:
+                self._judge.write(receiver, Kind.RECEIVED, number, sender)
+                break
+
+
+def _word(message: Message) -> str:
+    match message:
+        case Append(entries=entries):
+            return "append" if entries else "heartbeat"
+        case AppendReply(success=success):
+            return "ack" if success else "refusal"
+        case Vote(pre=pre):
+            return "pre-vote?" if pre else "vote?"
+        case VoteReply(granted=granted):
+            return "vote" if granted else "no vote"
+        case _:
+            assert_never(message)
+
+
+class LifeWitness(Witness):
+    """Passes on what one life does while it counts; what a checker finds ends the run.
+
+    Args:
+        life: whose.
+        judge: gets a witness for it.
+        messages: of all nodes.
+        on_failure: told what a checker raised.
+    """
+
+    def __init__(
+        self,
+        life: Life,
+        judge: Judge,
+        messages: Messages,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._life: Final = life
+        self._judge: Final = judge
+        self._inner: Final = judge.witness(life.number)
+        self._messages: Final = messages
+        self._on_failure: Final = on_failure
+
+    def recovered(self, core: Raft, restored: Restored, machine: Machine) -> None:
+        """See ``Witness``."""
+        self._guarded(lambda: self._inner.recovered(core, restored, machine))
+
+    def stepped(self, core: Raft, events: Sequence[Event], effects: Effects) -> None:
+        """See ``Witness``."""
+        if not self._life.alive:
+            return
+        number, messages = self._life.number, self._messages
+        for event in events:
+            if isinstance(event, Receive):
+                messages.received(number, event.sender, event.message)
+        self._guarded(lambda: self._inner.stepped(core, events, effects))
+        for receiver, message in effects.messages:
+            messages.sent(number, receiver, message)
+
+    def applied(self, entry: Entry, outcome: Applied) -> None:
+        """See ``Witness``."""
+        self._guarded(lambda: self._inner.applied(entry, outcome))
+
+    def observed(self, event: ObservedEvent) -> None:
+        """The node's ``on_event``; what it raises here, a node would only log."""
+        self._guarded(lambda: self._observe(event))
+
+    def _observe(self, event: ObservedEvent) -> None:
+        number = self._life.number
+        self._judge.observed(number, event)
+        match event:
+            case StepStarted(run_id=run_id):
+                self._judge.point(run_id, number)
+            case StepFinished(run_id=run_id, outcome=outcome) if outcome != "cancelled":
+                self._judge.point(run_id, number)
+            case _:
+                pass
+
+    def _guarded(self, look: Callable[[], None]) -> None:
+        if not self._life.alive:
+            return
+        try:
+            look()
+        except Exception as error:
+            self._on_failure(error)
+            raise
