@@ -28,40 +28,50 @@ class HeapAgenda:
     """A heap of actions; who turns its clock is up to the heirs."""
 
     def __init__(self) -> None:
-        self.now_ns = 0
+        self.reached_ns = 0
         self.heap: list[tuple[int, int, Callable[[], None]]] = []
         self.count = 0
         self.changed = trio.Event()
+
+    @property
+    def now_ns(self) -> int:
+        return self.reached_ns
 
     def at(self, due_ns: int, action: Callable[[], None]) -> None:
         self.count += 1
         heappush(self.heap, (max(due_ns, self.now_ns), self.count, action))
         self.changed.set()
 
-    def act(self) -> None:
-        """Do what is due."""
-        while self.heap and self.heap[0][0] <= self.now_ns:
-            heappop(self.heap)[2]()
-
     async def wait_filled(self) -> None:
         while not self.heap:
-            self.changed = trio.Event()
             await self.changed.wait()
+            self.changed = trio.Event()
+
+    def act(self) -> None:
+        """Do what is due next, and all that is due with it."""
+        self.reached_ns = max(self.now_ns, self.heap[0][0])
+        while self.heap and self.heap[0][0] <= self.reached_ns:
+            heappop(self.heap)[2]()
 
 
 class ClockAgenda(HeapAgenda):
     """Goes by Trio's clock, which a test has replaced by a mock."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = trio.current_time()
+
+    @property
+    def now_ns(self) -> int:
+        return max(self.reached_ns, round((trio.current_time() - self.begun) * 1e9))
+
     async def run(self) -> None:
-        begun = trio.current_time()
         while True:
             await self.wait_filled()
             self.changed = trio.Event()
-            due_ns = self.heap[0][0]
-            with trio.move_on_at(begun + due_ns / 1e9):
+            with trio.move_on_at(self.begun + self.heap[0][0] / 1e9):
                 await self.changed.wait()
                 continue
-            self.now_ns = max(self.now_ns, due_ns)
             self.act()
 
 
@@ -72,7 +82,6 @@ class IdleAgenda(HeapAgenda):
         while True:
             await self.wait_filled()
             await trio.testing.wait_all_tasks_blocked()
-            self.now_ns = max(self.now_ns, self.heap[0][0])
             self.act()
 
 
