@@ -3,7 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -149,10 +149,10 @@ def written(path: Path) -> Iterator[BinaryIO]:
     part = path.with_name(path.name + _PART_SUFFIX)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            yield stream
-        part.replace(path)
+        with ExitStack() as stack:
+            with part.open("wb") as stream:
+                stack.callback(part.unlink, missing_ok=True)
+                yield stream
+            part.replace(path)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
