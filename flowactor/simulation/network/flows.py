@@ -82,6 +82,10 @@ class Flow:
         """Hand over what is due; called by the path."""
         self.wake_ns = NEVER
         items, path, target = self._items, self._path, self._target
+        if self._unheard_ns != NEVER and not path.blocked:
+            target.arrive(
+                Sign.PROBE
+            )  # sent again, and if the kernel there has forgotten it says so
         while items and items[0][0] <= now_ns:
             item = items[0][1]
             # Of an opening nothing is left if the answer is lost, so it is as if it never came.
@@ -93,7 +97,9 @@ class Flow:
         if path.back.blocked:
             self._missed(now_ns, None)
             return
-        self._unheard_ns = NEVER
+        if self._unheard_ns != NEVER:
+            self._unheard_ns = NEVER
+            self._source.settle()
         if items:
             self._wake(items[0][0])
 
