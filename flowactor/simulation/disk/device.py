@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import define, evolve
 
-from flowactor.simulation.disk.damage import guarded_place
+from flowactor.simulation.disk.damage import WAL_FILE, guarded_place
 from flowactor.simulation.disk.pace import Pace
 from flowactor.simulation.disk.sectors import SECTOR_BYTES, SectorFile
 
@@ -70,7 +70,7 @@ class Device:
         self.pace = Pace(random)
         self.statistics = Statistics()
         self.in_use = False
-        self._random: Final = random
+        self._random = random
         self._misdirected_place: float | None = None
         self._operations_until_strike = 0
         self._struck: Device | None = None
@@ -144,18 +144,18 @@ class Device:
             self._operations_until_strike = 0
         survivor, self._struck = self._struck or self._copy(), None
         self.full, self.failing_syncs, self._misdirected_place = False, 0, None
-        self.pace = Pace(Random(0))
+        random, self._random = self._random, Random(0)
         if power_cut:
             survivor.statistics.power_cuts += 1
             for file in survivor.files.values():
-                survivor.statistics.sectors_lost += file.cut_power(self._random)
+                survivor.statistics.sectors_lost += file.cut_power(random)
         return survivor
 
     def flip_bit(self, place: float) -> tuple[str, int] | None:
         """Change one bit of the log that was synced; ``place`` (at least 0, less than 1) chooses.
 
-        Where the engine cannot notice, nothing is changed: see ``damage``. Returns the file and the
-        offset of the byte, or None if there is no place to choose from.
+        Where no engine could notice, nothing is changed: see ``damage``. Returns the file and the
+        offset of the byte, or None if it was not changed.
         """
         found = guarded_place(self.files, place)
         if found is not None:
@@ -166,8 +166,14 @@ class Device:
         return None
 
     def misdirect_next_write(self, place: float) -> None:
-        """One sector of the next write of a page to the log lands where another was."""
+        """One sector of the next page that is written to the log's WAL lands where another was,
+        which ``place`` chooses as for ``flip_bit``. Where it belongs is what was there before.
+        """
         self._misdirected_place = place
+
+    def seed(self) -> int:
+        """64 bits of the machine's chance, for whatever else needs some."""
+        return self._random.getrandbits(64)
 
     # -- for those who look on --------------------------------------------------------------------
 
@@ -187,10 +193,29 @@ class Device:
             if not self._operations_until_strike:
                 self._struck = self._copy()
 
+    def _misdirect(
+        self, file: SectorFile, data: bytes | memoryview, offset: int, place: float
+    ) -> None:
+        target = guarded_place(self.files, place)
+        if target is None or file is not self.files.get(WAL_FILE):
+            file.write(data, offset)
+            return
+        start = -(-offset // SECTOR_BYTES) * SECTOR_BYTES
+        before = bytes(file.content[start : start + SECTOR_BYTES]).ljust(SECTOR_BYTES, b"\0")
+        sector = data[start - offset :][:SECTOR_BYTES]
+        file.write(data, offset)
+        file.write(before, start)
+        # The last sector that ends at the place or before: none beyond it may suffer.
+        name, place_chosen, _ = target
+        elsewhere = (max(place_chosen + 1, SECTOR_BYTES) // SECTOR_BYTES - 1) * SECTOR_BYTES
+        self.files[name].write(sector, elsewhere)
+        self._misdirected_place = None
+        self.statistics.damaged += 1
+
     def _copy(self) -> "Device":
         copy = Device(self._random)
         copy.files.update((name, file.copy()) for name, file in self.files.items())
         copy.full, copy.failing_syncs, copy.pace = self.full, self.failing_syncs, self.pace
         copy.statistics = evolve(self.statistics)
-        copy._misdirected_place = self._misdirected_place  # noqa: SLF001  # of the same class
+        copy._misdirected_place = self._misdirected_place
         return copy

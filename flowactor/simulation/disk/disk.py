@@ -1,6 +1,5 @@
 """The data directory of a simulated process."""
 
-from random import Random
 from typing import Final
 
 import apsw
@@ -26,16 +25,13 @@ class SimulatedDisk:
         device: what it finds; in use until ``close`` or ``crash``.
         agenda: when its workers do what.
         clock: the process's own, for SQLite.
-        random: seeds SQLite's chance, and draws where a crash strikes.
         where: what it is called in error messages.
 
     Raises:
         StorageRefused: another process (or another object of this one) has the device open.
     """
 
-    def __init__(
-        self, device: Device, agenda: Agenda, clock: Clock, random: Random, where: str
-    ) -> None:
+    def __init__(self, device: Device, agenda: Agenda, clock: Clock, where: str) -> None:
         if device.in_use:
             raise StorageRefused(
                 f"the data directory {where} is in use by another node process:"
@@ -44,7 +40,6 @@ class SimulatedDisk:
         device.in_use = True
         self._device: Final = device
         self._agenda: Final = agenda
-        self._random: Final = random
         self._where: Final = where
         self._vfs: Final = SimulatedVFS(device, clock)
         self._workers: Final[list[SimulatedWorker]] = []
@@ -54,7 +49,7 @@ class SimulatedDisk:
         flags = apsw.SQLITE_OPEN_READONLY
         if not readonly:
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        seed_sqlite(self._random)
+        seed_sqlite(self._device.seed())
         with translated(f"{self._where}/{name}"):
             return apsw.Connection(name, flags, self._vfs.vfs_name, STATEMENTS_CACHED)
 
@@ -68,7 +63,7 @@ class SimulatedDisk:
 
     def worker(self, name: str) -> Worker:
         """A worker in virtual time. All workers of a disk keep its pace, each works for itself."""
-        worker = SimulatedWorker(self._agenda, self._device.pace)
+        worker = SimulatedWorker(name, self._agenda, self._device.pace)
         self._workers.append(worker)
         return worker
 

@@ -20,23 +20,17 @@ class SectorFile:
     forsaken: as ``dirty``, of sectors whose sync has failed: the kernel takes them for clean, so no
         later sync reaches them before they are written anew.
     durable_bytes: the size that is durable for certain.
-    last_synced: the sectors that the last sync made durable, in the order they were written.
     """
 
     content: bytearray = field(factory=bytearray)
     dirty: dict[int, bytes] = field(factory=dict)
     forsaken: dict[int, bytes] = field(factory=dict)
     durable_bytes: int = 0
-    last_synced: tuple[int, ...] = ()
 
     def copy(self) -> "SectorFile":
         """The same, from now on apart."""
         return SectorFile(
-            self.content[:],
-            self.dirty.copy(),
-            self.forsaken.copy(),
-            self.durable_bytes,
-            self.last_synced,
+            self.content[:], self.dirty.copy(), self.forsaken.copy(), self.durable_bytes
         )
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
@@ -47,9 +41,11 @@ class SectorFile:
             content.extend(bytes(offset - len(content)))
         for sector in range(offset // SECTOR_BYTES, -(-end // SECTOR_BYTES)):
             if sector not in dirty:
-                dirty[sector] = (self.forsaken and self.forsaken.pop(sector, None)) or bytes(
-                    content[sector * SECTOR_BYTES : (sector + 1) * SECTOR_BYTES]
-                )
+                if sector in self.forsaken:
+                    dirty[sector] = self.forsaken.pop(sector)
+                else:
+                    start = sector * SECTOR_BYTES
+                    dirty[sector] = bytes(content[start : start + SECTOR_BYTES])
         content[offset:end] = data
 
     def truncate(self, size: int) -> None:
@@ -68,9 +64,7 @@ class SectorFile:
 
     def sync(self) -> None:
         """Make durable what was written since the last sync, or since the last that failed."""
-        if self.dirty:
-            self.last_synced = tuple(self.dirty)
-            self.dirty.clear()
+        self.dirty.clear()
         self.durable_bytes = len(self.content)
 
     def fail_sync(self) -> None:

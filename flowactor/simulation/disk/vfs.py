@@ -32,7 +32,9 @@ class _OpenFile:
 
     __slots__ = ("_content", "_device", "_file", "_locks")
 
-    def __init__(self, device: Device, file: SectorFile, locks: "dict[SectorFile, _OpenFile]"):
+    def __init__(
+        self, device: Device, file: SectorFile, locks: "dict[SectorFile, _OpenFile]"
+    ) -> None:
         self._device = device
         self._file = file
         self._content = file.content
@@ -137,21 +139,21 @@ class SimulatedVFS(apsw.VFS):
 class _Chance(apsw.VFS):
     """Stands first among all VFSes for a moment: only the first is asked for entropy."""
 
-    def __init__(self, random: Random) -> None:
-        self._random: Final = random
+    def __init__(self, seed: int) -> None:
+        self._random: Final = Random(seed)
         super().__init__("simulated-chance", None, makedefault=True)
 
     def xRandomness(self, size: int) -> bytes:
         return self._random.randbytes(size)
 
 
-def seed_sqlite(random: Random) -> None:
+def seed_sqlite(seed: int) -> None:
     """Seed SQLite's generator, from which the salts of a WAL come.
 
     There is one for the whole process, whatever VFS a connection has, and it outlives simulations.
     So it is seeded whenever a simulated process opens a file: what came before does not matter.
     """
-    chance = _Chance(random)
+    chance = _Chance(seed)
     try:
         apsw.randomness(0)
         apsw.randomness(1)

@@ -17,11 +17,13 @@ class SimulatedWorker:
     ``done`` is called a little later, so that a process may die knowing less than its disk does.
 
     Args:
+        name: of the worker, for people.
         agenda: the time, and whose events jobs become.
         pace: how long they take.
     """
 
-    def __init__(self, agenda: Agenda, pace: Pace) -> None:
+    def __init__(self, name: str, agenda: Agenda, pace: Pace) -> None:
+        self._name: Final = name
         self._agenda: Final = agenda
         self._pace: Final = pace
         self._jobs: Final[deque[tuple[Callable[[], Any], Callable[[Any], None]]]] = deque()
@@ -30,10 +32,11 @@ class SimulatedWorker:
 
     def submit(self, job: Callable[[], T], done: Callable[[T | BaseException], None]) -> None:
         """See ``ports.Worker``."""
-        assert not self._closed, "the worker is closed"
+        assert not self._closed, f"the worker {self._name} is closed"
         self._jobs.append((job, done))
         if not self._under_way:
-            self._begin()
+            self._under_way = True
+            self._pace.when_moving(self._begin)
 
     def close(self) -> None:
         """Finish what was submitted, and what comes of it, now."""
@@ -56,19 +59,21 @@ class SimulatedWorker:
     # -- as time goes by --------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._under_way = True
-        self._pace.when_moving(lambda: self._later(self._pace.job_ns(), self._ended))
+        if not self._dead:
+            self._later(self._pace.job_ns(), self._end)
 
-    def _ended(self) -> None:
-        if not self._dead and self._jobs:
-            self._run()
-            self._later(self._pace.acknowledgement_ns(), self._told)
-        self._under_way = False
+    def _end(self) -> None:
+        if self._dead:
+            return
         if self._jobs:
+            self._run()
+            self._later(self._pace.acknowledgement_ns(), self._acknowledge)
+        self._under_way = bool(self._jobs)
+        if self._under_way:
             self._begin()
 
-    def _told(self) -> None:
-        if not self._dead and self._outcomes:
+    def _acknowledge(self) -> None:
+        if self._outcomes and not self._dead:
             self._tell()
 
     def _later(self, delay_ns: int, action: Callable[[], None]) -> None:
