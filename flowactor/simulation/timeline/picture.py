@@ -26,6 +26,7 @@ from flowactor.simulation.timeline.wording import seconds_text
 
 __all__ = ["render_svg"]
 
+NAMESPACE: Final = 'xmlns="http://www.w3.org/2000/svg"'
 WIDTH: Final = 1600
 EDGE: Final = 18
 RULER_HEIGHT: Final = 50
@@ -66,8 +67,7 @@ def _file(ink: Ink, height: int, places: Sequence[Place], top: int, bottom: int)
     label = f"Timeline of a simulated run, {len(places)} lanes"
     return "\n".join(
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="picture" role="img" {size}'
-            f' aria-label="{label}">',
+            f'<svg {NAMESPACE} class="picture" role="img" {size} aria-label="{label}">',
             f"<style>\n{part('picture.css')}\n</style>",
             part("patterns.svg"),
             f'<clipPath id="window">{clip}</clipPath>',
@@ -267,10 +267,8 @@ def _content(
     if not dense:
         return []
     kinds = ", ".join(dict.fromkeys(arrow.what for arrow in dense))
-    return [
-        f"{len(dense):,} of {len(arrows):,} messages are drawn as density below the lane of their"
-        f" sender ({kinds}); the page shows each."
-    ]
+    share = f"{len(dense):,} of {len(arrows):,} messages"
+    return [f"{share} are drawn as density below their sender ({kinds}): the page shows each."]
 
 
 def _apart(arrows: Sequence[Arrow]) -> tuple[list[Arrow], list[Arrow]]:

@@ -57,8 +57,7 @@ class Reading:
 
     def lanes(self, bands: Sequence[Band]) -> tuple[Lane, ...]:
         """Ends everything that lasts, and lists the lanes from top to bottom."""
-        readers = chain(self._nodes.values(), self._runs.values(), self._clients.values())
-        lanes = tuple(reader.finish(self.last_ns) for reader in readers)
+        lanes = tuple(reader.finish(self.last_ns) for reader in self._readers())
         if not bands:
             return lanes
         rows = max(band.row for band in bands) + 1
@@ -66,8 +65,7 @@ class Reading:
 
     def spans(self, bands: Sequence[Band]) -> tuple[Span, ...]:
         """All spans by their beginning, once the lanes are known."""
-        readers = (self._nodes.values(), self._runs.values(), self._clients.values())
-        told = chain.from_iterable(reader.spans for reader in chain(*readers))
+        told = chain.from_iterable(reader.spans for reader in self._readers())
         paused = (span for band in bands if band.kind == "pause" for span in pauses(band))
         return tuple(
             sorted(chain(told, paused), key=lambda span: (span.begin_ns, span.lane, span.row))
@@ -75,9 +73,11 @@ class Reading:
 
     def points(self) -> tuple[Point, ...]:
         """All points by time."""
-        readers = chain(self._nodes.values(), self._runs.values())
-        told = chain.from_iterable(reader.points for reader in readers)
+        told = chain.from_iterable(reader.points for reader in self._readers())
         return tuple(sorted(told, key=lambda point: (point.at_ns, point.lane)))
+
+    def _readers(self) -> tuple[NodeReader | RunReader | ClientReader, ...]:
+        return (*self._nodes.values(), *self._runs.values(), *self._clients.values())
 
     def _run(self, run_id: str) -> RunReader:
         if run_id not in self._runs:

@@ -101,6 +101,7 @@ class ClientReader:
         self._rows: Final = Rows(OPERATION_ROWS_MAX)
         self._asked: Final[dict[Value, tuple[int, int, str, Value]]] = {}
         self.spans: Final[list[Span]] = []
+        self.points: Final[list[Point]] = []
 
     def take(self, at_ns: int, kind: str, details: tuple[Value, ...]) -> None:
         """One more line, without its client."""

@@ -11,14 +11,13 @@ BOLD: Final = 1.1
 """How much wider bold text is."""
 TICK_DISTANCE: Final = 92
 SECOND: Final = 1_000_000_000
-SECOND_UNITS: Final = tuple(10**power for power in range(9, -1, -1))
-STEPS: Final = (
+SECOND_STEPS: Final = (
     *(1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400),
     *(172800, 432000, 864000, 2592000, 8640000, 31536000),
 )
 UNITS: Final = tuple(10**power for power in range(9, -1, -1))
 STEPS: Final = (
-    *(digit * 10**power for power in range(9) for digit in (1, 2, 5)),
+    *(digit * unit for unit in reversed(UNITS[1:]) for digit in (1, 2, 5)),
     *(seconds * SECOND for seconds in SECOND_STEPS),
 )
 """Distances of ticks that people can count by, in nanoseconds."""

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from math import hypot, log2
 from typing import Final
 
@@ -42,7 +43,7 @@ class Strokes:
         nodes = [place for place in self._places.values() if place.lane.key[0] == NODE]
         for band in bands:
             x0, x1 = self._extent(band.begin_ns, band.end_ns)
-            for upper, lower in zip(nodes, nodes[1:], strict=False):
+            for upper, lower in pairwise(nodes):
                 if upper.lane.key[1] in band.nodes and lower.lane.key[1] in band.nodes:
                     self._ink.bar(
                         f"band {band.family}", x0, upper.bottom, x1 - x0, lower.y - upper.bottom
