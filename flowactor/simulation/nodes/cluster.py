@@ -131,9 +131,8 @@ class Cluster:
             return
         machine.lives += 1
         runtime, name = self._runtime, f"{number}.{machine.lives}"
-        chance = runtime.random(f"SQLite {name}")
         where = f"disk of node {number}"
-        disk = SimulatedDisk(machine.device, runtime.time, machine.clock, chance, where)
+        disk = SimulatedDisk(machine.device, runtime.time, machine.clock, where)
         life = machine.life = Life(number, disk)
         place = LifePlace(life, self._world, runtime.time, self._judge.point)
         with runtime.processes.of(number), at_place(place):
@@ -199,6 +198,7 @@ class Cluster:
         self._judge.died(number)
         self._judge.write(number, Kind.STOPPED, why)
         life.scope.cancel()
+        self.thaw(number)
 
     def take_down(self, number: int, why: str, *, power_cut: bool = False) -> None:
         """Kill the node, and keep it down until ``restart``."""
@@ -212,13 +212,15 @@ class Cluster:
 
     def pause(self, number: int) -> None:
         """Stop the process, with its threads; its kernel goes on."""
-        self._runtime.processes.pause(number)
-        self.machines[number].device.pace.stall()
+        if not self._runtime.processes.is_paused(number):
+            self._runtime.processes.pause(number)
+            self.machines[number].device.pace.stall()
 
     def thaw(self, number: int) -> None:
-        """Let it go on."""
-        self.machines[number].device.pace.unstall()
-        self._runtime.processes.thaw(number)
+        """Let it go on, if it does not."""
+        if self._runtime.processes.is_paused(number):
+            self.machines[number].device.pace.unstall()
+            self._runtime.processes.thaw(number)
 
     # -- faults -----------------------------------------------------------------------------------
 

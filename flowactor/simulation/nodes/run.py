@@ -191,8 +191,7 @@ class _NodeRun:
             if any(node in core for node in nodes_of(fault)):
                 self._end(number)
         for number in rest:
-            if not self._runtime.processes.is_paused(number):
-                self._cluster.pause(number)
+            self._cluster.pause(number)
         self._healing.set()
 
     def _point(self, run_id: RunId, node: int) -> None:

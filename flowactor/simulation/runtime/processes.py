@@ -62,6 +62,11 @@ class Processes:
             trio.lowlevel.remove_instrument(self._watch)
         run_queue().extend(held)
 
+    def thaw_all(self) -> None:
+        """Let all go on."""
+        for machine in list(self._held):
+            self.thaw(machine)
+
 
 class _Watch(trio.abc.Instrument):
     """Takes what was scheduled off the queue again if its machine stands still."""

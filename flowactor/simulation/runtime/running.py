@@ -14,7 +14,7 @@ from flowactor.simulation.runtime.agenda import Timeline
 from flowactor.simulation.runtime.chance import stream
 from flowactor.simulation.runtime.escapes import no_way_out
 from flowactor.simulation.runtime.processes import Processes
-from flowactor.simulation.runtime.scheduling import Schedule, in_order
+from flowactor.simulation.runtime.scheduling import Schedule, in_order, unshield
 from flowactor.simulation.runtime.watchdog import Limits, Watchdog
 
 __all__ = ["Limits", "Runtime", "simulate"]
@@ -37,7 +37,7 @@ class Runtime:
         self._seed: Final = seed
         self._scope: Final = trio.CancelScope()
         self._closing: Final = ExitStack()
-        self._watchdog: Final = Watchdog(limits, self._give_up)
+        self._watchdog: Final = Watchdog(limits, self._give_up, self._insist)
         self.time: Final = Timeline(
             self._watchdog.stuck, self.fail, self._watchdog.time_passed, self._watchdog.stepped
         )
@@ -58,12 +58,19 @@ class Runtime:
         """
         if self.failure is None:
             self.failure = error
-            self.time.at(self.time.now_ns, self._scope.cancel)
+            self.time.at(self.time.now_ns, self._cancel)
 
     def _give_up(self, error: Deadlocked) -> None:
         if self.failure is None:
             self.failure = error
+        self._cancel()
+
+    def _cancel(self) -> None:
         self._scope.cancel()
+        self.processes.thaw_all()  # so that they can end, too
+
+    def _insist(self) -> None:
+        unshield(self._scope)
 
     @contextmanager
     def restoring(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ __all__ = [
     "next_deadline",
     "run_queue",
     "somebody_waits_for_idleness",
+    "unshield",
 ]
 
 _GENERATOR: Final = "_r"
@@ -114,3 +115,13 @@ def next_deadline() -> float:
 def somebody_waits_for_idleness() -> bool:
     """Whether a task is in ``trio.testing.wait_all_tasks_blocked``, which comes before a leap."""
     return bool(GLOBAL_RUN_CONTEXT.runner.waiting_for_idle)
+
+
+def unshield(scope: trio.CancelScope) -> None:
+    """Let the cancellation of ``scope`` reach everything inside it, shielded or not."""
+    status = scope._cancel_status  # noqa: SLF001
+    waiting = [] if status is None else [status]
+    while waiting:
+        inner = waiting.pop()
+        inner._scope.shield = False  # noqa: SLF001
+        waiting.extend(inner.children)

@@ -32,15 +32,23 @@ class Watchdog:
 
     Args:
         limits: how many there may be.
-        give_up: told why the run cannot go on; cancels it. It is told once; after that, tasks that
-            do not let themselves be cancelled end the run by force.
+        give_up: told why the run cannot go on; cancels it.
+        insist: called if tasks did not let themselves be cancelled; if that does not help either,
+            the event loop is ended by force.
     """
 
-    def __init__(self, limits: Limits, give_up: Callable[[Deadlocked], None]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        give_up: Callable[[Deadlocked], None],
+        insist: Callable[[], None],
+    ) -> None:
         self.steps = 0
         """Steps of tasks and events of the agenda so far."""
         self._limits: Final = limits
         self._give_up: Final = give_up
+        self._insist: Final = insist
+        self._insisted = False
         self._bound = min(limits.steps_max, limits.instant_steps_max)
         self._gave_up: Deadlocked | None = None
 
@@ -65,11 +73,15 @@ class Watchdog:
         self._end("every task waits, and nothing is going to happen")
 
     def _end(self, why: str) -> None:
-        if self._gave_up is not None:
-            raise self._gave_up
-        self._gave_up = Deadlocked(f"{why}\n{task_tree()}")
         self._bound = self.steps + GRACE_STEPS
-        self._give_up(self._gave_up)
+        if self._gave_up is None:
+            self._gave_up = Deadlocked(f"{why}\n{task_tree()}")
+            self._give_up(self._gave_up)
+        elif not self._insisted:
+            self._insisted = True
+            self._insist()
+        else:
+            raise self._gave_up
 
 
 def task_tree() -> str:
