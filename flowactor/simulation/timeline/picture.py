@@ -89,7 +89,7 @@ def _window(timeline: Timeline) -> tuple[int, int]:
     starts = [arrow.sent_ns for arrow in timeline.arrows]
     items = [span.begin_ns for span in timeline.spans] + [p.at_ns for p in timeline.points]
     begins = (
-        _begin_of_last(starts, ARROWS_MAX, timeline.failed_ns),
+        _begin_of_last(starts, ARROWS_MAX * 3 // 4, timeline.failed_ns),
         _begin_of_last(items, ITEMS_MAX, timeline.failed_ns),
     )
     return min(max(begins), end_ns - 1_000), end_ns

@@ -43,8 +43,8 @@ class RunReader:
                 self._point(at_ns, kind, "", details)
             case Kind.CLOSED if not self._closed:
                 self._closed = True
-                self._end_owner(at_ns)
                 self._point(at_ns, kind, str(first), details)
+                self._end_owner(at_ns)
             case _:
                 return
 

@@ -15,8 +15,8 @@ SECOND_STEPS: Final = (
     *(1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400),
     *(172800, 432000, 864000, 2592000, 8640000, 31536000),
 )
-UNITS: Final = tuple(10**power for power in range(9, -1, -1))
-STEPS: Final = (
+UNITS: Final[tuple[int, ...]] = tuple(10**power for power in range(9, -1, -1))
+STEPS: Final[tuple[int, ...]] = (
     *(digit * unit for unit in reversed(UNITS[1:]) for digit in (1, 2, 5)),
     *(seconds * SECOND for seconds in SECOND_STEPS),
 )

@@ -22,6 +22,8 @@ FLAGS = (
     "--no-first-run",
     "--remote-debugging-pipe",
 )
+HAND_OVER = 'exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1'
+"""It takes commands from its file 3, and answers on its file 4."""
 ANSWER_SECONDS = 10.0
 
 
@@ -38,26 +40,20 @@ class Browser:
         errors: what the console and the page complained about so far.
     """
 
-    def __init__(self, path, folder, *, width=1400, height=900):
+    def __init__(self, path, folder, *, width=1400, height=1100):
         self.errors = []
         self._number = 0
         self._buffer = b""
         self._answers = {}
         self._events = []
         self._session = None
-        their_input, self._write = os.pipe()
-        self._read, their_output = os.pipe()
-        handed = f'exec "$0" "$@" 3<&{their_input} 4>&{their_output}'
         arguments = (*FLAGS, f"--user-data-dir={folder}", f"--window-size={width},{height}")
         self._process = subprocess.Popen(
-            ("/bin/sh", "-c", handed, path, *arguments, "about:blank"),
-            pass_fds=(their_input, their_output),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            ("/bin/sh", "-c", HAND_OVER, path, *arguments, "about:blank"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
-        os.close(their_input)
-        os.close(their_output)
+        self._write, self._read = self._process.stdin.fileno(), self._process.stdout.fileno()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._read, selectors.EVENT_READ)
 
@@ -82,8 +78,8 @@ class Browser:
     def close(self):
         """Closing its pipe ends it; if it does not end, it is killed by its process id."""
         self._selector.close()
-        os.close(self._write)
-        os.close(self._read)
+        self._process.stdin.close()
+        self._process.stdout.close()
         try:
             self._process.wait(ANSWER_SECONDS)
         except subprocess.TimeoutExpired:
