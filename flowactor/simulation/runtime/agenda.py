@@ -52,6 +52,7 @@ class Timeline(trio.abc.Clock, Agenda):
         self._now_ns = 0
         self._seconds = 0.0
         self._stuck = 0
+        self._ended = False
 
     # -- the agenda -------------------------------------------------------------------------------
 
@@ -62,8 +63,15 @@ class Timeline(trio.abc.Clock, Agenda):
 
     def at(self, due_ns: int, action: Callable[[], None]) -> None:
         """See ``Agenda``. Called when all tasks wait; it has no task of its own."""
+        if self._ended:
+            return
         self._number += 1
         heappush(self._heap, (max(due_ns, self._now_ns), self._number, action))
+
+    def end(self) -> None:
+        """Nothing on the agenda happens any more: the loop is to come to its end."""
+        self._heap.clear()
+        self._ended = True
 
     # -- Trio's clock -----------------------------------------------------------------------------
 

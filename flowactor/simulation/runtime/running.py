@@ -87,8 +87,11 @@ class Runtime:
             Exception: the run has failed, and this is why.
         """
         self._closing.enter_context(no_way_out(self.random("libraries"), self.fail))
-        with self._scope:
-            result = await main(self)
+        try:
+            with self._scope:
+                result = await main(self)
+        finally:
+            self.time.end()
         if self.failure is not None:
             raise self.failure
         return result
