@@ -155,7 +155,7 @@ def _read(first: int, block: Sequence[bytes]) -> ExportedHistory | MalformedData
 
 def _history(block: Sequence[bytes]) -> ExportedHistory:
     header, rows, end = _header(block[0]), block[1:-1], _value(block[-1])
-    if not isinstance(end, dict) or _END not in end or len(block) - 2 != header.get("rows"):
+    if not isinstance(end, dict) or _END not in end:
         raise MalformedDataError(
             f"{_name(header)} is cut short, or in disorder: {header.get('rows')} rows and an end "
             f"are due, and {len(block) - 1} lines follow the header"

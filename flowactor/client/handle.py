@@ -196,12 +196,12 @@ class WorkflowHandle(Generic[R]):
             part = expect(await self._caller.read(body), HistoryPart)
             if not part.pieces:
                 raise MalformedDataError(f"a node has {after} rows of {total} of {self.id}")
-            if not rows:  # what is recorded from here on is left out, else this might never end
+            if not rows:  # what is recorded from here on is left out, or this might never end
                 run_id, started_ns, total = part.run_id, part.started_ns, part.rows
             begun = rows.pop() if offset else b""
             rows += (begun + part.pieces[0], *part.pieces[1:])
             after, offset = part.next_after, part.next_offset
-        facts = tuple(map(records.decode, rows[:total]))
+        facts = tuple(map(records.decode, rows[:total]))  # the last part may end in a row
         return ExportedHistory(RunId(run_id), started_ns, facts)
 
     def events(self) -> RunEventStream:

@@ -92,7 +92,10 @@ class Busy:
             await fa.sleep(0.01)
 
 
-async def test_an_open_run_is_exported_as_it_was_when_asked(tmp_path, autojump_clock, monkeypatch):
+@pytest.mark.parametrize(("name", "limit"), [("PAGE_ITEMS_MAX", 10), ("PAGE_BYTES_MAX", 900)])
+async def test_an_open_run_is_exported_as_it_was_when_asked(
+    tmp_path, autojump_clock, monkeypatch, name, limit
+):
     """A run that is faster than its reader does not hold up the export, which is a beginning of
     what the run comes to.
     """
@@ -102,7 +105,7 @@ async def test_an_open_run_is_exported_as_it_was_when_asked(tmp_path, autojump_c
         await c.until(lambda: c.node(1).group.machine.runs[run.run_id].position > 50)
         slow = fa.Client(Slow(c.client(1), 0.05)).get_handle(run.id)
         with monkeypatch.context() as patched:
-            patched.setattr(inspection, "PAGE_ITEMS_MAX", 10)
+            patched.setattr(inspection, name, limit)
             history = await slow.export()
         assert history.status == "open"
         assert len(history.rows) > 50

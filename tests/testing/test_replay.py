@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +76,27 @@ def line_of(cls: type, text: str) -> int:
 def test_f3_safe_changes_are_no_mismatch(histories):
     """F3: another body of a step, retry policy and limit, other lines and a new handler."""
     assert_replays(recorded.SAFE, *histories.values())
+
+
+async def test_code_is_out_of_reach_of_a_running_trio(histories):
+    """Inside an asynchronous test replaying works as anywhere, and reaches none of its tasks."""
+    assert_replays(recorded.UNCHANGED, histories["branches-00"], histories["long-1"])
+    [result] = replay_histories(fa.App([Lost]), [exported(Driver(Recorded, 1))]).results
+    assert "this code: fail with flowactor.errors.ForeignAwait" in result.problem
+
+
+@fa.workflow(name="Lost", version=1)
+class Recorded:
+    async def run(self, value: int) -> int:
+        return await echo(value)
+
+
+@fa.workflow(name="Lost", version=1)
+class Lost:
+    async def run(self, value: int) -> int:
+        with trio.move_on_after(1):
+            return await echo(value)
+        return 0
 
 
 def test_a_mismatch_has_its_place(histories):
@@ -273,6 +295,7 @@ def damaged(change) -> bytes:
         ),
         (damaged(lambda lines: lines.__setitem__(1, b"[69]\n")), "no record has the tag 69"),
         (damaged(lambda lines: lines.__setitem__(1, b"[71]\n")), "Arrived"),
+        (damaged(lambda lines: lines.__setitem__(2, b'{"base64":"g?=="}\n')), "not a record: None"),
         (damaged(lambda lines: lines.__setitem__(1, b"[40,1]\n")), "OpenSession"),
         (damaged(lambda lines: lines.__setitem__(1, b"[51,1]\n")), "InboxRef is no row"),
         (damaged(lambda lines: lines.__setitem__(1, lines[4])), "has no beginning"),
