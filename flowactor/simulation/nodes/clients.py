@@ -5,6 +5,7 @@ own. What they ask of variables, and hear, is kept for the checkers.
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
 import trio
@@ -105,12 +106,13 @@ class Clients:
     ) -> None:
         entropy = SeededEntropy(self._runtime.random(f"client {number}"))
         transport = transport_of(self._network.host(machine), sockets=self._sockets)
-        first = number % len(self._addresses)
-        addresses = ",".join(self._addresses[first:] + self._addresses[:first])
-        while True:
+        for attempt in count(number):
+            # Who is told that nobody answers begins with another node: the first may be frozen, and
+            # then takes all the time there is to connect.
+            first = attempt % len(self._addresses)
             try:
                 async with connect(
-                    addresses,
+                    ",".join(self._addresses[first:] + self._addresses[:first]),
                     request_timeout=self.patience_seconds,
                     transport=transport,
                     entropy=entropy,

@@ -52,7 +52,11 @@ def simulate_nodes(
         async with trio.open_nursery() as nursery:
             run = _NodeRun(scenario, runtime, nursery, trace, strike)
             runs.append(run)
-            await run.play()
+            try:
+                await run.play()
+            except Exception as error:
+                runtime.fail(error)  # which lets those end, too, that stand still
+                raise
             nursery.cancel_scope.cancel()
 
     found: Exception | None = None
