@@ -43,7 +43,7 @@ from flowactor.observability.events import (
 from flowactor.ports import Clock
 from flowactor.workflow import App
 
-__all__ = ["HASH_SEED", "fix_hash_seed", "load_app", "node"]
+__all__ = ["HASH_SEED", "fix_hash_seed", "load_app", "load_attribute", "node"]
 
 HASH_SEED: Final = "0"
 """One for the whole cluster: standbys compare what user code asked for, and innocent iteration over
@@ -192,41 +192,52 @@ def refuse_optimized(level: int) -> None:
         raise ConfigurationError("a node does not run under python -O: its assertions must stay on")
 
 
-def load_app(path: str) -> App:
+def load_app(path: str, option: str = "--app") -> App:
     """The ``App`` that ``MODULE:ATTR`` names; modules of the current directory are found too.
+
+    Args:
+        path: where it is.
+        option: what the path was given as, for errors.
 
     Raises:
         ConfigurationError: in one line, what is wrong with it and where.
     """
+    found = load_attribute(path, option, _apps_of)
+    if not isinstance(found, App):
+        kind = type(found).__name__
+        attribute = path.partition(":")[2]
+        raise ConfigurationError(
+            f"{option} {path!r}: {attribute} is of type {kind}, not a flowactor App"
+        )
+    return found
+
+
+def load_attribute(path: str, option: str, hint: Callable[[ModuleType], str] = lambda _: "") -> Any:
+    """What ``MODULE:ATTR`` names. Raises as ``load_app``; ``hint`` tells what the module has."""
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
-        raise ConfigurationError(f"--app {path!r}: write MODULE:ATTR, as in orders:app")
+        raise ConfigurationError(f"{option} {path!r}: write MODULE:ATTR, as in orders:app")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
         raise ConfigurationError(
-            f"--app {path!r}: {_import_trouble(module_name, error)}"
+            f"{option} {path!r}: {_import_trouble(module_name, error)}"
         ) from error
     found: Any = module
     for name in attribute.split("."):
         if not hasattr(found, name):
             raise ConfigurationError(
-                f"--app {path!r}: {module_name} has no {attribute!r}; {_apps_of(module)}"
+                f"{option} {path!r}: {module_name} has no {attribute!r}{hint(module)}"
             )
         found = getattr(found, name)
-    if not isinstance(found, App):
-        kind = type(found).__name__
-        raise ConfigurationError(
-            f"--app {path!r}: {attribute} is of type {kind}, not a flowactor App"
-        )
     return found
 
 
 def _apps_of(module: ModuleType) -> str:
     names = [name for name, value in vars(module).items() if isinstance(value, App)]
-    return f"it has the App {', '.join(names)}" if names else "it has no App"
+    return f"; it has the App {', '.join(names)}" if names else "; it has no App"
 
 
 def _import_trouble(module_name: str, error: Exception) -> str:

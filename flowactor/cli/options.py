@@ -17,6 +17,7 @@ from flowactor.errors import ConfigurationError, FlowactorError
 
 __all__ = [
     "ADDRESSES_METAVAR",
+    "call_to_exit",
     "check_addresses",
     "check_json",
     "client_command",
@@ -93,8 +94,13 @@ def client_command(function: Callable[..., Awaitable[Exit | None]]) -> Callable[
 
 def run_to_exit(body: Callable[[], Awaitable[Exit]], output: Output) -> None:
     """Run ``body`` under Trio and leave the process with its exit code, or with its error's."""
+    call_to_exit(lambda: trio.run(body), output)
+
+
+def call_to_exit(body: Callable[[], Exit], output: Output) -> None:
+    """Call ``body`` and leave the process with its exit code, or with its error's."""
     try:
-        code = trio.run(body)
+        code = body()
     except FlowactorError as error:
         output.error(error)
         code = exit_of(error)

@@ -25,7 +25,7 @@ from flowactor.simulation.scenario import (
 )
 from flowactor.workflow import Signature, WorkflowDefinition
 
-__all__ = ["draw_acts", "made_up_arguments"]
+__all__ = ["draw_acts", "draw_run", "made_up_arguments"]
 
 CLIENTS: Final = (1, 2, 3, 4)
 KEYS: Final = ("x", "y", "z")
@@ -54,6 +54,25 @@ def draw_acts(
     if chance.random() < 0.5:
         acts += _variables(chance, seconds)
     return tuple(sorted(acts, key=lambda act: act.at))
+
+
+def draw_run(
+    chance: Random, definition: WorkflowDefinition, arguments: tuple[Any, ...], seconds: float
+) -> tuple[Act, ...]:
+    """One run and no more, started at once, and each signal once that something can be made up for.
+
+    Args:
+        chance: makes up the arguments of signals.
+        definition: of the workflow.
+        arguments: of the run.
+        seconds: of virtual time; signals come after half of them.
+    """
+    acts: list[Act] = [Start(0.0, definition.name, "run-1", arguments)]
+    for name, handler in definition.signals.items():
+        made_up = made_up_arguments(handler.signature, chance)
+        if made_up is not None:
+            acts.append(Signal(seconds / 2, "run-1", name, made_up))
+    return tuple(acts)
 
 
 def _one_run(
