@@ -13,9 +13,9 @@ from flowactor.simulation.disk.sectors import SECTOR_BYTES, SectorFile
 
 __all__ = ["Device", "DeviceFull", "Statistics", "SyncFailed"]
 
-STRIKE_DOUBLINGS: Final = 10
-"""A crash in the midst of work strikes after less than 2 ** this many operations of the device, few
-of them as likely as many: within a group commit mostly, sometimes within a checkpoint."""
+STRIKE_DOUBLINGS: Final = (4, 4, 10)
+"""A crash in the midst of work strikes after less than 2 ** (one of these) operations of the
+device, few of them as likely as many: within a group commit mostly, sometimes in a checkpoint."""
 
 
 class DeviceFull(OSError):
@@ -137,12 +137,13 @@ class Device:
             power_cut: what is not synced survives or not, sector by sector; else all of it does.
             dying: does what was under way. The crash strikes somewhere in its midst.
         """
-        strike = int(2 ** (self._random.random() * STRIKE_DOUBLINGS)) - 1
+        doublings = self._random.random() * self._random.choice(STRIKE_DOUBLINGS)
+        strike = int(2**doublings) - 1
         if dying is not None and strike:
             self._operations_until_strike = strike
             dying()
             self._operations_until_strike = 0
-        survivor, self._struck = self._struck or self._copy(), None
+        survivor, self._struck = self._struck or self.copy(self._random), None
         self.full, self.failing_syncs, self._misdirected_place = False, 0, None
         random, self._random = self._random, Random(0)
         if power_cut:
@@ -177,6 +178,15 @@ class Device:
 
     # -- for those who look on --------------------------------------------------------------------
 
+    def copy(self, random: Random) -> "Device":
+        """The same, in nobody's use and from now on apart, with a fate drawn from ``random``."""
+        copy = Device(random)
+        copy.files.update((name, file.copy()) for name, file in self.files.items())
+        copy.full, copy.failing_syncs, copy.pace = self.full, self.failing_syncs, self.pace
+        copy.statistics = evolve(self.statistics)
+        copy._misdirected_place = self._misdirected_place
+        return copy
+
     def digest(self) -> str:
         """Of the names and contents of all files, 32 hexadecimal digits."""
         digest = blake2b(digest_size=16)
@@ -191,7 +201,7 @@ class Device:
         if self._operations_until_strike:
             self._operations_until_strike -= 1
             if not self._operations_until_strike:
-                self._struck = self._copy()
+                self._struck = self.copy(self._random)
 
     def _misdirect(
         self, file: SectorFile, data: bytes | memoryview, offset: int, place: float
@@ -211,11 +221,3 @@ class Device:
         self.files[name].write(sector, elsewhere)
         self._misdirected_place = None
         self.statistics.damaged += 1
-
-    def _copy(self) -> "Device":
-        copy = Device(self._random)
-        copy.files.update((name, file.copy()) for name, file in self.files.items())
-        copy.full, copy.failing_syncs, copy.pace = self.full, self.failing_syncs, self.pace
-        copy.statistics = evolve(self.statistics)
-        copy._misdirected_place = self._misdirected_place
-        return copy

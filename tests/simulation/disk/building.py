@@ -3,6 +3,7 @@
 from heapq import heappop, heappush
 from random import Random
 
+from flowactor.errors import StoragePoisoned
 from flowactor.identity import ClusterId, NodeId
 from flowactor.ports import RowWrite
 from flowactor.simulation.disk import Device, SimulatedDisk
@@ -77,7 +78,7 @@ class Life:
     def __init__(self, device, random, agenda=None):
         self.device, self.random = device, random
         self.agenda = agenda or HeapAgenda()
-        self.told = []
+        self.told, self.dead = [], False
         self.disk = make_disk(device, self.agenda)
         self.identity = open_identity(self.disk, HERE, NodeId(1), 7, {"peers": "a"})
         store = LogStore.open(self.disk)
@@ -103,6 +104,8 @@ class Life:
 
     def submit(self, group):
         """Append some entries; the first write of a life may cut what was not committed."""
+        if self.over:
+            return
         log, random, cut = self.log[group], self.random, 0
         self.submitted[group] += 1
         kept = max(self.applied if group == ONE else 0, self.restored[group].hard_state.commit)
@@ -133,16 +136,32 @@ class Life:
             group = self.random.choice((ONE, TWO))
             self.agenda.at(due_ns, lambda group=group: self.submit(group))
             if self.random.random() < 0.3:
-                self.agenda.at(due_ns, self.state.flush)
+                self.agenda.at(due_ns, self.flush)
             if self.random.random() < 0.1:
                 self.agenda.at(due_ns, self.checkpoint_state)
         self.agenda.run(seconds)
 
+    @property
+    def over(self):
+        """Whether nothing is to be written any more: a sync has failed, or the process is dead."""
+        return self.dead or any(isinstance(error, StoragePoisoned) for error in self.told)
+
+    def flush(self):
+        if not self.over:
+            self.state.flush()
+
+    def retry(self):
+        """Space has been freed."""
+        if not self.over:
+            self.writer.retry()
+            self.state.flush()
+
     def checkpoint_state(self):
         index = self.state.applied_index
-        self.state_worker.submit(
-            self.state._checkpoint, lambda outcome: self.state._checkpointed(outcome, index)
-        )
+        if not self.over:
+            self.state_worker.submit(
+                self.state._checkpoint, lambda outcome: self.state._checkpointed(outcome, index)
+            )
 
     def crash(self, *, power_cut):
         """The device of the next life, after this one has cleaned up behind itself as it can."""
@@ -154,6 +173,7 @@ class Life:
         return survivor
 
     def end(self):
+        self.dead = True
         self.writer.close()
         self.state_worker.close()
         self.state.close()
