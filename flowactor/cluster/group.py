@@ -450,10 +450,9 @@ class GroupActor:
         for entry in entries:
             assert entry.index == self.applied + 1, "entries are applied in order, each once"
             if entry.kind is EntryKind.PAYLOAD:
-                batch = decode_batch(entry.data)
-                outcome = self.machine.apply(entry.index, entry.term, batch)
+                outcome = self.machine.apply(entry.index, entry.term, decode_batch(entry.data))
                 if self._witness is not None:
-                    self._witness.applied(self.group, entry, batch, outcome)
+                    self._witness.applied(entry, outcome)
                 self._proposals.settle(outcome.replies)
                 self.applied = entry.index
                 if outcome.notices:

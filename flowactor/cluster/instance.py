@@ -23,6 +23,7 @@ from flowactor.cluster.group import GroupActor
 from flowactor.cluster.outside import outside_trio
 from flowactor.cluster.past import past_of
 from flowactor.cluster.steps import StepRunner
+from flowactor.cluster.tasks import Tasks
 from flowactor.cluster.unsettled import Unsettled
 from flowactor.codec.records import encode
 from flowactor.errors import DeterminismViolation, Overloaded, Unavailable
@@ -180,9 +181,9 @@ class InstanceActor:
         for query in self._queries:
             query.promise.fail(Unavailable("the run stopped here while a query waited"))
 
-    def turn(self, messages: Sequence[InstanceMessage], nursery: trio.Nursery) -> bool:
+    def turn(self, messages: Sequence[InstanceMessage], tasks: Tasks) -> bool:
         """Handle everything that the mailbox held; False once the run is closed. Step bodies are
-        started in ``nursery``.
+        started among ``tasks``.
         """
         for message in messages:
             self._take(message)
@@ -191,7 +192,7 @@ class InstanceActor:
             self._answer_queries(None)
             return False
         self._catch_up(run)
-        self._act(run, nursery)
+        self._act(run, tasks)
         return True
 
     def _take(self, message: InstanceMessage) -> None:
@@ -286,7 +287,7 @@ class InstanceActor:
 
     # -- owning -----------------------------------------------------------------------------------
 
-    def _act(self, run: RunState, nursery: trio.Nursery) -> None:
+    def _act(self, run: RunState, tasks: Tasks) -> None:
         owning = self._is_owner(run)
         if (run.epoch, owning) != self._tenure:
             self._change_tenure(run, owning)
@@ -298,7 +299,7 @@ class InstanceActor:
             return
         if self._look_for_steps:
             self._look_for_steps = False
-            self._start_steps(run, nursery)
+            self._start_steps(run, tasks)
         self._settle_failures(run)
         if self._proposed is None:
             self._activate(run, self._interpreter)
@@ -403,7 +404,7 @@ class InstanceActor:
 
     # -- steps ------------------------------------------------------------------------------------
 
-    def _start_steps(self, run: RunState, nursery: trio.Nursery) -> None:
+    def _start_steps(self, run: RunState, tasks: Tasks) -> None:
         assert self._interpreter is not None
         for step in [step for step in self._bodies if step not in run.steps]:
             self._bodies.pop(step)[1].cancel()
@@ -417,7 +418,7 @@ class InstanceActor:
             self._bodies[step] = (pending.attempt, scope)
             call = self._interpreter.call_of(step)
             name = f"{self.name} step {describe_key(step)}"
-            nursery.start_soon(self._execute, run, pending, call, scope, name=name)
+            tasks.start_soon(self._execute, run, pending, call, scope, name=name)
 
     async def _execute(
         self, run: RunState, pending: PendingStep, call: StepCall, scope: trio.CancelScope

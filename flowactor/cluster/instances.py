@@ -30,6 +30,7 @@ from flowactor.cluster.instance import (
     QueryAsked,
     Wake,
 )
+from flowactor.cluster.tasks import Tasks
 from flowactor.cluster.variables import VariableActors
 from flowactor.codec.records import encode
 from flowactor.codec.text import shortened
@@ -55,7 +56,7 @@ class Instances:
     """The runs of one group on this node.
 
     Args:
-        nursery: where their tasks live.
+        tasks: where they live.
         group: whose runs they are.
         make: builds the actor of a run that is open in the group's machine.
         variables: told of changes of stand-alone variables.
@@ -64,7 +65,7 @@ class Instances:
 
     def __init__(
         self,
-        nursery: trio.Nursery,
+        tasks: Tasks,
         *,
         node: NodeId,
         group: GroupActor,
@@ -72,7 +73,7 @@ class Instances:
         variables: VariableActors,
         observer: Observer,
     ) -> None:
-        self._nursery: Final = nursery
+        self._tasks: Final = tasks
         self._node: Final = node
         self._group: Final = group
         self._make: Final = make
@@ -195,7 +196,7 @@ class Instances:
     def _open(self, run_id: RunId) -> None:
         if run_id in self._group.machine.runs:  # else it was closed by the same log entry
             actor = self._admit(run_id)
-            self._nursery.start_soon(self._attend, actor, name=actor.name)
+            self._tasks.start_soon(self._attend, actor, name=actor.name)
 
     def _close(self, notice: notices.RunClosed) -> None:
         self._tell(notice.run_id, Wake())

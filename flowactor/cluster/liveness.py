@@ -62,6 +62,11 @@ class Liveness:
             for peer in self._silent_peers():
                 self._propose(peer, encode(ReassignRuns(peer, self._group.status.term)))
 
+    @property
+    def is_announced(self) -> bool:
+        """Whether the cluster knows what is registered in this process."""
+        return self._announced.done
+
     async def announced(self) -> None:
         """Return once the cluster knows what is registered in this process."""
         await self._announced.wait()

@@ -64,7 +64,7 @@ class Ready:
         """
         effects = self.core.step(events)
         if self._witness is not None:
-            self._witness.stepped(self._group, self.core, events, effects)
+            self._witness.stepped(self.core, events, effects)
         envelope: RaftEnvelope | None = None
         for peer, message in effects.messages:
             # Followers that stand alike get the same append, which is then encoded once.

@@ -12,6 +12,7 @@ import trio
 from attrs import frozen
 
 from flowactor.actors import Mailbox, Overflow, Promise
+from flowactor.cluster.tasks import Tasks
 from flowactor.limits import MAILBOX_MESSAGES_MAX
 from flowactor.machine.state import Variable
 
@@ -75,10 +76,10 @@ class VariableActor:
 
 
 class VariableActors:
-    """All variables that are watched on this node, each an actor in ``nursery``."""
+    """All variables that are watched on this node, each an actor among ``tasks``."""
 
-    def __init__(self, nursery: trio.Nursery, read: Callable[[str], Variable]) -> None:
-        self._nursery: Final = nursery
+    def __init__(self, tasks: Tasks, read: Callable[[str], Variable]) -> None:
+        self._tasks: Final = tasks
         self._read: Final = read
         self._actors: Final[dict[str, VariableActor]] = {}
 
@@ -95,7 +96,7 @@ class VariableActors:
         actor = self._actors.get(name)
         if actor is None:
             actor = self._actors[name] = VariableActor(name, lambda: self._read(name))
-            self._nursery.start_soon(self._serve, name, actor, name=actor.name)
+            self._tasks.start_soon(self._serve, name, actor, name=actor.name)
         promise: Promise[Variable] = Promise()
         actor.mailbox.put_nowait(_Watch(version, promise))
         try:

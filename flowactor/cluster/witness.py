@@ -6,24 +6,20 @@ The simulator's checkers are told everything through this; a node in production 
 from collections.abc import Sequence
 from typing import Protocol
 
-from flowactor.identity import GroupId
 from flowactor.machine import Applied, Machine
-from flowactor.machine.operations import Batch
 from flowactor.raft import Effects, Entry, Event, Raft, Restored
 
 __all__ = ["Witness"]
 
 
 class Witness(Protocol):
-    """Called synchronously, in order, about one life of one node."""
+    """Called synchronously, in order, about one group in one life of one node."""
 
-    def recovered(self, group: GroupId, core: Raft, restored: Restored, machine: Machine) -> None:
+    def recovered(self, core: Raft, restored: Restored, machine: Machine) -> None:
         """The node is about to begin with what its disk held."""
 
-    def stepped(
-        self, group: GroupId, core: Raft, events: Sequence[Event], effects: Effects
-    ) -> None:
+    def stepped(self, core: Raft, events: Sequence[Event], effects: Effects) -> None:
         """The core took ``events``; nothing has come of ``effects`` yet."""
 
-    def applied(self, group: GroupId, entry: Entry, batch: Batch, outcome: Applied) -> None:
+    def applied(self, entry: Entry, outcome: Applied) -> None:
         """The machine applied a committed entry; nobody was told yet."""

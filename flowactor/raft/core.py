@@ -158,6 +158,11 @@ class Raft:
             state.emitted = last
         assert state.emitted <= state.commit <= state.log.last_index
 
+    @property
+    def commit_index(self) -> int:
+        """As in ``status()``, for whoever looks after each step."""
+        return self._state.commit
+
     def status(self) -> Status:
         """Where this node stands after the last step."""
         state = self._state

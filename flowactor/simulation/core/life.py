@@ -1,0 +1,427 @@
+"""One life of one node at core depth: its actors, and what they do turn by turn."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Any, Final, TypeVarTuple
+
+import trio
+
+from flowactor.actors import Promise
+from flowactor.cluster.envelopes import GroupEnvelope
+from flowactor.cluster.group import GroupActor
+from flowactor.cluster.instance import InstanceActor, InstanceMessage, Wake
+from flowactor.cluster.instances import Instances
+from flowactor.cluster.liveness import Liveness
+from flowactor.cluster.steps import StepRunner
+from flowactor.cluster.variables import VariableActors
+from flowactor.errors import StorageError
+from flowactor.identity import GroupId, NodeId, RunId
+from flowactor.limits import LOG_CACHE_BYTES_MAX, NANOSECONDS, OWNER_LEASE_SECONDS
+from flowactor.machine import Machine, Notice
+from flowactor.observability.events import ObservedEvent
+from flowactor.ports import RowWrite
+from flowactor.raft import Entry, LoadEntries, Raft, RaftConfig, Write
+from flowactor.simulation.checks.judge import Judge
+from flowactor.simulation.core.heap import Heap
+from flowactor.simulation.core.storage import CoreLog, CoreState
+from flowactor.simulation.runtime.clock import NodeClock
+from flowactor.simulation.world import World, at_place
+from flowactor.workflow import App, step_info
+
+__all__ = ["GROUP", "Bodies", "Life", "ProcessDied"]
+
+Ts = TypeVarTuple("Ts")
+
+GROUP: Final = GroupId(1)
+BODY_NS_MAX: Final = 3_000_000
+"""What a moment in a step body takes at most."""
+
+
+class ProcessDied(BaseException):
+    """Raised in the code of a step whose process is dead: whatever it does, nobody sees it."""
+
+
+class _Place:
+    """The process of one life, as step bodies know it."""
+
+    def __init__(self, life: "Life", world: World, heap: Heap, random: Random) -> None:
+        self.world: Final = world
+        self.node: Final = life.node
+        self._life: Final = life
+        self._heap: Final = heap
+        self._random: Final = random
+
+    def now_ns(self) -> int:
+        """See ``Place``."""
+        return self._heap.now_ns
+
+    async def pause(self, seconds: float) -> None:
+        """See ``Place``. Every pause takes a moment more, so that the process may die in it."""
+        self._life.point(RunId(step_info().run_id))
+        moment = self._random.randrange(BODY_NS_MAX) / NANOSECONDS
+        await trio.sleep(seconds + moment)
+        while self._life.paused and self._life.alive:
+            await self._life.woken.wait()
+        if not self._life.alive:
+            raise ProcessDied
+
+
+class Bodies:
+    """The tasks of step bodies, over all lives: the only ones there are."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery: Final = nursery
+        self.running = 0
+
+    def start(
+        self, life: "Life", async_fn: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]
+    ) -> None:
+        """Run a body as part of this life."""
+        self.running += 1
+        with at_place(life.place):
+            self._nursery.start_soon(self._run, life, async_fn, args)
+
+    async def _run(
+        self, life: "Life", async_fn: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]
+    ) -> None:
+        try:
+            with life.scope(), suppress(ProcessDied):
+                await async_fn(*args)
+        finally:
+            self.running -= 1
+            life.poke()
+
+
+class Life:
+    """A node from its start to its end. Also its log, its state and its nursery, as its actors see
+    them: from the moment of its death on nothing they do reaches anything.
+
+    Args:
+        node: its number.
+        incarnation: a name for this life.
+        disk: a name for its data directory.
+        app: the code.
+        voters: all members.
+        log, state: of the machine it runs on.
+        send: (receiver, envelope), from this node.
+        clock: of the machine.
+        heap: true time.
+        random: of this life.
+        judge: sees it all.
+        bodies: where step bodies run.
+        world: outside.
+    """
+
+    def __init__(
+        self,
+        node: int,
+        *,
+        incarnation: str,
+        disk: str,
+        app: App,
+        voters: tuple[NodeId, ...],
+        log: CoreLog,
+        state: CoreState,
+        send: Callable[[int, GroupEnvelope], None],
+        clock: NodeClock,
+        heap: Heap,
+        random: Random,
+        judge: Judge,
+        bodies: Bodies,
+        world: World,
+    ) -> None:
+        self.node: Final = NodeId(node)
+        self.alive = True
+        self.paused = False
+        self.woken = trio.Event()
+        self.touched = True
+        self.look_at_runs = True
+        self.handled = 0
+        self.place: Final = _Place(self, world, heap, random)
+        self._incarnation: Final = incarnation
+        self._app: Final = app
+        self._log: Final = log
+        self._state: Final = state
+        self._send: Final = send
+        self._clock: Final = clock
+        self._judge: Final = judge
+        self._bodies: Final = bodies
+        self._scopes: Final[dict[trio.CancelScope, None]] = {}
+        self._actors: Final[list[InstanceActor]] = []
+        self._watched: Final[list[tuple[Promise[Any], Callable[[Promise[Any]], None]]]] = []
+        self._heap: Final = heap
+        self._alarm_ns = -1
+        witness = judge.witness(node)
+        restored = log.restored(state.applied_index)
+        machine = Machine(voters, self)
+        core = Raft(
+            RaftConfig(self.node, voters, cache_bytes_max=LOG_CACHE_BYTES_MAX),
+            restored,
+            random.getrandbits(64),
+        )
+        witness.recovered(core, restored, machine)
+        self.group: Final = GroupActor(
+            GROUP,
+            core=core,
+            machine=machine,
+            state=self,
+            log=self,
+            send=self._carry,
+            clock=clock,
+            on_notices=self._notified,
+            on_tick=self._ticked,
+            on_leader=self._leader_changed,
+            on_failure=self._storage_failed,
+            observer=self._observe,
+            witness=witness,
+        )
+        self.liveness: Final = Liveness(
+            self.group,
+            node=self.node,
+            disk=disk,
+            incarnation=incarnation,
+            workflows=app.registered,
+            lease_seconds=OWNER_LEASE_SECONDS,
+            clock=clock,
+        )
+        self.steps: Final = StepRunner(self.group.clock.now_ns, self._observe)
+        self.instances: Final = Instances(
+            self,
+            node=self.node,
+            group=self.group,
+            make=self._make_instance,
+            variables=VariableActors(self, machine.variable),
+            observer=self._observe,
+        )
+        self.instances.open_all()
+        self.group.begin()
+        self.group.wake()
+
+    # -- turns ------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Let all actors handle what waits for them, until nothing does."""
+        self.touched = False
+        if self.paused:
+            return
+        mailbox = self.group.mailbox
+        while self.alive:
+            messages = mailbox.take()
+            if messages:
+                self.handled += len(messages)
+                self.group.process(messages)
+            if self.look_at_runs:
+                self.look_at_runs = False
+                self._take_turns()
+            elif not messages:
+                break
+        if self.alive:
+            if self._watched:
+                self._answer()
+            self._set_alarm()
+
+    def _take_turns(self) -> None:
+        for actor in list(self._actors):
+            messages = actor.mailbox.take()
+            if messages:
+                self.handled += len(messages)
+                if not actor.turn(messages, _BodiesOf(self, self._bodies)):
+                    self._actors.remove(actor)
+                    actor.mailbox.close()
+                    actor.close()
+
+    def _set_alarm(self) -> None:
+        now_ns = self._heap.now_ns
+        wanted_ns = now_ns + max(0, self.group.wake_ns - self._clock.monotonic_ns())
+        if not now_ns < self._alarm_ns <= wanted_ns:
+            self._alarm_ns = wanted_ns
+            self._heap.post(wanted_ns, self._wake, wanted_ns)
+
+    def _wake(self, alarm_ns: int) -> None:
+        if self.alive and alarm_ns == self._alarm_ns:
+            self._alarm_ns = -1
+            self.group.wake()
+            self.touched = True
+
+    def poke(self) -> None:
+        """Something has come for the actors of runs at a moment of its own."""
+        self.look_at_runs = self.touched = True
+        self._heap.post(self._heap.now_ns, _nothing)
+
+    def tell(self, run_id: RunId, message: InstanceMessage) -> None:
+        """A message for the actor of an open run."""
+        for actor in self._actors:
+            if actor.run_id == run_id:
+                actor.tell(message)
+        self.look_at_runs = self.touched = True
+
+    def watch(self, promise: Promise[Any], done: Callable[[Promise[Any]], None]) -> None:
+        """Call ``done`` when the promise is settled, unless this life ends before."""
+        self._watched.append((promise, done))
+
+    def _answer(self) -> None:
+        for promise, done in [item for item in self._watched if item[0].done]:
+            self._watched.remove((promise, done))
+            done(promise)
+
+    # -- what happens in between ------------------------------------------------------------------
+
+    def _notified(self, notices: Sequence[Notice]) -> None:
+        self.look_at_runs = True
+        self.instances.notify(notices)
+
+    def _ticked(self) -> None:
+        self.look_at_runs = True
+        self.liveness.tick()
+        self.instances.tick()
+
+    def _leader_changed(self) -> None:
+        self.look_at_runs = True
+        self.liveness.leader_changed()
+        self.instances.repair()
+
+    def _observe(self, event: ObservedEvent) -> None:
+        if self.alive:
+            self._judge.observed(self.node, event)
+
+    def _storage_failed(self, error: StorageError) -> None:
+        raise AssertionError(f"a log in memory cannot be read back: {error}")
+
+    def _make_instance(self, run_id: RunId) -> InstanceActor:
+        run = self.group.machine.runs[run_id]
+        return InstanceActor(
+            run_id,
+            node=self.node,
+            incarnation=self._incarnation,
+            group=self.group,
+            definition=self._app.find(run.workflow_type, run.version),
+            steps=self.steps,
+            clock=self._clock,
+            observer=self._observe,
+        )
+
+    # -- the nursery of the actors ----------------------------------------------------------------
+
+    def start_soon(
+        self,
+        async_fn: Callable[..., Awaitable[object]],  # noqa: ARG002  # a turn is a call here
+        /,
+        *args: Any,
+        name: object = None,  # noqa: ARG002
+    ) -> None:
+        """See ``Tasks``: an actor that is to be attended gets turns from here on."""
+        (actor,) = args
+        assert isinstance(actor, InstanceActor), "nobody watches variables at core depth"
+        actor.tell(Wake())
+        self._actors.append(actor)
+        self.look_at_runs = True
+
+    def scope(self) -> trio.CancelScope:
+        """A scope of a body of this life, cancelled when it dies."""
+        for ended in [scope for scope in self._scopes if scope.cancel_called]:
+            del self._scopes[ended]
+        scope = trio.CancelScope()
+        self._scopes[scope] = None
+        return scope
+
+    # -- the log and the state of the group -------------------------------------------------------
+
+    def submit(self, group: GroupId, write: Write, done: Callable[[], None]) -> None:
+        """See ``Log``."""
+        assert group == GROUP
+        if self.alive:
+            self._log.submit(write, lambda: self._brought(done))
+
+    def load(
+        self,
+        group: GroupId,
+        request: LoadEntries,
+        done: Callable[[tuple[int, tuple[Entry, ...]] | StorageError], None],
+    ) -> None:
+        """See ``Log``."""
+        assert group == GROUP
+        if self.alive:
+            self._log.load(request, lambda loaded: self._brought(lambda: done(loaded)))
+
+    def _brought(self, done: Callable[[], None]) -> None:
+        done()
+        self.touched = True
+
+    @property
+    def applied_index(self) -> int:
+        """See ``State``."""
+        return self._state.applied_index
+
+    def get(self, table: str, key: Sequence[Any]) -> tuple[Any, ...] | None:
+        """See ``RowReader``."""
+        return self._state.get(table, key)
+
+    def scan(self, table: str, prefix: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """See ``RowReader``."""
+        return self._state.scan(table, prefix)
+
+    def write(self, rows: Sequence[RowWrite], applied_index: int) -> None:
+        """See ``State``."""
+        if self.alive:
+            self._state.write(rows, applied_index)
+
+    def flush(self, done: Callable[[], None]) -> None:
+        """See ``State``."""
+        if self.alive:
+            self._state.flush(done)
+
+    def _carry(self, receiver: NodeId, envelope: GroupEnvelope) -> None:
+        if self.alive:
+            self._send(receiver, envelope)
+
+    def point(self, run_id: RunId) -> None:
+        """The body of a step is about to wait."""
+        if self.alive:
+            self._judge.point(run_id, self.node)
+
+    # -- ends -------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stop, as by a signal: nothing is handled until ``resume``."""
+        self.paused = True
+        self.woken = trio.Event()
+
+    def resume(self) -> None:
+        """Go on where it stopped, late for everything."""
+        self.paused = False
+        self.woken.set()
+        self.group.wake()
+        self.touched = True
+
+    def die(self) -> None:
+        """Nothing that is still under way here is seen by anybody."""
+        self.alive = False
+        self.woken.set()
+        for scope in self._scopes:
+            scope.cancel()
+        for actor in self._actors:
+            actor.close()
+        self._watched.clear()
+
+
+def _nothing() -> None:
+    pass
+
+
+class _BodiesOf:
+    """The nursery of step bodies of one life."""
+
+    def __init__(self, life: Life, bodies: Bodies) -> None:
+        self._life: Final = life
+        self._bodies: Final = bodies
+
+    def start_soon(
+        self,
+        async_fn: Callable[[*Ts], Awaitable[object]],
+        /,
+        *args: *Ts,
+        name: object = None,  # noqa: ARG002  # tasks are told apart by their run and step
+    ) -> None:
+        """See ``Tasks``."""
+        self._bodies.start(self._life, async_fn, args)

@@ -1,0 +1,226 @@
+"""Storage at core depth: a log whose writes take their time and may be lost, rows in memory."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+from typing import Any, Final
+
+from flowactor.limits import NANOSECONDS
+from flowactor.ports import RowWrite
+from flowactor.raft import Entry, LoadEntries, Restored, Write
+from flowactor.raft.log import size_bytes
+from flowactor.simulation.checks.durable import DurableLog
+from flowactor.simulation.core.heap import Heap
+
+__all__ = ["CoreLog", "CoreState"]
+
+SYNC_NS_MIN: Final = 100_000
+SYNC_NS_JITTER: Final = 1_400_000
+FLUSH_NS: Final = 2_000_000
+FULL_RETRY_NS: Final = 100_000_000
+
+_Waiting = tuple[Write, Callable[[], None]]
+
+
+class CoreLog:
+    """The log of one machine, as ``cluster.durable.Log`` of one group; it outlives the processes
+    that write to it.
+
+    Args:
+        heap: when writes are done.
+        random: how late.
+        failed: told that a sync failed: the process is to end.
+
+    Attributes:
+        durable: what is synced.
+        damaged: what is stored is not what was written: the next process will notice and refuse.
+        slow_seconds, stalled, full, failing: what is wrong with the device now.
+    """
+
+    def __init__(self, heap: Heap, random: Random, failed: Callable[[], None]) -> None:
+        self.durable: Final = DurableLog()
+        self.damaged = False
+        self.slow_seconds = 0.0
+        self.stalled = 0
+        self.full = 0
+        self.failing = 0
+        self.fail_once = False
+        self._heap: Final = heap
+        self._random: Final = random
+        self._failed: Final = failed
+        self._waiting: deque[_Waiting] = deque()
+        self._syncing: list[_Waiting] = []
+        self._life = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits to be durable."""
+        return bool(self._waiting or self._syncing)
+
+    def restored(self, applied: int) -> Restored:
+        """What a new process finds."""
+        return Restored(
+            hard_state=self.durable.hard_state,
+            entries=tuple(self.durable.entries),
+            applied=applied,
+        )
+
+    def submit(self, write: Write, done: Callable[[], None]) -> None:
+        """See ``Log``: whatever waits while one sync is under way shares the next."""
+        self._waiting.append((write, done))
+        if not self._syncing:
+            self._begin()
+
+    def load(
+        self, request: LoadEntries, done: Callable[[tuple[int, tuple[Entry, ...]]], None]
+    ) -> None:
+        """See ``Log``."""
+        entries, size = self.durable.entries, 0
+        chosen: list[Entry] = []
+        for entry in entries[request.first - 1 : request.last]:
+            size += size_bytes(entry)
+            if chosen and size > request.bytes_max:
+                break
+            chosen.append(entry)
+        previous = entries[request.first - 2].term if request.first > 1 else 0
+        due_ns = self._heap.now_ns + SYNC_NS_MIN
+        self._heap.post(due_ns, self._unless_dead, self._life, done, (previous, tuple(chosen)))
+
+    def _unless_dead(self, life: int, done: Callable[..., None], *arguments: Any) -> None:
+        if life == self._life:
+            done(*arguments)
+
+    def _begin(self) -> None:
+        self._syncing = list(self._waiting)
+        self._waiting.clear()
+        took = SYNC_NS_MIN + int(self._random.random() * SYNC_NS_JITTER)
+        took += int(self._random.random() * self.slow_seconds * NANOSECONDS)
+        self._heap.post(self._heap.now_ns + took, self._finish, self._life)
+
+    def _finish(self, life: int) -> None:
+        if life != self._life or not self._syncing:
+            return
+        if self.stalled:
+            return  # ``resume`` goes on
+        if self.full and any(write.entries for write, _ in self._syncing):
+            self._heap.post(self._heap.now_ns + FULL_RETRY_NS, self._finish, life)
+            return
+        if self.failing or self.fail_once:
+            self.fail_once = False
+            self._failed()
+            return
+        synced, self._syncing = self._syncing, []
+        for write, _ in synced:
+            self.durable.persist(write)
+        for _, done in synced:
+            done()
+        if self._waiting:
+            self._begin()
+
+    def heal(self) -> None:
+        """The device is sound again; damage that was done stays."""
+        self.slow_seconds = 0.0
+        self.full = self.failing = self.stalled = 0
+        self.fail_once = False
+        self.resume()
+
+    def resume(self) -> None:
+        """A stall is over."""
+        self._heap.post(self._heap.now_ns, self._finish, self._life)
+
+    def crash(self) -> bool:
+        """The process is dead. What waited is lost; of the sync under way, which is one
+        transaction, all has reached the device or nothing. Returns which.
+        """
+        self._life += 1
+        survives = bool(self._syncing) and not self.full and self._random.random() < 1 / 2
+        if survives:
+            for write, _ in self._syncing:
+                self.durable.persist(write)
+        self._syncing = []
+        self._waiting.clear()
+        return survives
+
+
+_Key = tuple[Any, ...]
+_Rows = dict[str, dict[Any, dict[_Key, tuple[Any, ...] | None]]]
+"""table -> first column of the key -> key -> values, or None for a deleted row."""
+
+
+class CoreState:
+    """``cluster.durable.State`` of one machine: rows that are stored, and newer ones that are not.
+
+    A crash loses the newer ones; the log has them.
+    """
+
+    def __init__(self, heap: Heap) -> None:
+        self._heap: Final = heap
+        self._stored: Final[_Rows] = {}
+        self._newer: _Rows = {}
+        self._applied_index = self._written_index = 0
+        self._life = 0
+
+    @property
+    def applied_index(self) -> int:
+        """See ``State``."""
+        return self._applied_index
+
+    def get(self, table: str, key: Sequence[Any]) -> tuple[Any, ...] | None:
+        """See ``RowReader``."""
+        full_key = tuple(key)
+        for rows in (self._newer, self._stored):
+            found = rows.get(table, {}).get(full_key[0], {})
+            if full_key in found:
+                return found[full_key]
+        return None
+
+    def scan(self, table: str, prefix: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """See ``RowReader``."""
+        start = tuple(prefix)
+        merged: dict[_Key, tuple[Any, ...] | None] = {}
+        for rows in (self._stored, self._newer):
+            merged.update(
+                (key, values)
+                for key, values in _candidates(rows.get(table, {}), start)
+                if key[: len(start)] == start
+            )
+        return [(*key, *values) for key, values in sorted(merged.items()) if values is not None]
+
+    def write(self, rows: Sequence[RowWrite], applied_index: int) -> None:
+        """See ``State``."""
+        self._written_index = applied_index
+        _put(self._newer, rows)
+
+    def flush(self, done: Callable[[], None]) -> None:
+        """See ``State``."""
+        self._heap.post(self._heap.now_ns + FLUSH_NS, self._store, self._life, done)
+
+    def _store(self, life: int, done: Callable[[], None]) -> None:
+        if life != self._life:
+            return
+        for table, groups in self._newer.items():
+            stored = self._stored.setdefault(table, {})
+            for first, group in groups.items():
+                stored.setdefault(first, {}).update(group)
+        self._newer = {}
+        self._applied_index = self._written_index
+        done()
+
+    def crash(self) -> None:
+        """The process is dead."""
+        self._life += 1
+        self._newer = {}
+        self._written_index = self._applied_index
+
+
+def _put(rows: _Rows, writes: Sequence[RowWrite]) -> None:
+    for write in writes:
+        rows.setdefault(write.table, {}).setdefault(write.key[0], {})[write.key] = write.values
+
+
+def _candidates(
+    table: dict[Any, dict[_Key, tuple[Any, ...] | None]], start: _Key
+) -> Iterator[tuple[_Key, tuple[Any, ...] | None]]:
+    groups = [table.get(start[0], {})] if start else list(table.values())
+    for group in groups:
+        yield from group.items()
