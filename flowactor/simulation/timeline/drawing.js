@@ -271,19 +271,28 @@ class Drawing {
         this.hit(x0, y, x1, y + 4 + lane.gutter, { type: "band", index });
         this.count("band");
       }
-      this.faultBar(band, index, x0, x1);
+      this.faultBar(band, index, x0, x1, this.nextInRow(index));
     });
   }
 
-  faultBar(band, index, x0, x1) {
+  nextInRow(index) {
+    const { bands } = this.data;
+    const next = bands.find((other, i) => i > index && other.row === bands[index].row);
+    return next ? this.x(next.begin) : this.right;
+  }
+
+  /* The name of what takes but a moment stands beside it. */
+  faultBar(band, index, x0, x1, next) {
     const lane = this.plan.lanes[0];
     if (!lane || lane.kind !== "faults" || !this.onScreen(lane)) return;
     const y = lane.rowsY + band.row * lane.rowHeight + 1, height = lane.rowHeight - 3;
     this.add(`<g class="${band.family}"><rect class="fault" x="${round(x0)}" y="${y}" ` +
       `width="${round(x1 - x0)}" height="${height}" rx="3"/>`);
-    const from = Math.max(x0, this.left) + 6;
-    const label = [band.source, band.kind].find((text) => textWidth(text) * BOLD <= x1 - from - 4);
-    if (label) this.label(from, y + height / 2, label, "on-fault");
+    const inside = Math.max(x0, this.left) + 6, fits = (room) =>
+      [band.source, band.kind].find((text) => textWidth(text) * BOLD <= room);
+    const within = fits(x1 - inside - 4), beside = fits(Math.min(next, this.right) - x1 - 8);
+    if (within) this.label(inside, y + height / 2, within, "on-fault");
+    else if (beside && x1 > this.left) this.label(x1 + 4, y + height / 2, beside, "on-fault");
     this.add("</g>");
     this.hit(x0, y, x1, y + height, { type: "band", index });
   }
@@ -414,32 +423,50 @@ class Drawing {
     const inRow = group.kind === "step" || group.kind === "operation";
     const y = inRow ? lane.rowsY + group.row * lane.rowHeight + 1 : lane.barY;
     const height = inRow ? lane.rowHeight - 3 : lane.barHeight;
-    let last = -9;
+    let last = -9, written = -9;
     for (let i = first; i < end; i += 1) {
       if (group.at[i] + group.length[i] < this.view.from) continue;
       const x0 = this.clampX(group.at[i]);
       const x1 = Math.max(this.clampX(group.at[i] + group.length[i]), x0 + 1.5);
       if (x1 - last < 1) continue;
       last = x1;
-      this.span(group, i, x0, x1, y, height);
+      written = Math.max(written, this.span(group, i, x0, x1, y, height, written));
     }
   }
 
-  span(group, i, x0, x1, y, height) {
+  /* Returns where its label ends. A row that had to be shared has no label on a label. */
+  span(group, i, x0, x1, y, height, written) {
     const form = this.data.texts[group.form[i]], style = form.split(" ")[0];
     const [x, w] = [round(x0), round(x1 - x0)];
     this.add(`<g class="c${group.node[i]}"><rect class="${group.kind} ${style}" x="${x}" ` +
       `y="${y}" width="${w}" height="${height}" rx="${Math.min(3, w / 3)}"/>`);
     if (group.kind === "step") this.stepMarks(style, x0, x1, y, height);
-    const from = Math.max(x0, this.left) + (group.kind === "owner" ? 11 : 6);
+    let from = Math.max(x0, this.left) + (group.kind === "owner" ? 11 : 6), to = x1;
+    if (group.kind === "role") [from, to] = this.clearOfAbsences(group.lane, from, x1);
     const marked = group.kind === "step" && style !== "completed" ? 11 : 3;
-    const room = (Math.min(x1, this.right) - from - marked) / (BOLD_ON.has(style) ? BOLD : 1);
+    const room = (Math.min(to, this.right) - from - marked) / (BOLD_ON.has(style) ? BOLD : 1);
     const text = labels(this.data.wording[group.kind], form, group.details[i])
       .find((label) => textWidth(label) <= room);
-    if (text) this.label(from, y + height / 2 + 0.5, text, this.inkOn(group.kind, style));
+    const clear = text && from > written;
+    if (clear) this.label(from, y + height / 2 + 0.5, text, this.inkOn(group.kind, style));
     this.add("</g>");
     this.hit(x0, y, x1, y + height, { type: "span", group, index: i });
     this.count(group.kind);
+    return clear ? from + textWidth(text) : written;
+  }
+
+  /* The first room on a bar of roles that no pause covers. */
+  clearOfAbsences(lane, from, to) {
+    for (const group of this.data.spans) {
+      if (group.lane !== lane || group.kind !== "absence") continue;
+      for (let i = 0; i < group.at.length; i += 1) {
+        const x0 = this.x(group.at[i]), x1 = this.x(group.at[i] + group.length[i]);
+        if (x1 < from || x0 > to) continue;
+        if (x0 - from > 24) return [from, x0];
+        from = x1 + 6;
+      }
+    }
+    return [from, to];
   }
 
   inkOn(kind, style) {

@@ -25,7 +25,7 @@ NAMES_WIDTH: Final = 196
 """Of the column with the names of lanes, and its edge."""
 MARGIN: Final = 14
 """Right of everything."""
-ARROWS_MAX: Final = 900
+ARROWS_MAX: Final = 700
 """More messages than that in view are shown as density: nobody can tell them apart."""
 RARE_ARROWS_MAX: Final = 150
 """Of types that are rare so many messages are drawn even then."""

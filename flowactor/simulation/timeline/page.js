@@ -321,7 +321,7 @@ function written({ title, at, length, fields }) {
   return `<h2>${escapeText(title)}</h2><dl>${rows.join("")}</dl>`;
 }
 
-const HINT = `<div class="legend-frame">${element("legend").innerHTML}</div><span class="hint">Wheel zooms, dragging moves, a click keeps details here.
+const HINT = `<div class="keys">${element("legend").innerHTML}</div><span class="hint">Wheel zooms, dragging moves, a click keeps details here.
 <kbd>←</kbd> <kbd>→</kbd> move, <kbd>+</kbd> <kbd>−</kbd> zoom, <kbd>0</kbd> all,
 <kbd>N</kbd> <kbd>P</kbd> next and previous thing, <kbd>F</kbd> failure.
 Over the names the wheel scrolls.</span>`;

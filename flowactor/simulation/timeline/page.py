@@ -11,6 +11,7 @@ from attrs import asdict
 
 from flowactor.simulation.timeline.facts import LaneKey, Point, Span
 from flowactor.simulation.timeline.layout import geometry
+from flowactor.simulation.timeline.legend import legend_html
 from flowactor.simulation.timeline.model import Timeline
 from flowactor.simulation.timeline.parts import part
 from flowactor.simulation.timeline.picture import render_svg
@@ -46,7 +47,7 @@ def render_html(timeline: Timeline) -> str:
         "still": render_svg(timeline),
         "data": _script_json(_data(timeline)),
         "patterns": part("patterns.svg"),
-        "legend": part("legend.svg").replace("{{y}}", "12"),
+        "legend": legend_html(),
         "picture_css": part("picture.css"),
         "page_css": part("page.css"),
         "drawing_js": part("drawing.js"),

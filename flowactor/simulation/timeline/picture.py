@@ -18,6 +18,7 @@ from flowactor.simulation.timeline.layout import (
     Place,
     arrange,
 )
+from flowactor.simulation.timeline.legend import legend_svg
 from flowactor.simulation.timeline.model import Timeline
 from flowactor.simulation.timeline.parts import part
 from flowactor.simulation.timeline.scale import BOLD, Scale, cut, text_width
@@ -31,7 +32,9 @@ WIDTH: Final = 1600
 EDGE: Final = 18
 RULER_HEIGHT: Final = 50
 RUNS_MAX: Final = 30
+MESSAGES_MAX: Final = 450
 ITEMS_MAX: Final = 4_000
+"""So much of what came before a failure is in its picture."""
 BORDER_SHARE: Final = 80
 """The window is wider than what happened by this part of it, on both sides."""
 HEADINGS: Final = {NODE: "NODES", RUN: "RUNS", "client": "CLIENTS"}
@@ -54,7 +57,7 @@ def render_svg(timeline: Timeline) -> str:
     _ruler(ink, timeline, scale, top, bottom)
     notes += _content(ink, timeline, scale, places, bottom)
     _names(ink, places, top + RULER_HEIGHT, bottom)
-    _legend(ink, bottom + 22)
+    ink.raw(legend_svg(EDGE, bottom + 22))
     for line, note in enumerate(notes):
         ink.write("note", EDGE, bottom + 52 + line * LINE_HEIGHT, note)
     return _file(ink, bottom + 52 + len(notes) * LINE_HEIGHT, places, top, bottom)
@@ -89,7 +92,7 @@ def _window(timeline: Timeline) -> tuple[int, int]:
     starts = [arrow.sent_ns for arrow in timeline.arrows]
     items = [span.begin_ns for span in timeline.spans] + [p.at_ns for p in timeline.points]
     begins = (
-        _begin_of_last(starts, ARROWS_MAX * 3 // 4, timeline.failed_ns),
+        _begin_of_last(starts, MESSAGES_MAX, timeline.failed_ns),
         _begin_of_last(items, ITEMS_MAX, timeline.failed_ns),
     )
     return min(max(begins), end_ns - 1_000), end_ns
@@ -219,11 +222,6 @@ def _names(ink: Ink, places: Sequence[Place], top: int, bottom: int) -> None:
         used = text_width(title, 13.4) + 6
         if subtitle := cut(place.lane.subtitle, room - used, 10.5):
             ink.write("subtitle", x + used, middle, subtitle)
-
-
-def _legend(ink: Ink, y: int) -> None:
-    """What the forms mean; colours are those of the nodes."""
-    ink.raw(part("legend.svg").replace("{{y}}", str(y)))
 
 
 # -- the lanes --------------------------------------------------------------------------------

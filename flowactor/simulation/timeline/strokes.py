@@ -18,6 +18,7 @@ IN_ROWS: Final = frozenset({"step", "operation"})
 COMBS: Final = {"committed": ("applied", 5, 10), "appended": ("durable", 3, 5)}
 """kind of point -> look, shortest and longest tick."""
 BOLD_FORMS: Final = frozenset({"leader", "candidate", "down", "paused", ""})
+LABEL_LEAST: Final = 24
 TOGETHER: Final = 1.6
 """Ticks that are nearer to each other than this are one, and taller."""
 
@@ -34,6 +35,8 @@ class Strokes:
     def __init__(self, ink: Ink, scale: Scale, places: Sequence[Place]) -> None:
         self._ink: Final = ink
         self._scale: Final = scale
+        self._written: Final[dict[tuple[LaneKey, int, str], float]] = {}
+        self._absences: Final[defaultdict[LaneKey, list[Span]]] = defaultdict(list)
         self._places: Final[dict[LaneKey, Place]] = {place.lane.key: place for place in places}
 
     # -- faults -------------------------------------------------------------------------------
@@ -68,18 +71,20 @@ class Strokes:
                     taken[node] = begin + text_width(band.kind, 10 * BOLD) + 4
                 self._ink.raw("</g>")
 
-    def fault_bars(self, bands: Iterable[Band], place: Place) -> None:
-        """The lane of faults."""
-        for band in bands:
+    def fault_bars(self, bands: Sequence[Band], place: Place) -> None:
+        """The lane of faults; the name of what takes but a moment stands beside it."""
+        for position, band in enumerate(bands):
             x0, x1 = self._extent(band.begin_ns, band.end_ns)
+            later = (other.begin_ns for other in bands[position + 1 :] if other.row == band.row)
+            after = next(map(self._scale.x, later), self._scale.right)
             y, height = place.row_y(band.row), place.size.row - 3
             self._ink.raw(f'<g class="{band.family}">')
             self._ink.bar("fault", x0, y, x1 - x0, height, 3)
-            begin = max(x0, self._scale.left) + 6
-            room = (x1 - begin - 4) / BOLD
-            fitting = (text for text in (band.source, band.kind) if text_width(text) <= room)
-            if label := next(fitting, ""):
-                self._ink.write("on-fault", begin, y + height / 2, label)
+            inside = max(x0, self._scale.left) + 6
+            if within := _name_of(band, x1 - inside - 4):
+                self._ink.write("on-fault", inside, y + height / 2, within)
+            elif beside := _name_of(band, min(after, self._scale.right) - x1 - 8):
+                self._ink.write("on-fault", x1 + 4, y + height / 2, beside)
             self._ink.raw("</g>")
 
     def _extent(self, begin_ns: int, end_ns: int, least: float = 2) -> tuple[float, float]:
@@ -141,9 +146,15 @@ class Strokes:
     # -- spans --------------------------------------------------------------------------------
 
     def spans(self, spans: Iterable[Span]) -> None:
-        """Bars; of those that fall on one pixel the first is drawn."""
+        """Bars; of those that fall on one pixel the first is drawn. A row that had to be shared has
+        no label on a label.
+        """
         ends: dict[tuple[LaneKey, int, str], float] = {}
-        for span in spans:
+        drawn = list(spans)
+        for span in drawn:
+            if span.kind == "absence":
+                self._absences[span.lane].append(span)
+        for span in drawn:
             x0, x1 = self._extent(span.begin_ns, span.end_ns, 1.5)
             row = (span.lane, span.row, span.kind)
             if x1 - ends.get(row, -9.0) >= 1:
@@ -160,14 +171,30 @@ class Strokes:
         self._ink.bar(look, x0, y, x1 - x0, height, min(3, (x1 - x0) / 3))
         if span.kind == "step":
             self._step_marks(style, x0, x1, y, height)
-        begin = max(x0, self._scale.left) + (11 if span.kind == "owner" else 6)
+        begin, end = max(x0, self._scale.left) + (11 if span.kind == "owner" else 6), x1
+        if span.kind == "role":
+            begin, end = self._clear_of_absences(span.lane, begin, x1)
         marked = 11 if span.kind == "step" and style != "completed" else 3
-        room = min(x1, self._scale.right) - begin - marked
+        room = min(end, self._scale.right) - begin - marked
         size = 11 * BOLD if style in BOLD_FORMS else 11
         labels = labels_of(span.kind, span.form, span.details)
-        if label := next((text for text in labels if text_width(text, size) <= room), ""):
+        label = next((text for text in labels if text_width(text, size) <= room), "")
+        row = (span.lane, span.row, span.kind)
+        if label and begin > self._written.get(row, -9.0):
+            self._written[row] = begin + text_width(label, size)
             self._ink.write(_ink_on(span.kind, style), begin, y + height / 2 + 0.5, label)
         self._ink.raw("</g>")
+
+    def _clear_of_absences(self, lane: LaneKey, begin: float, end: float) -> tuple[float, float]:
+        """The first room on a bar of roles that no pause covers."""
+        for absence in self._absences[lane]:
+            x0, x1 = self._scale.x(absence.begin_ns), self._scale.x(absence.end_ns)
+            if x1 < begin or x0 > end:
+                continue
+            if x0 - begin > LABEL_LEAST:
+                return begin, x0
+            begin = x1 + 6
+        return begin, end
 
     def _step_marks(self, style: str, x0: float, x1: float, y: float, height: float) -> None:
         self._ink.bar("step-edge", x0, y, min(2.5, (x1 - x0) / 3), height)
@@ -250,6 +277,11 @@ class Strokes:
         room = self._scale.right - x - 11
         if label := cut(status.replace("_", " "), room):
             self._ink.write("closed-name", x + 11, y + 0.5, label)
+
+
+def _name_of(band: Band, room: float) -> str:
+    names = (band.source, band.kind)
+    return next((name for name in names if text_width(name, 11 * BOLD) <= room), "")
 
 
 def _ink_on(kind: str, style: str) -> str:

@@ -4,10 +4,10 @@ import os
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from hashlib import blake2b
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
@@ -104,7 +104,7 @@ def test_the_picture_is_well_formed(which, hostile):
         "hostile": lambda: hostile,
         "empty": lambda: Timeline.of((), nodes=1, title=""),
     }[which]()
-    root = ElementTree.fromstring(render_svg(timeline).encode())
+    root = ET.fromstring(render_svg(timeline).encode())
     assert root.tag == f"{SVG}svg"
     assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
         *("svg", "style", "defs", "pattern", "clipPath", "g", "path", "rect", "circle", "text"),
@@ -113,7 +113,7 @@ def test_the_picture_is_well_formed(which, hostile):
 
 def test_the_picture_shows_everything():
     """Lanes, faults, the failure and the run are there by name."""
-    root = ElementTree.fromstring(render_svg(sample.small()).encode())
+    root = ET.fromstring(render_svg(sample.small()).encode())
     texts = {element.text for element in root.iter(f"{SVG}text")}
     assert {"node 1", "node 2", "node 3", "order-17", "client 1"} <= texts
     assert {"leader · term 1", "leader · term 2", "partition", "completed"} <= texts
