@@ -223,6 +223,13 @@ def test_only_the_broken_check_of_the_user_stays():
     assert shrunk.scenario.invariants == (broken,)
 
 
+def test_the_bound_of_liveness_stays():
+    """A run that gets less time to heal fails for that alone: the time is no part of the search."""
+    shrunk = Planted(lambda s: s.seconds + s.healing_seconds, "liveness").shrink(Scenario(app=app))
+    assert shrunk.scenario.healing_seconds == 60.0
+    assert shrunk.scenario.seconds == 1.0
+
+
 # -- fewest -------------------------------------------------------------------------------------
 
 
