@@ -8,7 +8,7 @@ import click
 
 from flowactor.cli.exits import Exit
 from flowactor.cli.node_command import fix_hash_seed, load_app
-from flowactor.cli.options import json_option, run_to_exit
+from flowactor.cli.options import call_to_exit, json_option
 from flowactor.cli.output import Output
 from flowactor.errors import ConfigurationError
 from flowactor.testing.replay import Replayed, Report, replay_histories
@@ -48,7 +48,7 @@ def replay(paths: tuple[Path, ...], app_path: str, lenient: bool, as_json: bool)
     fix_hash_seed(os.environ, os.execve)
     output = Output(as_json)
 
-    async def body() -> Exit:
+    def body() -> Exit:
         try:
             report = replay_histories(load_app(app_path), paths, strict=not lenient)
         except OSError as error:
@@ -58,7 +58,7 @@ def replay(paths: tuple[Path, ...], app_path: str, lenient: bool, as_json: bool)
         show(output, report)
         return Exit.OK if report.agrees else Exit.RUN_ENDED_BADLY
 
-    run_to_exit(body, output)
+    call_to_exit(body, output)
 
 
 def show(output: Output, report: Report) -> None:

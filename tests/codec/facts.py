@@ -5,11 +5,14 @@ from typing import Any
 
 from attrs import field, frozen
 
+from flowactor.cluster.requests import ExportHistory, HistoryPart
 from flowactor.codec import records
-from flowactor.identity import RunId
+from flowactor.identity import NodeId, RunId
 from flowactor.machine.commands import RetryRule, SetVariable
-from flowactor.machine.events import Failure, StepCompleted
+from flowactor.machine.events import Failure, RunStarted, StepCompleted
+from flowactor.machine.history import Arrived, Closed, Opened
 from flowactor.machine.operations import Advance, InboxRef
+from flowactor.machine.replies import RunStatus
 
 
 class Kind(enum.Enum):
@@ -79,6 +82,11 @@ GOLDEN: list[tuple[Any, str]] = [
         Failure("m.E", "x", b"", Failure("m.F", "y")),
         "8701636d2e456178408701636d2e46617940f680f580f5",
     ),
+    (Opened("w", "T", 1, NodeId(2), 0), "86184661776154010200"),
+    (Arrived(1, RunStarted(b"\x80")), "83184701820a4180"),
+    (Closed(RunStatus.COMPLETED, ""), "83184e69636f6d706c6574656460"),
+    (ExportHistory("w", "", 3, 4), "8518d56177600304"),
+    (HistoryPart(RunId("r"), 1, 2, (b"x",), 2, 0), "8718f1617201028141780200"),
     (
         Advance(RunId("r"), 1, 2, 3, (InboxRef(4),), (SetVariable("v", b"\x05"),)),
         "87183461720102038182183304818418196176410560",
