@@ -38,6 +38,7 @@ from flowactor.simulation.faults import (
 from flowactor.simulation.network import FrameTransport, Host, Network, address_of
 from flowactor.simulation.nodes.life import Life, LifePlace, LifeWitness, Messages
 from flowactor.simulation.runtime import NodeClock, Runtime, SeededEntropy
+from flowactor.simulation.runtime.scheduling import unshield
 from flowactor.simulation.trace import Kind
 from flowactor.simulation.world import World, at_place
 from flowactor.transport import WebSocketTransport
@@ -134,7 +135,8 @@ class Cluster:
         where = f"disk of node {number}"
         disk = SimulatedDisk(machine.device, runtime.time, machine.clock, where)
         life = machine.life = Life(number, disk)
-        place = LifePlace(life, self._world, runtime.time, self._judge.point)
+        chance = runtime.random(f"bodies {name}")
+        place = LifePlace(life, self._world, runtime.time, chance, self._judge.point)
         with runtime.processes.of(number), at_place(place):
             self._nursery.start_soon(self._live, machine, life, name, name=f"node {number}")
 
@@ -198,6 +200,7 @@ class Cluster:
         self._judge.died(number)
         self._judge.write(number, Kind.STOPPED, why)
         life.scope.cancel()
+        unshield(life.scope)  # the dead have no time to clean up
         self.thaw(number)
 
     def take_down(self, number: int, why: str, *, power_cut: bool = False) -> None:

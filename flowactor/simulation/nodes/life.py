@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Final, assert_never
 
 import trio
@@ -35,6 +36,10 @@ from flowactor.workflow import step_info
 __all__ = ["Life", "LifePlace", "LifeWitness", "Messages", "ProcessDied"]
 
 
+MOMENT_SECONDS_MAX: Final = 0.003
+"""What a step needs at most beyond what it waits for."""
+
+
 class ProcessDied(BaseException):
     """Raised in the code of a step whose process is dead: whatever it does, nobody sees it."""
 
@@ -64,16 +69,23 @@ class LifePlace:
         life: whose.
         world: around it.
         agenda: true time.
+        chance: how much longer than asked for each pause takes.
         point: told of each moment at which an exhaustive search could strike.
     """
 
     def __init__(
-        self, life: Life, world: World, agenda: Agenda, point: Callable[[RunId, int], None]
+        self,
+        life: Life,
+        world: World,
+        agenda: Agenda,
+        chance: Random,
+        point: Callable[[RunId, int], None],
     ) -> None:
         self.world: Final = world
         self.node: Final = life.number
         self._life: Final = life
         self._agenda: Final = agenda
+        self._chance: Final = chance
         self._point: Final = point
 
     def now_ns(self) -> int:
@@ -83,7 +95,8 @@ class LifePlace:
     async def pause(self, seconds: float) -> None:
         """See ``Place``."""
         self._point(step_info().run_id, self.node)
-        await trio.sleep(max(0.0, seconds))
+        # A moment more, so that the process may die in it.
+        await trio.sleep(max(0.0, seconds) + self._chance.uniform(0, MOMENT_SECONDS_MAX))
         if not self._life.alive:
             raise ProcessDied
 

@@ -149,16 +149,16 @@ class _NodeRun:
 
     def outcome(self, found: Exception | None) -> Outcome:
         """What came of it, once its event loop has ended with ``found``."""
-        at_seconds = self._runtime.time.now_ns / NANOSECONDS
-        failure = None if found is None else _failure(found, at_seconds)
-        if failure is not None:
+        failure = None
+        if found is not None:
+            failure = _failure(found, self._runtime.failed_ns / NANOSECONDS)
             self._write(Kind.FAILED, failure.checker, failure.message)
         return Outcome(
             seed=self._scenario.seed,
             digest=self._trace.finish(),
             failure=failure,
             events=self._runtime.steps,
-            virtual_seconds=at_seconds,
+            virtual_seconds=self._runtime.time.now_ns / NANOSECONDS,
             marks=self._marks.as_dict(),
             points=self._points,
             lines=tuple(self._trace.lines),

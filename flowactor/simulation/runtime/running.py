@@ -29,10 +29,12 @@ class Runtime:
         time: virtual time, and what is to happen in it.
         processes: which task belongs to which machine.
         failure: what the run has failed with, if it has.
+        failed_ns: when that was, in virtual time.
     """
 
     def __init__(self, seed: int, deviations: frozenset[int] | None, limits: Limits) -> None:
         self.failure: Exception | None = None
+        self.failed_ns = 0
         self.processes: Final = Processes()
         self._seed: Final = seed
         self._scope: Final = trio.CancelScope()
@@ -57,13 +59,16 @@ class Runtime:
         code: tasks are cancelled when all of them wait.
         """
         if self.failure is None:
-            self.failure = error
+            self._note(error)
             self.time.at(self.time.now_ns, self._cancel)
 
     def _give_up(self, error: Deadlocked) -> None:
         if self.failure is None:
-            self.failure = error
+            self._note(error)
         self._cancel()
+
+    def _note(self, error: Exception) -> None:
+        self.failure, self.failed_ns = error, self.time.now_ns
 
     def _cancel(self) -> None:
         self._scope.cancel()
@@ -153,15 +158,23 @@ def _play(runtime: Runtime, main: Callable[[Runtime], Awaitable[T]]) -> T:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Finalizers run where references end, never at a moment that memory decides."""
-    enabled = gc.isenabled()
+    """Finalizers run where references end, never at a moment that memory decides.
+
+    What the run leaves behind is collected at its end. That looks only at what the run has made:
+    else it would take a tenth of a second, for all the modules there are, after every short run.
+    """
+    enabled, frozen = gc.isenabled(), gc.get_freeze_count() > 0
     gc.disable()
+    if not frozen:
+        gc.freeze()
     try:
         yield
     finally:
+        gc.collect()
+        if not frozen:
+            gc.unfreeze()
         if enabled:
             gc.enable()
-        gc.collect()
 
 
 def _bury() -> None:

@@ -1,0 +1,144 @@
+"""A run at node depth: what it finds, how fast virtual time goes, and how it ends."""
+
+from time import perf_counter
+
+import pytest
+
+from flowactor.simulation.faults import Crash, Partition
+from flowactor.simulation.nodes import simulate_nodes
+from flowactor.simulation.scenario import AskQuery, Cancel, Scenario, Signal, Start, Terminate
+from flowactor.simulation.strike import Strike
+from flowactor.simulation.trace import Kind
+from tests.simulation.nodes import flows
+from tests.simulation.nodes.flows import APP
+
+
+def play(*acts, **changes):
+    told = {"app": APP, "seed": 3, "acts": acts, "seconds": 2.0, "sockets": False}
+    return simulate_nodes(Scenario(**(told | changes)), keep=True)
+
+
+def answers(outcome):
+    return [line[3][2] for line in outcome.lines if line[2] == Kind.ANSWERED]
+
+
+def test_clients_use_all_that_a_run_offers():
+    """Signals, queries, cancellation and termination go through the real client."""
+    results = {}
+    outcome = play(
+        Start(0.5, "Patient", "a"),
+        AskQuery(1.0, "a", "noted"),
+        Signal(1.2, "a", "note", ("hello",)),
+        Start(0.5, "Patient", "b"),
+        Cancel(1.0, "b"),
+        Start(0.5, "Patient", "c"),
+        Terminate(1.0, "c"),
+        invariants=(lambda world: results.update(world.results),),
+    )
+    assert outcome.failure is None
+    assert "[]" in answers(outcome)
+    assert results["a"] == ["hello"]
+    assert (results["b"].value, results["c"].value) == ("cancelled", "terminated")
+
+
+def test_a_signal_that_comes_before_its_run_waits_for_it():
+    """A client insists while a run that it asks about may still be started."""
+    outcome = play(Signal(0.3, "a", "note", ("early",)), Start(1.0, "Patient", "a", client=2))
+    assert outcome.failure is None
+
+
+def test_a_month_passes_in_no_time():
+    """While all nodes are down nothing happens, and that costs nothing, however long it takes."""
+    begun = perf_counter()
+    down = tuple(Crash(node, at=1.0, until=30 * 86_400.0) for node in (1, 2, 3))
+    outcome = play(
+        Start(0.5, "Long", "a", (30,)),
+        faults=down,
+        seconds=30 * 86_400.0 + 10,
+        invariants=(lambda world: dict(world.results)["a"] == "done",),
+    )
+    assert outcome.failure is None
+    assert outcome.virtual_seconds > 30 * 86_400
+    assert perf_counter() - begun < 20
+
+
+def test_an_effect_that_happens_twice_is_found():
+    """A step without an idempotency key: some crash of its owner, of all there can be, has it do
+    its work twice, and the user's check says so.
+    """
+    scenario = Scenario(
+        app=APP,
+        seed=3,
+        acts=(Start(0.5, "Careless", "a"),),
+        seconds=1.0,
+        sockets=False,
+        invariants=(lambda world: world.ledger("parcels").check_each_step_once(),),
+    )
+    plain = simulate_nodes(scenario)
+    assert plain.failure is None
+    found = [
+        simulate_nodes(scenario, strike=Strike("owner-crash", point)).failure
+        for point in range(1, plain.points + 1)
+    ]
+    assert {failure.checker for failure in found if failure} == {"ledger parcels"}
+    assert len([failure for failure in found if failure]) < plain.points
+
+
+def test_an_escape_fails_the_run_with_its_line():
+    """A step that looks at the real clock is named by file and line, and what to write instead."""
+    failure = play(Start(0.5, "Escaping", "a")).failure
+    line = flows.look_at_the_clock.function.__code__.co_firstlineno + 3
+    assert failure.checker == "escape"
+    assert failure.message.startswith(f"{flows.__file__}:{line} calls time.time")
+
+
+def test_a_run_that_hangs_is_no_liveness():
+    """What does not end within the time for healing is named, and the run ends all the same."""
+    failure = play(Start(0.5, "Hanging", "a"), healing_seconds=5.0).failure
+    assert failure.checker == "I36"
+    assert "'a'" in failure.message
+    assert "hang" in failure.message
+    assert failure.at_seconds == pytest.approx(7.0)
+
+
+def test_a_failing_check_of_the_user_is_the_outcome():
+    """An invariant that raises is reported as it is, with the time."""
+
+    def never(_):
+        raise AssertionError("never satisfied")
+
+    failure = play(invariants=(never,)).failure
+    assert (failure.checker, failure.message) == ("assertion", "never satisfied")
+
+
+def test_points_are_counted_and_struck_exactly():
+    """The same run without a strike has more points than the one that is struck at one of them;
+    up to the point the two are the same, line by line.
+    """
+    plain = play(Start(0.5, "Order", "a", (2,)))
+    scenario = Scenario(
+        app=APP, seed=3, acts=(Start(0.5, "Order", "a", (2,)),), seconds=2.0, sockets=False
+    )
+    struck = simulate_nodes(scenario, keep=True, strike=Strike("owner-crash", point=5))
+    assert plain.points > 5
+    assert plain.failure is None
+    assert struck.failure is None
+    at = next(number for number, line in enumerate(struck.lines) if line[2] == Kind.FAULT)
+    assert struck.lines[:at] == plain.lines[:at]
+    assert struck.lines[at][3][0] == "crash"
+
+
+def test_a_strike_can_part_the_owner_from_all_others():
+    """A partition at a point isolates the owner, and everything ends well afterwards."""
+    scenario = Scenario(
+        app=APP, seed=3, acts=(Start(0.5, "Order", "a", (2,)),), seconds=2.0, sockets=False
+    )
+    outcome = simulate_nodes(scenario, keep=True, strike=Strike("partition", point=3))
+    assert outcome.failure is None
+    assert [line[3][0] for line in outcome.lines if line[2] == Kind.FAULT] == ["partition"] * 2
+
+
+def test_a_cluster_without_a_majority_makes_no_promise():
+    """Where too many disks are lost nothing is awaited, and nothing that is wrong is shown."""
+    faults = (Partition(((1,), (2, 3)), at=0.5),)
+    assert play(faults=faults, nodes=3).failure is None
