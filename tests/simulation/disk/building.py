@@ -143,8 +143,13 @@ class Life:
 
     @property
     def over(self):
-        """Whether nothing is to be written any more: a sync has failed, or the process is dead."""
-        return self.dead or any(isinstance(error, StoragePoisoned) for error in self.told)
+        """Whether nothing is to be written any more."""
+        return self.dead or self.failed
+
+    @property
+    def failed(self):
+        """Whether a sync has failed."""
+        return any(isinstance(error, StoragePoisoned) for error in self.told)
 
     def flush(self):
         if not self.over:
