@@ -31,7 +31,6 @@ class End:
         port: on this end's machine.
         path: where what is sent goes.
         window_bytes: how much may be sent and not yet read, on either side.
-        silence_ns: see ``Flow``.
         whole: what is sent is read as it was sent, in one piece.
         told: of what arrives here.
 
@@ -70,7 +69,7 @@ class End:
         self.error = 0
         self.chunks: Final[deque[bytes]] = deque()
         self._unread = 0
-        self._key = 0
+        self._key = self._silence_ns = 0
         self._whole: Final = whole
         self._told: Final = told
         self._reader: trio.lowlevel.Task | None = None
@@ -78,8 +77,8 @@ class End:
         self._wanted = 0
 
     def join(self, peer: "End", key: int, silence_ns: int) -> None:
-        """Make this one of a pair."""
-        self.peer, self._key = peer, key
+        """Make this one of a pair; see ``Flow`` for the silence."""
+        self.peer, self._key, self._silence_ns = peer, key, silence_ns
         self.flow = Flow(self, peer, self.path, silence_ns)
 
     def begin(self) -> None:
@@ -135,7 +134,9 @@ class End:
         agenda.at(due_ns, partial(self._error_arrives, number))
 
     def _error_arrives(self, number: int) -> None:
-        if not self.path.blocked:
+        if self.path.blocked:
+            self.peer.doubt()
+        else:
             self.peer.break_off(number)
 
     # -- what the process does --------------------------------------------------------------------
@@ -203,8 +204,13 @@ class End:
         if self._writer is not None and self.room >= self._wanted:
             self._wake_writer()
 
-    def probe(self) -> None:
-        """Ask for a sign of life, if nothing else does."""
+    def doubt(self) -> None:
+        """Something may have happened that nobody can tell: find out in time (keep-alive)."""
+        if self.alive:
+            agenda = self.path.agenda
+            agenda.at(agenda.now_ns + self._silence_ns, self._probe)
+
+    def _probe(self) -> None:
         if self.alive and self.flow.idle:
             self.flow.put(Sign.PROBE)
 

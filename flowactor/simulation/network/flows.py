@@ -82,7 +82,7 @@ class Flow:
         """Hand over what is due; called by the path."""
         self.wake_ns = NEVER
         items, path, target = self._items, self._path, self._target
-        if self._unheard_ns != NEVER and not path.blocked:
+        if self._unheard_ns != NEVER and not items and not path.blocked:
             target.arrive(
                 Sign.PROBE
             )  # sent again, and if the kernel there has forgotten it says so
@@ -119,6 +119,7 @@ class Flow:
             last_ns = self._unheard_ns + self._silence_ns
             if now_ns >= last_ns:
                 self._source.break_off(errno.ETIMEDOUT)
+                self._target.doubt()
                 return
             retry_ns = min(retry_ns, last_ns)
         if lost is not None:

@@ -1,7 +1,6 @@
 """The whole network: machines, the paths between them, and what goes wrong on those."""
 
 import errno
-from collections.abc import Iterable
 from functools import partial
 from itertools import permutations
 from random import Random
@@ -95,10 +94,10 @@ class Network:
         place.host = None
         self.thaw(machine)
         place.listeners.clear()
-        if silent:
-            self._doubt([end.peer for end in place.ends.values()])
         for end in list(place.ends.values()):
-            if not silent and end.connected:
+            if silent:
+                end.peer.doubt()
+            elif end.connected:
                 end.send_error(errno.ECONNRESET)
             end.die(errno.ENETDOWN)
 
@@ -172,13 +171,8 @@ class Network:
 
     def _block(self, path: Path) -> None:
         path.blocks += 1
-        self._doubt(self._ends_between(path.source, path.target))
-
-    def _doubt(self, ends: Iterable[End]) -> None:
-        """Have these find out, in time, that nothing gets through (keep-alive)."""
-        due_ns = self._agenda.now_ns + self._silence_ns
-        for end in ends:
-            self._agenda.at(due_ns, end.probe)
+        for end in self._ends_between(path.source, path.target):
+            end.doubt()
 
     # -- the parts --------------------------------------------------------------------------------
 
