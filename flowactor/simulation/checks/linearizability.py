@@ -9,7 +9,7 @@ local (Herlihy and Wing 1990). It is depth first, without recursion, and needs n
 Four things keep it short, and none changes the verdict: what cannot change anything is placed as
 soon as it fits; an open operation that would change nothing is left open, and so is one without
 which the search was in the same place before; of open operations that ask for the same, the one
-invoked first goes first; and no answer is waited for that too many others would have to bring about.
+invoked first goes first; and a state too many steps from the next answer is not followed.
 """
 
 from collections import Counter
@@ -42,8 +42,10 @@ __all__ = [
 
 CONFIGURATIONS_MAX: Final = 100_000
 """How many the search visits for one key; some seconds. Most histories need one per answer."""
-EXPLAINING_MAX: Final = 10_000
+EXPLAINING_MAX: Final = 3_000
 """How many it visits to find out what may be left out of a violation."""
+COMPARISONS: Final = 100
+"""With so many earlier ones in the same place, a configuration costs as much as one more."""
 LINES_MAX: Final = 24
 """Operations shown of a violation."""
 
@@ -119,7 +121,10 @@ class Violation:
 
 
 def check_linearizable(
-    operations: Iterable[Operation], model: "Model[Any] | None" = None, checker: str = "I18"
+    operations: Iterable[Operation],
+    model: "Model[Any] | None" = None,
+    checker: str = "I18",
+    configurations_max: int = CONFIGURATIONS_MAX,
 ) -> None:
     """All operations are linearizable, each key by itself.
 
@@ -127,17 +132,23 @@ def check_linearizable(
         operations: in any order; of any number of keys.
         model: what a key is; a ``Register`` if it is not given.
         checker: the name a failure goes by.
+        configurations_max: how much may be tried for one key.
 
     Raises:
         CheckFailed: they are not; shows the shortest prefix of the first key that is wrong.
         Undecided: it would take too long to know.
     """
-    violation = find_violation(operations, Register() if model is None else model)
+    model = Register() if model is None else model
+    violation = find_violation(operations, model, configurations_max)
     if violation is not None:
         raise CheckFailed(checker, str(violation))
 
 
-def find_violation(operations: Iterable[Operation], model: Model[S]) -> Violation | None:
+def find_violation(
+    operations: Iterable[Operation],
+    model: Model[S],
+    configurations_max: int = CONFIGURATIONS_MAX,
+) -> Violation | None:
     """The first key, in the order of keys, whose operations are not linearizable under ``model``.
 
     Raises:
@@ -145,7 +156,7 @@ def find_violation(operations: Iterable[Operation], model: Model[S]) -> Violatio
     """
     for key, history in by_key(operations).items():
         simplified = model.simplified(history)
-        search = _Search(model, simplified, CONFIGURATIONS_MAX)
+        search = _Search(model, simplified, configurations_max)
         if not search.succeeds():
             return _explained(key, history, simplified, model, search)
     return None
@@ -302,7 +313,7 @@ def _moments(model: Model[Any], history: Sequence[Operation]) -> list[_Moment]:
         if is_end:
             now = answered.pop(place)
             ones = sorted([now, *answered.values()], key=lambda one: one.changes)
-            left = sorted(reversed(opened), key=lambda one: alike[_request(one.operation)])
+            left = sorted(opened, key=lambda one: (alike[_request(one.operation)], -one.bit))
             changing = sum(one.bit for one in ones if one.changes)
             moments.append(_Moment(place, now, tuple(ones), tuple(left), changing))
             free.append(now.bit)
@@ -378,8 +389,8 @@ class _Search(Generic[S]):
         before = self._seen.setdefault((number, done, state), [])
         if any(less & ~spent == 0 for less in before):
             return False
+        self.visited += 1 + len(before) // COMPARISONS
         before.append(spent)
-        self.visited += 1
         if self.visited > self._configurations_max:
             raise Undecided(
                 f"{self.visited} ways to order {len(self._moments)} answers were tried, and more"
