@@ -10,7 +10,9 @@ __all__ = ["Exit", "exit_of"]
 class Exit(enum.IntEnum):
     OK = 0
     RUN_ENDED_BADLY = 1
-    """The run failed, or was cancelled, terminated or timed out; or a history does not replay."""
+    """The run failed, or was cancelled, terminated or timed out; a history does not replay; a
+    simulated run failed.
+    """
     USAGE = 2
     """The command line itself is wrong."""
     UNAVAILABLE = 3

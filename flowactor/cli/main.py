@@ -7,13 +7,15 @@ from flowactor.cli.demo import demo
 from flowactor.cli.export_command import export
 from flowactor.cli.node_command import node
 from flowactor.cli.replay_command import replay
+from flowactor.cli.simulate_command import simulate
 
 __all__ = ["main"]
 
 EPILOG = """\b
 Exit codes:
   0    done
-  1    the run failed, or was cancelled, terminated or timed out; a history does not replay
+  1    the run failed, or was cancelled, terminated or timed out; a history does not
+       replay; a simulated run failed
   2    the command line is wrong
   3    no answer in time; the outcome may be unknown, a later try may succeed
   4    refused: the same command would be refused again
@@ -34,6 +36,7 @@ for command in (
     *run_commands.COMMANDS,
     export,
     replay,
+    simulate,
     *cluster_commands.COMMANDS,
 ):
     main.add_command(command)
