@@ -1,6 +1,7 @@
 """``simulate``: a cluster and its workflows in a made-up world where everything breaks that can."""
 
 import os
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,7 @@ STRUCK_SECONDS: Final = 3.0
 
 EPILOG: Final = f"""\b
 Faults:
-  {click.wrap_text(", ".join(KINDS), 76, subsequent_indent="  ")}
+  {textwrap.fill(", ".join(KINDS), 76, subsequent_indent="  ", break_on_hyphens=False)}
 
 \b
 Exhaustive:
@@ -72,7 +73,9 @@ positive = click.FloatRange(min=0, min_open=True)
 
 @click.command(epilog=EPILOG)
 @click.argument("app_path", metavar="MODULE:APP")
-@click.option("--workflow", default="", metavar="TYPE", help="Start runs of it; of several types.")
+@click.option(
+    "--workflow", default="", metavar="TYPE", help="Whose runs to start; needed if it has several."
+)
 @click.option(
     "--input",
     default="[]",
