@@ -3,7 +3,7 @@
 const data = decode(JSON.parse(document.getElementById("data").textContent));
 const element = (id) => document.getElementById(id);
 const LEFT = data.geometry.names;
-const SHORTEST_NS = 2000;
+const SHORTEST_NS = 1000;
 const KINDS = [
   ["messages", `<path d="M1 2L18 12" class="message vote"/><path d="M19.5 13l-6 -1l3 -4z" class="head vote"/>`],
   ["commits", `<g class="c3"><path class="applied" d="M4 2v10M8 2v10M12 2v10M16 2v10"/></g>`],
@@ -13,7 +13,7 @@ const KINDS = [
   ["clients", `<rect class="operation" x="1" y="2" width="18" height="10" rx="3"/>`],
 ];
 
-const whole = { from: -data.end * 0.012, to: Math.max(data.end * 1.012, 1e6) };
+const whole = { from: -data.end * 0.012, to: Math.max(data.end * 1.012, SHORTEST_NS) };
 const shown = Object.fromEntries(KINDS.map(([name]) => [name, true]));
 shown.nodes = new Set(data.lanes.filter((l) => l.kind === "node").map((l) => l.number));
 const view = { ...whole, width: 1000, top: 0, bottom: 800 };
@@ -81,7 +81,8 @@ function drawRuler() {
   for (let t = Math.max(0, Math.ceil(view.from / step) * step); t <= view.to; t += step) {
     const x = round(drawing.x(t)), text = clock(t, step);
     out.push(`<path class="tick" d="M${x} 43v7"/>`);
-    if (x + textWidth(text) / 2 < right)
+    const half = textWidth(text) / 2;
+    if (x - half > LEFT - 12 && x + half < right)
       out.push(`<text class="time" x="${x}" y="35" text-anchor="middle">${text}</text>`);
   }
   const minor = step / 5;
@@ -448,6 +449,7 @@ function listen() {
 }
 
 element("still").remove();
+document.body.classList.remove("still");
 buildControls();
 listen();
 drawAll();

@@ -185,7 +185,8 @@ def _ruler(ink: Ink, timeline: Timeline, scale: Scale, top: int, bottom: int) ->
     ink.path("grid", "".join(f"M{number(x)} {top + RULER_HEIGHT}V{bottom}" for x, _ in ticks))
     ink.path("tick", "".join(f"M{number(x)} {top + 43}v7" for x, _ in ticks))
     for x, time in ticks:
-        if x + text_width(time) / 2 < WIDTH:
+        half = text_width(time) / 2
+        if NAMES_WIDTH - 12 < x - half and x + half < WIDTH:
             ink.write("time", x, top + 35, time, "middle")
     ink.raw("</g>")
 

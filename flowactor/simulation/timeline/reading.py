@@ -100,6 +100,6 @@ def plain(detail: Detail) -> Value:
 def pauses(band: Band) -> tuple[Span, ...]:
     """A stopped process is down for all the others, and yet alive."""
     return tuple(
-        Span((NODE, node), 0, band.begin_ns, band.end_ns, "absence", "paused", node, (band.source,))
+        Span((NODE, node), 0, band.begin_ns, band.end_ns, "absence", "paused", node, ())
         for node in band.nodes
     )

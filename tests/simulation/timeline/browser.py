@@ -104,7 +104,6 @@ class Browser:
         self._events.clear()
         self.command("Page.navigate", url=path.as_uri())
         self._pump(lambda: "Page.loadEventFired" in self._events, "loading the page")
-        self.settle()
 
     def evaluate(self, expression):
         """What a JavaScript expression gives, as plain data; promises are awaited."""

@@ -152,6 +152,16 @@ def small(workflow_id="order-17", title="An order, a crash and a partition"):
     )
 
 
+def crowded():
+    """Nine steps at a time on one node, which is paused as soon as it follows."""
+    lines = [(0, 1, Kind.ROLE, ("follower", 3, 2))]
+    for number in range(9):
+        lines.append((1000 + 300 * number, 1, Kind.STEP, ("r", f"work-{number}", 1, "started")))
+        lines.append((9000 + 300 * number, 1, Kind.STEP, ("r", f"work-{number}", 1, "completed")))
+    pause = Pause(node=1, at=0.0, until=4e-6)
+    return Timeline.of(lines, nodes=2, title="crowded", faults=(pause,))
+
+
 def large_lines(lines, nodes=5, runs=40):
     """About so many lines of a cluster under load, whose leaders crash one after the other."""
     scribe = Scribe(nodes, 11)

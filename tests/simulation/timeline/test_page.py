@@ -51,6 +51,7 @@ def files(tmp_path_factory):
         "small": sample.small(),
         "large": sample.large(50_000),
         "hostile": sample.small("</script><b>x", "<b>\"&'</title>"),
+        "crowded": sample.crowded(),
     }
     for name, timeline in timelines.items():
         (folder / f"{name}.html").write_text(render_html(timeline), encoding="utf-8")
@@ -156,6 +157,10 @@ def test_dragging_moves_the_window(page):
     assert window(page)[0] > begin
     assert window(page)[1] - window(page)[0] == pytest.approx(end - begin)
     page.key("0")
+    x, y = middle(page, "#lanes .role.leader")
+    whole = window(page)
+    page.drag(x, y, x + 200, y)
+    assert window(page) == whole
     x, y = middle(page, "#overview")
     page.drag(x, y, x + 100, y)
     assert window(page)[1] - window(page)[0] < (end - begin) / 2
@@ -223,6 +228,23 @@ def test_the_keyboard_walks_through_everything(page):
     assert texts(page, "#details h2") == first
 
 
+def test_a_crowded_row_has_no_label_on_a_label(browser, files):
+    """More steps at a time than a lane has rows share the last one, and one label is written."""
+    browser.errors.clear()
+    browser.open(files / "crowded.html")
+    assert count(browser, "#lanes .step") == 9
+    assert len(texts(browser, "#lanes .on-bar")) == 6
+    assert browser.evaluate(OVERLAPS) == []
+    assert browser.errors == []
+
+
+def test_a_pause_moves_the_label_of_a_role(browser, files):
+    """Where a pause covers the beginning of a role, the role is named behind it."""
+    browser.open(files / "crowded.html")
+    role, pause = middle(browser, "#lanes .on-follower"), middle(browser, "#lanes .absence.paused")
+    assert role[0] > pause[0]
+
+
 def test_hostile_text_is_shown_as_it_is(browser, files):
     """Tags in names are letters on the page, and nothing runs."""
     browser.errors.clear()
@@ -233,6 +255,18 @@ def test_hostile_text_is_shown_as_it_is(browser, files):
     browser.click(x, y)
     assert "</script><b>x" in texts(browser, "#details dd")
     assert browser.errors == []
+
+
+def test_where_no_script_may_run_the_picture_stands_alone(browser, files):
+    """A viewer that forbids scripts shows the still picture, and no dead controls."""
+    browser.command("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(files / "small.html")
+        shown = "[...document.querySelectorAll('#still svg, header, #lanes, footer')]"
+        shown += ".filter(e => e.getBoundingClientRect().width > 0).map(e => e.tagName)"
+        assert browser.evaluate(shown) == ["svg"]
+    finally:
+        browser.command("Emulation.setScriptExecutionDisabled", value=False)
 
 
 def test_fifty_thousand_lines_stay_quick(browser, files):

@@ -18,7 +18,7 @@ from tests.simulation.timeline import sample
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = Path(__file__).with_name("small.txt")
-HOSTILE = "</script><b>\x1b[31m\x00\ud800&{{data}}{0}"
+HOSTILE = "</script><b></script <!--<script>\x1b[31m\x00\ud800&{{data}}{0}"
 SVG = "{http://www.w3.org/2000/svg}"
 
 PRINT_DIGESTS = """
