@@ -164,7 +164,7 @@ class GroupActor:
         self._waiting_peers: Final[dict[int, tuple[NodeId, ...]]] = {}  # by index of their entry
         self._stamp_ns = 0
         self._flush: Promise[None] = Promise()
-        self._alarm = trio.CancelScope()
+        self._alarm: trio.CancelScope | None = None
         self.wake_ns = self._next_tick_ns = self._next_flush_ns = clock.monotonic_ns()
         """When, on the monotonic clock, the group has to look at the time if nothing wakes it."""
 
@@ -500,7 +500,8 @@ class GroupActor:
         if due_ns is not None and self.is_leader and 0 < self._stamp_ns < due_ns:
             wake_ns = min(wake_ns, now_ns + max(0, due_ns - self.clock.now_ns()))
         self.wake_ns = wake_ns
-        self._alarm.deadline = trio.current_time() + (wake_ns - now_ns) / NANOSECONDS
+        if self._alarm is not None:
+            self._alarm.deadline = trio.current_time() + (wake_ns - now_ns) / NANOSECONDS
 
     def _is_timer_due(self) -> bool:
         """A timer is due, and no batch with a stamp that late is under way yet."""

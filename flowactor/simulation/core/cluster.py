@@ -121,7 +121,7 @@ class CoreCluster:
     @property
     def leader(self) -> Life | None:
         """Who leads in the highest term, if anybody does."""
-        leading = [life for life in self.lives if life.group.is_leader]
+        leading = [life for life in self.lives if life.group.is_leader and not life.paused]
         return max(leading, key=lambda life: life.group.status.term, default=None)
 
     # -- events -----------------------------------------------------------------------------------

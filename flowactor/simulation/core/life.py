@@ -17,7 +17,7 @@ from flowactor.cluster.steps import StepRunner
 from flowactor.cluster.variables import VariableActors
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId, RunId
-from flowactor.limits import LOG_CACHE_BYTES_MAX, NANOSECONDS, OWNER_LEASE_SECONDS
+from flowactor.limits import LOG_CACHE_BYTES_MAX, OWNER_LEASE_SECONDS
 from flowactor.machine import Machine, Notice
 from flowactor.observability.events import ObservedEvent
 from flowactor.ports import RowWrite
@@ -34,8 +34,8 @@ __all__ = ["GROUP", "Bodies", "Life", "ProcessDied"]
 Ts = TypeVarTuple("Ts")
 
 GROUP: Final = GroupId(1)
-BODY_NS_MAX: Final = 3_000_000
-"""What a moment in a step body takes at most."""
+MOMENT_SECONDS_MAX: Final = 0.25
+"""What a moment in a step body takes at most; most take a few milliseconds."""
 
 
 class ProcessDied(BaseException):
@@ -59,8 +59,7 @@ class _Place:
     async def pause(self, seconds: float) -> None:
         """See ``Place``. Every pause takes a moment more, so that the process may die in it."""
         self._life.point(RunId(step_info().run_id))
-        moment = self._random.randrange(BODY_NS_MAX) / NANOSECONDS
-        await trio.sleep(seconds + moment)
+        await trio.sleep(seconds + self._random.random() ** 4 * MOMENT_SECONDS_MAX)
         while self._life.paused and self._life.alive:
             await self._life.woken.wait()
         if not self._life.alive:

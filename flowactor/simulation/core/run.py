@@ -219,12 +219,7 @@ class CoreRun:
 
     def _missing(self) -> str:
         """What is still to come, in words (I32 to I36)."""
-        lives = self._healthy()
-        leader = max(
-            (life for life in lives if life.group.is_leader),
-            key=lambda life: life.group.status.term,
-            default=None,
-        )
+        lives, leader = self._healthy(), self._cluster.leader
         if leader is None:
             return "no node leads (I32)"
         for life in lives:
