@@ -94,6 +94,27 @@ GOOD = {
         write(1, 4, 5, "b", 2),
         write(1, 6, 7, "c", 1),
     ],
+    "a delete and a write of unknown outcome explain what is read": [
+        write(1, 0, 1, "a", 1),
+        write(1, 2, 3, "b", 2),
+        delete(2, 4, None),
+        write(3, 4, None, "c"),
+        read(1, 10, 11, "c", 1),
+    ],
+    "of two of unknown outcome the later is needed later": [
+        write(1, 0, 1, "a", 1),
+        swap(2, 2, None, 1, "s"),
+        write(3, 3, None, "g"),
+        write(1, 10, 11, "b", 3),
+        write(1, 20, 21, "c", 5),
+    ],
+    "of two of unknown outcome the earlier is needed later": [
+        write(1, 0, 1, "a", 1),
+        write(3, 2, None, "g"),
+        swap(2, 3, None, 1, "s"),
+        write(1, 10, 11, "b", 3),
+        write(1, 20, 21, "c", 5),
+    ],
     "a delete of nothing": [delete(1, 0, 1, changed=False), read(1, 2, 3)],
     "an old value again": [
         write(1, 0, 1, "a", 1),
