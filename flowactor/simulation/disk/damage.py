@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from flowactor.simulation.disk.sectors import SECTOR_BYTES, SectorFile
+from flowactor.simulation.disk.sectors import SectorFile
 from flowactor.storage.log_store import LOG_FILE
 
 __all__ = ["WAL_FILE", "guarded_place"]
@@ -40,7 +40,7 @@ def guarded_place(files: Mapping[str, SectorFile], place: float) -> tuple[str, i
             offset = bits // 8
             if name == LOG_FILE:
                 offset = _next_used(files[name].content, offset)
-            return (name, offset, bits % 8) if _is_synced(files[name], offset) else None
+            return (name, offset, bits % 8) if files[name].is_durable(offset) else None
         bits -= 8 * size
     return None
 
@@ -69,8 +69,3 @@ def _guarded_wal_bytes(files: Mapping[str, SectorFile]) -> int:
 def _next_used(content: bytearray, offset: int) -> int:
     found = _USED.search(content, offset) or _USED.search(content)
     return found.start() if found else offset
-
-
-def _is_synced(file: SectorFile, offset: int) -> bool:
-    sector = offset // SECTOR_BYTES
-    return sector not in file.dirty and sector not in file.forsaken

@@ -1,6 +1,5 @@
 """The content of one file, and what a power cut could take back of it, sector by sector."""
 
-from itertools import chain
 from random import Random
 from typing import Final
 
@@ -14,38 +13,47 @@ SECTOR_BYTES: Final = 512
 
 @define(eq=False)
 class SectorFile:
-    """Attributes:
-    content: what a process reads.
-    dirty: sector -> what it holds durably (short at the end of the file); the next sync clears it.
-    forsaken: as ``dirty``, of sectors whose sync has failed: the kernel takes them for clean, so no
-        later sync reaches them before they are written anew.
-    durable_bytes: the size that is durable for certain.
+    """A file that knows, of each sector that is not durable, what the device holds in its place.
+
+    A write notes what it replaces in one piece: most are synced soon, and the note is thrown away.
+    Only who wants to know sorts the notes by sector.
+
+    Attributes:
+        content: what a process reads.
+        durable_bytes: the size that is durable for certain.
     """
 
     content: bytearray = field(factory=bytearray)
-    dirty: dict[int, bytes] = field(factory=dict)
-    forsaken: dict[int, bytes] = field(factory=dict)
     durable_bytes: int = 0
+    _replaced: list[tuple[int, bytes]] = field(factory=list)
+    """(first sector, what was there) of each write since the last sync, oldest first."""
+    _dirty: dict[int, bytes] = field(factory=dict)
+    """The same by sector, as far as sorted: what the device holds."""
+    _forsaken: dict[int, bytes] = field(factory=dict)
+    """Sectors whose sync has failed: the kernel takes them for clean, so no later sync reaches them
+    before they are written anew."""
 
     def copy(self) -> "SectorFile":
         """The same, from now on apart."""
         return SectorFile(
-            self.content[:], self.dirty.copy(), self.forsaken.copy(), self.durable_bytes
+            self.content[:],
+            self.durable_bytes,
+            self._replaced.copy(),
+            self._dirty.copy(),
+            self._forsaken.copy(),
         )
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
         """Replace, or append, or leave a gap of zeros."""
-        content, dirty = self.content, self.dirty
+        content = self.content
         end = offset + len(data)
         if offset > len(content):
             content.extend(bytes(offset - len(content)))
-        for sector in range(offset // SECTOR_BYTES, -(-end // SECTOR_BYTES)):
-            if sector not in dirty:
-                if sector in self.forsaken:
-                    dirty[sector] = self.forsaken.pop(sector)
-                else:
-                    start = sector * SECTOR_BYTES
-                    dirty[sector] = bytes(content[start : start + SECTOR_BYTES])
+        first = offset // SECTOR_BYTES
+        stop = -(-end // SECTOR_BYTES)
+        # As long as the sectors are, even where the file ends before them.
+        before = bytes(content[first * SECTOR_BYTES : stop * SECTOR_BYTES])
+        self._replaced.append((first, before.ljust((stop - first) * SECTOR_BYTES, b"\0")))
         content[offset:end] = data
 
     def truncate(self, size: int) -> None:
@@ -55,22 +63,31 @@ class SectorFile:
             content.extend(bytes(size - len(content)))
         del content[size:]
         self.durable_bytes = size
-        for unsynced in (self.dirty, self.forsaken):
+        last, kept = divmod(size, SECTOR_BYTES)
+        for unsynced in (self._sorted(), self._forsaken):
             for sector in [sector for sector in unsynced if sector * SECTOR_BYTES >= size]:
                 del unsynced[sector]
-            last = size // SECTOR_BYTES
             if last in unsynced:
-                unsynced[last] = unsynced[last][: size % SECTOR_BYTES]
+                unsynced[last] = unsynced[last][:kept].ljust(SECTOR_BYTES, b"\0")
 
     def sync(self) -> None:
         """Make durable what was written since the last sync, or since the last that failed."""
-        self.dirty.clear()
+        if self._forsaken:
+            for sector in self._sorted():
+                self._forsaken.pop(sector, None)
+        self._replaced.clear()
+        self._dirty.clear()
         self.durable_bytes = len(self.content)
 
     def fail_sync(self) -> None:
         """A sync that reports an error. What it should have written is forgotten, not retried."""
-        self.forsaken |= self.dirty
-        self.dirty.clear()
+        self._forsaken = self._sorted() | self._forsaken
+        self._dirty = {}
+
+    def is_durable(self, offset: int) -> bool:
+        """Whether the byte there would survive a power cut for certain."""
+        sector = offset // SECTOR_BYTES
+        return sector not in self._sorted() and sector not in self._forsaken
 
     def cut_power(self, random: Random) -> int:
         """Each sector that is not durable becomes what it was, or not; the count of those that did.
@@ -78,17 +95,28 @@ class SectorFile:
         A file that has grown ends after the last sector that was written, or keeps its new size.
         """
         odds, lost, end = random.choice((0.0, 0.5, 0.99, 1.0)), 0, self.durable_bytes
-        for sector, durable in chain(self.dirty.items(), self.forsaken.items()):
+        for sector, durable in (self._sorted() | self._forsaken).items():
             start = sector * SECTOR_BYTES
             stop = min(start + SECTOR_BYTES, len(self.content))
             if random.random() < odds:
                 end = max(end, stop)
             else:
-                self.content[start:stop] = durable.ljust(stop - start, b"\0")
+                self.content[start:stop] = durable[: stop - start]
                 lost += 1
         if random.random() < 0.5:
             del self.content[end:]
-        self.dirty.clear()
-        self.forsaken.clear()
+        self._dirty.clear()
+        self._forsaken.clear()
         self.durable_bytes = len(self.content)
         return lost
+
+    def _sorted(self) -> dict[int, bytes]:
+        """Sector -> what the device holds: of several notes the oldest."""
+        dirty = self._dirty
+        for first, before in self._replaced:
+            for start in range(0, len(before), SECTOR_BYTES):
+                dirty.setdefault(
+                    first + start // SECTOR_BYTES, before[start : start + SECTOR_BYTES]
+                )
+        self._replaced.clear()
+        return dirty
