@@ -1,13 +1,14 @@
 """Plays a scenario, at either depth: the one door of the simulator."""
 
 from collections.abc import Callable
+from typing import assert_never
 
 import trio
 
-from flowactor.errors import ConfigurationError
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.core.run import CoreRun
 from flowactor.simulation.failure import CheckFailed, Deadlocked, SimulationEscape
+from flowactor.simulation.nodes.run import simulate_nodes
 from flowactor.simulation.outcome import Failure, Outcome
 from flowactor.simulation.runtime import Runtime
 from flowactor.simulation.runtime import simulate as play
@@ -32,16 +33,14 @@ def simulate(
         depth: how much of flowactor takes part.
         keep: hold the whole record in ``Outcome.lines``, for a timeline.
         strike: one blow more, at one exact point (``strike``).
-
-    Raises:
-        ConfigurationError: there is no such depth.
     """
-    trace = Trace(keep=keep)
     match depth:
         case Depth.CORE:
-            return _Core(scenario, trace, strike).play()
+            return _Core(scenario, Trace(keep=keep), strike).play()
+        case Depth.NODE:
+            return simulate_nodes(scenario, keep=keep, strike=strike)
         case _:
-            raise ConfigurationError(f"there is no depth {depth!r}")
+            assert_never(depth)
 
 
 class _Core:
