@@ -407,7 +407,7 @@ class Node:
         restored = store.recover(EXECUTION_GROUP, state.applied_index, LOG_CACHE_BYTES_MAX)
         core = Raft(RaftConfig(node, voters), restored, self._world.entropy.seed())
         if self._world.witness is not None:
-            self._world.witness.recovered(EXECUTION_GROUP, core, restored, machine)
+            self._world.witness.recovered(core, restored, machine)
         last_index = restored.previous_index + len(restored.entries)
         if last_index:
             self._observe(

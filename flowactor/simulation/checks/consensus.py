@@ -135,8 +135,12 @@ class ConsensusChecker:
                     pass
         if effects.write is not None:
             self._written(node, view, effects.write)
+        led_in = view.term if view.role is Role.LEADER else 0
         if effects.status_changed:
             self._status(node, view, core)
+        leads_on = view.role is Role.LEADER and view.term == led_in
+        if leads_on and effects.write is not None and effects.write.truncate_from:
+            raise CheckFailed("I4", f"node {node} cuts its log while it leads")
         if core.commit_index != view.commit:
             self._commit(node, view, core.commit_index)
         if effects.committed:
@@ -168,8 +172,6 @@ class ConsensusChecker:
             if write.truncate_from <= view.commit:
                 cut = f"cuts from {write.truncate_from}, {view.commit} is committed"
                 raise CheckFailed("I12", f"node {node} {cut}")
-            if view.role is Role.LEADER:
-                raise CheckFailed("I4", f"node {node} cuts its log while it leads")
             del view.log[write.truncate_from - 1 :]
             view.verified = min(view.verified, write.truncate_from - 1)
             self._marks["follower truncated"] += 1
