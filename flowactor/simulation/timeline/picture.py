@@ -186,7 +186,7 @@ def _ruler(ink: Ink, timeline: Timeline, scale: Scale, top: int, bottom: int) ->
     ink.path("tick", "".join(f"M{number(x)} {top + 43}v7" for x, _ in ticks))
     for x, time in ticks:
         half = text_width(time) / 2
-        if NAMES_WIDTH - 12 < x - half and x + half < WIDTH:
+        if x - half > NAMES_WIDTH - 12 and x + half < WIDTH:
             ink.write("time", x, top + 35, time, "middle")
     ink.raw("</g>")
 
