@@ -151,10 +151,12 @@ def test_a_scenario_is_a_function_of_its_seed():
     assert drawn(7) == drawn(7)
     assert drawn(7) != drawn(8)
     code = (
-        "from random import Random; from flowactor.simulation.draw import *\n"
-        "from flowactor.simulation.faults import KINDS\n"
-        "for seed in range(40): print(draw_faults(Random(f'{seed}'), nodes=5, kinds=tuple(KINDS),"
-        " seconds=9))"
+        "import flowactor as fa; from flowactor.simulation.draw import draw_scenario\n"
+        "class Plain:\n async def run(self): pass\n"
+        "app = fa.App([fa.workflow(Plain)])\n"
+        "for seed in range(40):\n"
+        " drawn = draw_scenario(app, seed, workflow='Plain', nodes=5)\n"
+        " print(drawn.faults, drawn.acts, drawn.core, sorted(drawn.deviations or ()))"
     )
     said = {
         subprocess.run(
