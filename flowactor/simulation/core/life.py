@@ -39,7 +39,7 @@ MOMENT_SECONDS_MAX: Final = 0.25
 
 
 class ProcessDied(BaseException):
-    """Raised in the code of a step whose process is dead: whatever it does, nobody sees it."""
+    """Raised in code whose process is dead: whatever it would do, nobody would see it."""
 
 
 class _Place:
@@ -202,8 +202,11 @@ class Life:
     def settle(self) -> None:
         """Let all actors handle what waits for them, until nothing does."""
         self.touched = False
-        if self.paused:
-            return
+        if self.alive and not self.paused:
+            with suppress(ProcessDied):
+                self._settle()
+
+    def _settle(self) -> None:
         mailbox = self.group.mailbox
         while self.alive:
             messages = mailbox.take()

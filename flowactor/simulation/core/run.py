@@ -22,7 +22,7 @@ from flowactor.simulation.checks.linearizability import check_linearizable
 from flowactor.simulation.core.clients import CoreClient
 from flowactor.simulation.core.cluster import CoreCluster
 from flowactor.simulation.core.heap import Heap
-from flowactor.simulation.core.life import Bodies, Life
+from flowactor.simulation.core.life import Bodies, Life, ProcessDied
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import (
     ClockDrift,
@@ -179,6 +179,8 @@ class CoreRun:
         self._faults += 1
         self._strike_now(self._faults, fault)
         self._heap.post(until, self._end, self._faults)
+        if self._cluster.life(node) is None:
+            raise ProcessDied  # this is the code of the dead: it does not go on
 
     def _effect(self, ledger: Ledger, effect: Effect, number: int) -> None:
         self._trace.add(
