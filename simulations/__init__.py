@@ -1,0 +1,1 @@
+"""What flowactor is put through: workflows, stories with a name, and the seeds that ever failed."""
