@@ -431,6 +431,7 @@ class Drawing {
       if (x1 - last < 1) continue;
       last = x1;
       written = Math.max(written, this.span(group, i, x0, x1, y, height, written));
+      if (inRow) written = Math.max(written, this.beside(group, i, x1, y + height / 2, written));
     }
   }
 
@@ -453,6 +454,18 @@ class Drawing {
     this.hit(x0, y, x1, y + height, { type: "span", group, index: i });
     this.count(group.kind);
     return clear ? from + textWidth(text) : written;
+  }
+
+  /* What is too short for its name has it behind, if there is room before the next one. */
+  beside(group, i, x1, y, written) {
+    const next = i + 1 < group.at.length ? this.x(group.at[i + 1]) : Infinity;
+    const from = x1 + 4, form = this.data.texts[group.form[i]];
+    const shortest = labels(this.data.wording[group.kind], form, group.details[i]).pop();
+    if (!shortest || written > this.clampX(group.at[i]) || x1 < this.left) return written;
+    const end = from + textWidth(shortest);
+    if (end > Math.min(next - 4, this.right)) return written;
+    this.label(from, y + 0.5, shortest, "beside");
+    return end;
   }
 
   /* The first room on a bar of roles that no pause covers. */

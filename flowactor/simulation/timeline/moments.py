@@ -1,5 +1,6 @@
 """A timeline told moment by moment, as a person would; without what goes on as usual."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
 from typing import Final
@@ -14,6 +15,13 @@ __all__ = ["DOWN", "PAUSED", "UP", "Moment", "moments_of"]
 DOWN: Final = "down"
 PAUSED: Final = "paused"
 UP: Final = "up"
+
+
+ORDER: Final = (
+    *("absence", "started", "role", "operation", "opened", "moved"),
+    *("step", "effect", "advanced", "closed"),
+)
+"""Of what happens at one moment, what leads to what."""
 
 
 @frozen
@@ -39,15 +47,15 @@ class Moment:
 
 def moments_of(timeline: Timeline) -> list[Moment]:
     """All of them by time, without messages and entries: these are as usual."""
-    titles = {lane.key: lane for lane in timeline.lanes}
-    told = chain(
-        _phases(timeline),
-        _bands(timeline),
-        chain.from_iterable(_span(span, titles[span.lane], timeline) for span in timeline.spans),
-        chain.from_iterable(_point(point, titles) for point in timeline.points),
-        _failure(timeline),
-    )
-    return sorted(told, key=lambda moment: moment.at_ns)
+    lanes = {lane.key: lane for lane in timeline.lanes}
+    by_kind: defaultdict[str, list[Moment]] = defaultdict(list)
+    for span in timeline.spans:
+        by_kind[span.kind] += _span(span, lanes[span.lane], timeline)
+    for point in timeline.points:
+        by_kind[point.kind] += _point(point, lanes)
+    told = (by_kind[kind] for kind in ORDER)
+    world = chain(_phases(timeline), _bands(timeline))
+    return sorted(chain(world, *told, _failure(timeline)), key=lambda moment: moment.at_ns)
 
 
 def _phases(timeline: Timeline) -> Iterator[Moment]:

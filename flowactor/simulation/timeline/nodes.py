@@ -10,7 +10,7 @@ __all__ = ["NodeReader"]
 
 STEP_ROWS_MAX: Final = 6
 STEP_STARTED: Final = "started"
-STEP_FORMS: Final = {"completed": "completed", "started": "running"}
+STEP_FORMS: Final = {"completed": "completed", "cancelled": "cut short"}
 """What came of a step's body; every other word means that it failed."""
 
 StepKey = tuple[Value, Value, Value]

@@ -43,6 +43,8 @@ class Reading:
         at_ns, node, kind, given = line
         details = tuple(plain(detail) for detail in given)
         self.lines += 1
+        if self.world.over and kind == Kind.STOPPED:
+            return  # taken down with the stage
         self.last_ns = max(self.last_ns, at_ns)
         if kind in MESSAGE_KINDS:
             self.messages.take(at_ns, node, kind, details)

@@ -109,7 +109,7 @@ class ClientReader:
         known = self._asked.get(number)
         if kind == Kind.ASKED:
             begin_ns, row = known[:2] if known else (at_ns, self._rows.take(at_ns))
-            self._asked[number] = (begin_ns, row, str(second), third)
+            self._asked[number] = (begin_ns, row, str(second), third or "")
         elif kind == Kind.ANSWERED and known:
             self._end(number, at_ns, "answered", second)
 

@@ -154,12 +154,20 @@ class Strokes:
         for span in drawn:
             if span.kind == "absence":
                 self._absences[span.lane].append(span)
-        for span in drawn:
+        following: dict[tuple[LaneKey, int, str], int] = {}
+        nexts: list[int | None] = []
+        for span in reversed(drawn):
+            row = (span.lane, span.row, span.kind)
+            nexts.append(following.get(row))
+            following[row] = span.begin_ns
+        for span, next_ns in zip(drawn, reversed(nexts), strict=True):
             x0, x1 = self._extent(span.begin_ns, span.end_ns, 1.5)
             row = (span.lane, span.row, span.kind)
             if x1 - ends.get(row, -9.0) >= 1:
                 ends[row] = x1
                 self._span(span, self._places[span.lane], x0, x1)
+                if span.kind in IN_ROWS:
+                    self._beside(span, x0, x1, next_ns)
 
     def _span(self, span: Span, place: Place, x0: float, x1: float) -> None:
         in_row = span.kind in IN_ROWS
@@ -184,6 +192,19 @@ class Strokes:
             self._written[row] = begin + text_width(label, size)
             self._ink.write(_ink_on(span.kind, style), begin, y + height / 2 + 0.5, label)
         self._ink.raw("</g>")
+
+    def _beside(self, span: Span, x0: float, x1: float, next_ns: int | None) -> None:
+        """What is too short for its name has it behind, if there is room before the next one."""
+        row, place = (span.lane, span.row, span.kind), self._places[span.lane]
+        shortest = [*labels_of(span.kind, span.form, span.details)][-1:]
+        limit = self._scale.right if next_ns is None else self._scale.x(next_ns) - 4
+        if not shortest or self._written.get(row, -9.0) > x0 or x1 < self._scale.left:
+            return
+        end = x1 + 4 + text_width(shortest[0])
+        if end <= min(limit, self._scale.right):
+            self._written[row] = end
+            y = place.row_y(span.row) + (place.size.row - 3) / 2 + 0.5
+            self._ink.write("beside", x1 + 4, y, shortest[0])
 
     def _clear_of_absences(self, lane: LaneKey, begin: float, end: float) -> tuple[float, float]:
         """The first room on a bar of roles that no pause covers."""

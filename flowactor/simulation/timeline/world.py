@@ -64,6 +64,11 @@ class WorldReader:
         elif kind == Kind.FAILED:
             self.failure = Failure(str(first), str(second), at_ns / 1e9)
 
+    @property
+    def over(self) -> bool:
+        """Whether the last phase has ended: nodes that stop now stop because all do."""
+        return bool(self._phases) and self._phases[-1][1] == DONE
+
     def phases(self, end_ns: int) -> tuple[Phase, ...]:
         """From the first to the last; each ends where the next begins."""
         ends = [at_ns for at_ns, _ in self._phases[1:]] + [end_ns]

@@ -78,6 +78,17 @@ def test_a_step_that_its_node_does_not_survive_is_cut_short():
     assert steps == [(1, "cut short", ("charge", 1), 1200), (2, "completed", ("charge", 2), 1720)]
 
 
+def test_the_end_of_the_run_cuts_nothing_short():
+    """Nodes taken down after the last phase were not down, and their steps just went on."""
+    timeline = read(
+        (0, 0, Kind.PHASE, ("faults",)),
+        (10, 1, Kind.STEP, ("r", "a", 1, "started")),
+        (20, 0, Kind.PHASE, ("done",)),
+        (20, 1, Kind.STOPPED, ("the run is over",)),
+    )
+    assert [(span.kind, span.form) for span in timeline.spans] == [("step", "running")]
+
+
 def test_steps_side_by_side_have_rows_of_their_own():
     """Bodies that overlap lie in different rows, and a row that is free is taken again."""
     timeline = read(
