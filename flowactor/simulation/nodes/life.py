@@ -179,7 +179,11 @@ class LifeWitness(Witness):
         for event in events:
             if isinstance(event, Receive):
                 messages.received(number, event.sender, event.message)
-        self._guarded(lambda: self._inner.stepped(core, events, effects))
+        try:  # not by _guarded: this is called most of all
+            self._inner.stepped(core, events, effects)
+        except Exception as error:
+            self._on_failure(error)
+            raise
         for receiver, message in effects.messages:
             messages.sent(number, receiver, message)
 

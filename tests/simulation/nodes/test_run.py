@@ -76,12 +76,24 @@ def test_an_effect_that_happens_twice_is_found():
     )
     plain = simulate_nodes(scenario)
     assert plain.failure is None
-    found = [
-        simulate_nodes(scenario, strike=Strike("owner-crash", point)).failure
+    struck = [
+        simulate_nodes(scenario, keep=True, strike=Strike("owner-crash", point))
         for point in range(1, plain.points + 1)
     ]
-    assert {failure.checker for failure in found if failure} == {"ledger parcels"}
-    assert len([failure for failure in found if failure]) < plain.points
+    found = [outcome.failure.checker for outcome in struck if outcome.failure]
+    assert set(found) == {"ledger parcels"}
+    assert len(found) < plain.points
+    for outcome in struck:
+        assert kinds_of_the_dead(outcome) == [Kind.STOPPED]
+
+
+def kinds_of_the_dead(outcome):
+    """What is told of a node from its crash on, until it is started again."""
+    lines = outcome.lines
+    at = next(number for number, line in enumerate(lines) if line[2] == Kind.FAULT)
+    dead = eval(lines[at][3][1], {"Crash": Crash}).node
+    told = [line[2] for line in lines[at:] if line[1] == dead]
+    return told[: told.index(Kind.STARTED)]
 
 
 def test_an_escape_fails_the_run_with_its_line():

@@ -64,6 +64,17 @@ def test_leaving_out_a_deviation_leaves_the_others_as_they_are():
     assert order(seed, frozenset({2, 9}))[0][:8] == second[:8]
 
 
+def test_batches_of_one_size_are_shuffled_in_many_ways():
+    """The number of a batch decides, too: one seed does not have one favourite order."""
+    schedule = Schedule(1, None, lambda _: None)
+    found = set()
+    for _ in range(50):
+        batch = [1, 2, 3, 4]
+        schedule.shuffle(batch)
+        found.add(tuple(batch))
+    assert len(found) > 12
+
+
 def test_everything_is_put_back():
     """After a run, also one that failed, Trio schedules as it always does."""
     before = _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING
