@@ -222,6 +222,10 @@ class _Session:
                     shrinking, completed=told.executions, visible=True
                 ),
             )
+        if not campaign.points and not campaign.failures:
+            raise ConfigurationError(
+                "no seed saw a run of the workflow come to anything: nothing was tested"
+            )
         page = self._page_of_failure(campaign)
         if self.output.as_json:
             self.output.document(campaign.as_dict() | {"timeline": page and str(page)})

@@ -66,6 +66,8 @@ class Campaign:
         events: that happened in all runs.
         virtual_seconds: that they took in there.
         real_seconds: that they took out here, without shrinking.
+        points: moments in the histories of workflow runs, in all of them; with none, no workflow
+            was ever started, and nothing about workflows was tested.
         marks: places reached, and how often.
     """
 
@@ -74,6 +76,7 @@ class Campaign:
     events: int
     virtual_seconds: float
     real_seconds: float
+    points: int
     marks: Marks
 
     @property
@@ -94,6 +97,7 @@ class Campaign:
             "events_per_second": round(self.per_second(self.events), 1),
             "virtual_seconds": round(self.virtual_seconds, 3),
             "virtual_seconds_per_second": round(self.per_second(self.virtual_seconds), 1),
+            "points": self.points,
             "marks": self.marks.as_dict(),
             "marks_missing": self.marks.missing(),
             "digests": {str(seed): digest for seed, digest in self.digests.items()},
@@ -142,13 +146,14 @@ def run_campaign(
     """
     digests: dict[int, str] = {}
     failures: list[Found] = []
-    marks, events, virtual_seconds, real_seconds = Marks(), 0, 0.0, 0.0
+    marks, events, points, virtual_seconds, real_seconds = Marks(), 0, 0, 0.0, 0.0
     begun = now()
     for outcome in outcomes:
         real_seconds += now() - begun
         digests[outcome.seed] = outcome.digest
         marks.update(outcome.marks)
         events += outcome.events
+        points += outcome.points
         virtual_seconds += outcome.virtual_seconds
         progress(outcome)
         if outcome.failure is not None:
@@ -165,6 +170,7 @@ def run_campaign(
         events=events,
         virtual_seconds=virtual_seconds,
         real_seconds=real_seconds,
+        points=points,
         marks=marks,
     )
 

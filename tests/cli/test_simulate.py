@@ -65,6 +65,7 @@ class Simulator:
 
     def __init__(self):
         self.calls = []
+        self.points = 4
 
     def __call__(self, scenario, depth, *, keep=False, strike=None):
         self.calls.append((scenario, depth, keep, strike))
@@ -77,7 +78,7 @@ class Simulator:
             events=1000,
             virtual_seconds=12.0,
             marks={"leader changed": 1},
-            points=4,
+            points=self.points,
             lines=((0, 0, "phase", ("faults",)),) if keep else (),
         )
 
@@ -205,6 +206,14 @@ def test_the_only_workflow_need_not_be_named(command, simulator):
     assert {act.workflow for act in simulator.calls[0][0].acts if hasattr(act, "workflow")} == {
         "Wait"
     }
+
+
+def test_a_campaign_that_tested_nothing_does_not_pass(command, simulator):
+    """If no run of the workflow came to anything in any seed, that is said, and is no success."""
+    simulator.points = 0
+    result = command("simulate", *BUY, "--faults", "none")
+    assert result.exit_code == Exit.REFUSED
+    assert "nothing was tested" in result.stderr
 
 
 def test_code_that_reaches_outside_is_told_with_its_line(command, monkeypatch):

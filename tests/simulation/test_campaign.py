@@ -55,6 +55,7 @@ class Runner:
             failure=Failure("I8", f"{len(scenario.faults)} crashes", 15.0) if wrong else None,
             events=1000,
             virtual_seconds=50.0,
+            points=3,
             marks={"leader changed": 1, f"seed {scenario.seed}": 2},
         )
 
@@ -74,6 +75,7 @@ def test_seeds_that_pass_are_counted():
     result = campaign(range(3))
     assert result.failures == ()
     assert result.digests == {0: "digest 0", 1: "digest 1", 2: "digest 2"}
+    assert result.points == 9
     assert result.marks["leader changed"] == 3
     assert result.marks["seed 2"] == 2
     assert result.real_seconds == pytest.approx(0.3)
