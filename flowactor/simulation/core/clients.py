@@ -236,7 +236,7 @@ class CoreClient:
         definition = self._definition(life, act.id)
         signature = definition.query_named(act.name).signature
         inbox_last = life.group.machine.runs[run.run_id].inbox_last
-        arguments = signature.encode(act.arguments, {})
+        arguments = signature.encode_json(list(act.arguments))
         promise: Promise[bytes] = Promise()
         asked = QueryAsked(act.name, arguments, inbox_last, promise)
         life.tell(run.run_id, asked)
@@ -254,12 +254,12 @@ class CoreClient:
         match act:
             case scenario.Start():
                 definition = self._app.get(act.workflow, act.version)
-                arguments = definition.run.encode(act.arguments, {})
+                arguments = definition.run.encode_json(list(act.arguments))
                 name, version = definition.name, definition.version
                 return StartRun(act.id, RunId(request.run_id), name, version, arguments, life.node)
             case scenario.Signal():
                 signature = self._definition(life, act.id).signal_named(act.name).signature
-                return SignalRun(act.id, "", act.name, signature.encode(act.arguments, {}))
+                return SignalRun(act.id, "", act.name, signature.encode_json(list(act.arguments)))
             case scenario.Cancel():
                 return CancelRun(act.id, "", "asked by the simulation")
             case scenario.Terminate():
