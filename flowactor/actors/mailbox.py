@@ -83,6 +83,11 @@ class Mailbox(Generic[M]):
         """True once ``close`` was called, also while messages are still waiting to be read."""
         return self._room == 0
 
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be read."""
+        return len(self._queue)
+
     def put_nowait(self, message: M) -> None:
         """Queue ``message``.
 

@@ -258,8 +258,10 @@ class GroupActor:
 
     def receive(self, sender: NodeId, envelope: GroupEnvelope) -> None:
         """A peer's envelope arrived. A full mailbox drops it, which Raft repairs."""
-        with suppress(Overloaded):
+        try:
             self.mailbox.put_nowait(_FromPeer(sender, envelope))
+        except Overloaded:
+            return
 
     # -- tasks ------------------------------------------------------------------------------------
 

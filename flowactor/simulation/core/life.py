@@ -202,26 +202,23 @@ class Life:
     def settle(self) -> None:
         """Let all actors handle what waits for them, until nothing does."""
         self.touched = False
-        if self.alive and not self.paused:
-            with suppress(ProcessDied):
-                self._settle()
-
-    def _settle(self) -> None:
+        if not self.alive or self.paused:
+            return
         mailbox = self.group.mailbox
-        while self.alive:
-            messages = mailbox.take()
-            if messages:
-                self.handled += len(messages)
-                self.group.process(messages)
-            if self.look_at_runs:
-                self.look_at_runs = False
-                self._take_turns()
-            elif not messages:
-                break
-        if self.alive:
-            if self._watched:
-                self._answer()
-            self._set_alarm()
+        try:
+            while self.look_at_runs or mailbox.waiting:
+                messages = mailbox.take()
+                if messages:
+                    self.handled += len(messages)
+                    self.group.process(messages)
+                if self.look_at_runs:
+                    self.look_at_runs = False
+                    self._take_turns()
+        except ProcessDied:
+            return
+        if self._watched:
+            self._answer()
+        self._set_alarm()
 
     def _take_turns(self) -> None:
         for actor in list(self._actors):
