@@ -21,6 +21,7 @@ __all__ = [
     "Point",
     "Span",
     "Value",
+    "covers",
 ]
 
 Value = int | str
@@ -73,6 +74,11 @@ class Span:
     form: str
     node: int
     details: tuple[Value, ...]
+
+
+def covers(span: Span) -> bool:
+    """Whether it is drawn over the others: that a node is away is seen whatever its role was."""
+    return span.kind == "absence"
 
 
 @frozen

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import asdict
 
-from flowactor.simulation.timeline.facts import LaneKey, Point, Span
+from flowactor.simulation.timeline.facts import LaneKey, Point, Span, covers
 from flowactor.simulation.timeline.layout import geometry
 from flowactor.simulation.timeline.legend import legend_html
 from flowactor.simulation.timeline.model import Timeline
@@ -133,7 +133,7 @@ def _data(timeline: Timeline) -> dict[str, Any]:
 
 def _by_row(spans: Iterable[Span]) -> list[list[Span]]:
     groups: defaultdict[tuple[LaneKey, int, str], list[Span]] = defaultdict(list)
-    for span in spans:
+    for span in sorted(spans, key=covers):
         groups[span.lane, span.row, span.kind].append(span)
     return list(groups.values())
 

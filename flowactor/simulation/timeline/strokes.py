@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import hypot, log2
 from typing import Final
 
-from flowactor.simulation.timeline.facts import NODE, Arrow, Band, LaneKey, Point, Span
+from flowactor.simulation.timeline.facts import NODE, Arrow, Band, LaneKey, Point, Span, covers
 from flowactor.simulation.timeline.ink import Ink, number
 from flowactor.simulation.timeline.layout import LOST_LENGTH, Place
 from flowactor.simulation.timeline.scale import BOLD, Scale, cut, text_width
@@ -150,7 +150,7 @@ class Strokes:
         no label on a label.
         """
         ends: dict[tuple[LaneKey, int, str], float] = {}
-        drawn = list(spans)
+        drawn = sorted(spans, key=covers)
         for span in drawn:
             if span.kind == "absence":
                 self._absences[span.lane].append(span)

@@ -154,11 +154,11 @@ def small(workflow_id="order-17", title="An order, a crash and a partition"):
 
 def crowded():
     """Nine steps at a time on one node, which is paused as soon as it follows."""
-    lines = [(0, 1, Kind.ROLE, ("follower", 3, 2))]
+    lines = [(400, 1, Kind.STARTED, (0, 0)), (500, 1, Kind.ROLE, ("follower", 3, 2))]
     for number in range(9):
         lines.append((1000 + 300 * number, 1, Kind.STEP, ("r", f"work-{number}", 1, "started")))
         lines.append((9000 + 300 * number, 1, Kind.STEP, ("r", f"work-{number}", 1, "completed")))
-    pause = Pause(node=1, at=0.0, until=4e-6)
+    pause = Pause(node=1, at=6e-7, until=4e-6)
     return Timeline.of(lines, nodes=2, title="crowded", faults=(pause,))
 
 

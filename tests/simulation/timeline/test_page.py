@@ -242,8 +242,12 @@ def test_a_crowded_row_has_no_label_on_a_label(browser, files):
 
 
 def test_a_pause_moves_the_label_of_a_role(browser, files):
-    """Where a pause covers the beginning of a role, the role is named behind it."""
+    """Where a pause covers the beginning of a role, it is seen, and the role is named behind it."""
     browser.open(files / "crowded.html")
+    bars = "[...document.querySelectorAll('#lanes .role, #lanes .absence')]"
+    assert browser.evaluate(f"{bars}.map(bar => bar.classList[1])") == [
+        *("follower", "down", "paused"),
+    ]
     role, pause = middle(browser, "#lanes .on-follower"), middle(browser, "#lanes .absence.paused")
     assert role[0] > pause[0]
 
