@@ -23,6 +23,9 @@ from flowactor.simulation.failure import SimulationEscape
 
 __all__ = ["no_way_out"]
 
+_SHARED: Final[Random] = random.random.__self__  # type: ignore[attr-defined]
+"""What the functions of the module ``random`` share."""
+
 _TIME: Final = "trio.current_time() in a step, fa.now() in a workflow"
 _CHANCE: Final = "a value that the workflow drew (fa.random(), fa.uuid4()) and handed to the step"
 _FILE: Final = "flowactor.simulation.world.current_world().ledger(name), which stands for the world"
@@ -58,8 +61,7 @@ _EXITS: Final = (
     *(
         _Exit("random", name, _CHANCE)
         for name in sorted(dir(random))
-        if isinstance(getattr(getattr(random, name), "__self__", None), Random)
-        and not name.startswith("_")
+        if getattr(getattr(random, name), "__self__", None) is _SHARED
         and name not in {"getstate", "setstate"}
     ),
     _Exit("socket", "socket.__init__", "a step that uses a ledger: there is no network outside"),
@@ -97,10 +99,9 @@ def no_way_out(chance: Random, on_escape: Callable[[SimulationEscape], None]) ->
         on_escape: told of each escape, for whoever tried may swallow the exception.
     """
     guard = _Guard(chance, on_escape)
-    before = random.getstate()
     with ExitStack() as restoring:
-        restoring.callback(random.setstate, before)
-        random.seed(chance.getrandbits(64))
+        restoring.callback(_SHARED.setstate, _SHARED.getstate())
+        _SHARED.seed(chance.getrandbits(64))
         for way in _EXITS:
             owner, name = _resolve(way)
             original = getattr(owner, name)

@@ -1,4 +1,6 @@
-"""No way out of a simulation, for what a user's code may reach for."""
+"""No way out of a simulation, for what a user's code may reach for. Time is virtual here, as under
+MockClock.
+"""
 
 import builtins
 import io

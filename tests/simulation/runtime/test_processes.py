@@ -1,4 +1,6 @@
-"""Stopped processes: nothing of them runs, everything of them happens when they wake."""
+"""Stopped processes: nothing of them runs, everything of them happens when they wake. Time is
+virtual here, as under MockClock.
+"""
 
 import trio
 

@@ -1,4 +1,6 @@
-"""The order of tasks: repeatable, shrinkable, and gone after the run."""
+"""The order of tasks: repeatable, shrinkable, and gone after the run. Time is virtual here, as
+under MockClock.
+"""
 
 import random
 

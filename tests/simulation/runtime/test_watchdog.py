@@ -1,4 +1,6 @@
-"""Runs that would never end do end, and say where they stood."""
+"""Runs that would never end do end, and say where they stood. Time is virtual here, as under
+MockClock.
+"""
 
 import itertools
 
