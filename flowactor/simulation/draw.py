@@ -45,7 +45,14 @@ from flowactor.simulation.faults import (
 from flowactor.simulation.scenario import Invariant, Scenario
 from flowactor.workflow import App
 
-__all__ = ["draw_faults", "draw_partition", "draw_scenario", "lost_nodes"]
+__all__ = [
+    "draw_core",
+    "draw_deviations",
+    "draw_faults",
+    "draw_partition",
+    "draw_scenario",
+    "lost_nodes",
+]
 
 FIRST_BATCHES: Final = 20_000
 """Numbers of batches among which single deviations are drawn."""
@@ -100,10 +107,10 @@ def draw_scenario(
         faults=faults,
         seconds=seconds,
         healing_seconds=healing_seconds,
-        core=_core(Random(f"core {seed}"), nodes, faults),
+        core=draw_core(Random(f"core {seed}"), nodes, faults),
         invariants=invariants,
         sockets=sockets,
-        deviations=_deviations(Random(f"deviations {seed}")),
+        deviations=draw_deviations(Random(f"deviations {seed}")),
     )
 
 
@@ -118,7 +125,7 @@ def lost_nodes(faults: Iterable[Fault]) -> tuple[int, ...]:
     return tuple(sorted(set(lost)))
 
 
-def _core(chance: Random, nodes: int, faults: tuple[Fault, ...]) -> tuple[int, ...]:
+def draw_core(chance: Random, nodes: int, faults: tuple[Fault, ...]) -> tuple[int, ...]:
     """In some runs only a bare majority is healed, of those that can be."""
     if not faults or nodes < 3 or chance.random() > 1 / 6:
         return ()
@@ -127,7 +134,7 @@ def _core(chance: Random, nodes: int, faults: tuple[Fault, ...]) -> tuple[int, .
     return tuple(sorted(chance.sample(able, nodes // 2 + 1)))
 
 
-def _deviations(chance: Random) -> frozenset[int] | None:
+def draw_deviations(chance: Random) -> frozenset[int] | None:
     """All batches shuffled, none, or a few."""
     form = chance.choice(("all", "all", "none", "few"))
     if form == "all":

@@ -1,0 +1,196 @@
+"""The swarm: clusters, chores and bad days, all drawn from the seed.
+
+    python -m simulations.swarm --seeds 10000 --jobs 2            core depth
+    python -m simulations.swarm --depth node --seeds 500 --jobs 2
+    python -m simulations.swarm --minutes 3 --jobs 2              as many as there is time for
+
+Every run is checked by all that flowactor promises, and by what ``workflows`` expects of each
+chore. The first failure is shrunk, and told as a script for ``simulations/seeds``. Code 1 if
+anything failed; with ``--marks`` also if a rare state was never reached.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from random import Random
+
+from flowactor.simulation.campaign import Campaign, play, run_campaign
+from flowactor.simulation.draw import draw_core, draw_deviations, draw_faults
+from flowactor.simulation.faults import KINDS
+from flowactor.simulation.marks import EXPECTED
+from flowactor.simulation.outcome import Outcome
+from flowactor.simulation.run import simulate
+from flowactor.simulation.scenario import Act, Depth, Scenario
+from flowactor.simulation.source import script_of
+from flowactor.simulation.strike import Strike
+from simulations.workflows import CHORES, INVARIANTS, app, chore, registers
+
+HEALING_SECONDS = 90.0
+
+
+def draw(seed: int) -> Scenario:
+    """Everything there is, from a seed: the same in every process."""
+    chance = Random(f"swarm {seed}")
+    nodes = chance.choice((1, 3, 3, 3, 5))
+    seconds = chance.choice((4.0, 8.0, 15.0))
+    kinds = tuple(KINDS)
+    faults = draw_faults(Random(f"faults {seed}"), nodes=nodes, kinds=kinds, seconds=seconds)
+    acts: list[Act] = []
+    for number in range(1, chance.choice((1, 3, 6, 12)) + 1):
+        at = round(chance.uniform(0, seconds / 2), 3)
+        name = chance.choice(tuple(CHORES))
+        acts += chore(name, at, number=number, client=chance.randint(1, 4))
+    if chance.random() < 0.5:
+        acts += registers(seconds, every=chance.choice((0.05, 0.2)))
+    return Scenario(
+        app=app,
+        nodes=nodes,
+        seed=seed,
+        acts=tuple(sorted(acts, key=lambda act: act.at)),
+        faults=faults,
+        seconds=max(seconds, *(act.at for act in acts)),
+        healing_seconds=HEALING_SECONDS,
+        core=draw_core(Random(f"core {seed}"), nodes, faults),
+        invariants=INVARIANTS,
+        sockets=chance.random() < 0.3,
+        deviations=draw_deviations(Random(f"deviations {seed}")),
+    )
+
+
+def draw_strike(seed: int) -> Strike | None:
+    """In some runs one blow more, where it hurts: a crash by the clock seldom hits a step."""
+    chance = Random(f"strike {seed}")
+    if chance.random() < 0.6:
+        return None
+    kind = chance.choice(("owner-crash", "owner-crash", "partition"))
+    return Strike(kind, int(2 ** chance.uniform(0, 8)), round(chance.uniform(0.1, 6), 3))
+
+
+def play_one(depth: Depth, scenario: Scenario) -> Outcome:
+    """One run of a scenario of the swarm, or of a smaller one made of it."""
+    return simulate(scenario, depth, strike=draw_strike(scenario.seed))
+
+
+def run(depth: Depth, seed: int) -> Outcome:
+    """One run, in whatever process."""
+    return next(play((seed,), draw, partial(play_one, depth)))
+
+
+@contextmanager
+def outcomes(depth: Depth, seeds: Iterable[int], jobs: int) -> Iterator[Iterator[Outcome]]:
+    """The outcomes of these seeds, in order."""
+    if jobs == 1:
+        yield map(partial(run, depth), seeds)
+        return
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
+        yield _in_order(pool, partial(run, depth), seeds, 4 * jobs)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, work: Callable[[int], Outcome], seeds: Iterable[int], ahead: int
+) -> Iterator[Outcome]:
+    """A few are always under way: so many seeds may be asked for that nobody could queue them."""
+    waiting = []
+    for seed in seeds:
+        waiting.append(pool.submit(work, seed))
+        if len(waiting) >= ahead:
+            yield waiting.pop(0).result()
+    for future in waiting:
+        yield future.result()
+
+
+def until(deadline: float, seeds: Iterable[int]) -> Iterator[int]:
+    """Seeds for as long as there is time."""
+    for seed in seeds:
+        if time.monotonic() > deadline:
+            return
+        yield seed
+
+
+def play_all(options: argparse.Namespace) -> Campaign:
+    """The whole swarm."""
+    depth = Depth(options.depth)
+    seeds: Iterable[int] = range(options.first, options.first + options.seeds)
+    if options.minutes:
+        seeds = until(time.monotonic() + options.minutes * 60, count(options.first))
+    done = count(1)
+
+    def tell(_: Outcome) -> None:
+        number = next(done)
+        if sys.stderr.isatty():
+            print(f"\r{number} seeds", end="", file=sys.stderr, flush=True)
+
+    with outcomes(depth, seeds, options.jobs) as found:
+        return run_campaign(
+            found,
+            draw,
+            partial(play_one, depth),
+            script=lambda scenario, failure: script_of(
+                scenario,
+                app="simulations.workflows:app",
+                depth=depth,
+                failure=failure,
+                strike=draw_strike(scenario.seed),
+            ),
+            now=time.perf_counter,
+            keep_going=options.keep_going,
+            budget=options.shrink,
+            progress=tell,
+        )
+
+
+def report(campaign: Campaign, options: argparse.Namespace) -> int:
+    """Print what came of it; the exit code."""
+    missing = campaign.marks.missing(EXPECTED)
+    if options.json:
+        print(json.dumps(campaign.as_dict()))
+    else:
+        for found in campaign.failures:
+            print(f"seed {found.seed}: {found.failure.checker}: {found.failure.message}")
+        if campaign.failures:
+            print(f"\n{campaign.failures[0].schedule}")
+        for name, times in campaign.marks.as_dict().items():
+            print(f"{times:8}  {name}")
+        if missing:
+            print(f"never reached: {', '.join(missing)}")
+        print(
+            f"{options.depth}: {campaign.seeds} seeds, {len(campaign.failures)} failed;"
+            f" {campaign.virtual_seconds:,.0f} virtual seconds in {campaign.real_seconds:.0f} s,"
+            f" {campaign.per_second(campaign.seeds):.1f} seeds/s,"
+            f" {campaign.per_second(campaign.events):,.0f} events/s"
+        )
+    return int(bool(campaign.failures) or (options.marks and bool(missing)))
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m simulations.swarm",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--depth", choices=[depth.value for depth in Depth], default="core")
+    parser.add_argument("--seeds", type=int, default=200, help="how many (default 200)")
+    parser.add_argument("--first", type=int, default=0, help="the lowest of them")
+    parser.add_argument("--minutes", type=float, help="instead of --seeds: for so long")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--shrink", type=int, default=300, help="runs to shrink a failure with")
+    parser.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
+    parser.add_argument("--marks", action="store_true", help="fail if a mark was never reached")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args()
+    return report(play_all(options), options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
