@@ -134,9 +134,7 @@ class End:
         agenda.at(due_ns, partial(self._error_arrives, number))
 
     def _error_arrives(self, number: int) -> None:
-        if self.path.blocked:
-            self.peer.doubt()
-        else:
+        if not self.path.blocked:
             self.peer.break_off(number)
 
     # -- what the process does --------------------------------------------------------------------

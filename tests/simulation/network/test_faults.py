@@ -146,7 +146,7 @@ async def test_connecting_waits_for_the_end_of_a_block(lab, autojump_clock) -> N
 async def test_faults_of_a_kind_add_up(lab, autojump_clock) -> None:
     """The end of one block is not the end of another, nor of a partition."""
     ours, theirs = await lab.join(1, 2)
-    faults = [Block(1, 2, at=0), Block(1, 2, at=0), Partition(((1,), (2, 3)), at=0)]
+    faults = [Partition(((1,), (2, 3)), at=0), Block(1, 2, at=0), Block(1, 2, at=0)]
     for fault in faults:
         lab.network.begin(fault)
     await ours.send_all(b"x")
@@ -232,13 +232,15 @@ async def test_loss_is_a_delay_on_a_stream(lab, autojump_clock) -> None:
 
 
 async def test_losing_everything_is_a_block(lab, autojump_clock) -> None:
-    """With odds of 1 the sender times out."""
-    ours, _ = await lab.join(1, 2)
+    """With odds of 1 the sender times out, and the other side asks in vain for a sign of life."""
+    ours, theirs = await lab.join(1, 2)
     lab.network.begin(Loss(1, 2, odds=1.0, at=0))
     await ours.send_all(b"x")
     begun = lab.now
     await broken(ours)
     assert lab.now - begun == pytest.approx(SILENCE, abs=0.03)
+    await broken(theirs, errno.ECONNRESET)
+    assert lab.now - begun == pytest.approx(2 * SILENCE, abs=0.03)
 
 
 async def test_duplicates_are_unseen(lab, autojump_clock) -> None:

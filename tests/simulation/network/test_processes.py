@@ -8,7 +8,7 @@ import trio
 
 from flowactor.errors import Unavailable
 from flowactor.limits import CONNECT_TIMEOUT_SECONDS, FRAME_BYTES_MAX
-from flowactor.simulation.faults import Block, Partition
+from flowactor.simulation.faults import Block, Partition, SlowLink
 from flowactor.simulation.network import FrameTransport, address_of, host_of
 
 SILENCE = 5.0
@@ -97,11 +97,13 @@ async def test_only_one_process_runs_on_a_machine(lab) -> None:
 async def test_a_machine_without_power_says_nothing(lab, autojump_clock) -> None:
     """Its peers find out by keep-alive, and connecting hangs; what had left it arrives."""
     ours, theirs = await lab.join(1, 2)
-    await theirs.send_all(b"1")
-    await theirs.send_all(b"2")
+    lab.network.begin(SlowLink(2, 1, seconds=1.0, at=0))
+    for number in range(10):
+        await theirs.send_all(bytes([number]))
     lab.network.kill(2, silent=True)
     begun = lab.now
-    assert await broken(ours, errno.ETIMEDOUT) == b"12"
+    assert await broken(ours, errno.ETIMEDOUT) == bytes(range(10))
+    assert len({seconds for seconds, *_ in lab.arrivals}) > 2
     assert lab.now - begun == pytest.approx(2 * SILENCE, abs=0.1)
     with trio.move_on_after(30) as connecting:
         await lab.hosts[1].open_stream(host_of(2), 7400)
