@@ -5,17 +5,43 @@ from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 
-from flowactor.identity import GroupId, NodeId
 from flowactor.ports import RowWrite, Table
-from flowactor.raft import Entry, EntryKind, HardState, Write
 from flowactor.storage import DirectoryDisk, LogStore
+from flowactor.testing.conformance.logs import (
+    EVERYTHING,
+    ONE,
+    TWO,
+    append,
+    entries,
+    entry,
+    state,
+    write,
+)
 from tests.storage.faulty_vfs import crash_image
+
+__all__ = [
+    "ENVIRONMENT",
+    "EVERYTHING",
+    "ONE",
+    "RUNS",
+    "TABLES",
+    "TWO",
+    "VARIABLES",
+    "StallingWorker",
+    "StoppedClock",
+    "append",
+    "disk_after_crash",
+    "entries",
+    "entry",
+    "opened_log",
+    "restored",
+    "run_row",
+    "state",
+    "write",
+]
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 """For processes that import flowactor, installed or not."""
-
-ONE, TWO = GroupId(1), GroupId(2)
-EVERYTHING = 1 << 30
 
 RUNS = Table(
     "runs",
@@ -65,27 +91,6 @@ class StallingWorker:
         while self._jobs:
             self.run_job()
             self.deliver()
-
-
-def entry(index, term=1, data=b"payload"):
-    return Entry(term, index, EntryKind.PAYLOAD, data)
-
-
-def entries(first, last, term=1, data=b"payload"):
-    return tuple(entry(index, term, data) for index in range(first, last + 1))
-
-
-def state(term=1, vote=1, commit=0):
-    return HardState(term, NodeId(vote), commit)
-
-
-def write(*appended, hard_state=None, cut=0, number=1):
-    return Write(number, hard_state, cut, tuple(appended))
-
-
-def append(last, first=1, term=1, data=b"payload"):
-    """A first write of a group: term and vote, then entries ``first`` to ``last``."""
-    return write(*entries(first, last, term, data), hard_state=state(term))
 
 
 def run_row(run, number, status="open", data=b"x"):

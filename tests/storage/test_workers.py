@@ -1,60 +1,11 @@
-"""Background work: order, delivery on the event loop, errors as outcomes, and the end of it."""
+"""Background work in a thread: where it runs, when it is told, how it ends."""
 
 import threading
 
 import pytest
 import trio
 
-from flowactor.storage import InlineWorker, ThreadWorker
-
-
-@pytest.fixture(params=["thread", "inline"])
-async def worker(request):
-    """Each kind of worker, in a running event loop."""
-    worker = ThreadWorker("test") if request.param == "thread" else InlineWorker()
-    yield worker
-    worker.close()
-
-
-async def outcomes(worker, *jobs):
-    """What ``done`` was given for each job, in the order it was called."""
-    found, complete = [], trio.Event()
-
-    def done(outcome):
-        found.append(outcome)
-        if len(found) == len(jobs):
-            complete.set()
-
-    for job in jobs:
-        worker.submit(job, done)
-    await complete.wait()
-    return found
-
-
-async def test_jobs_run_in_order(worker):
-    """Jobs run one after another, and their outcomes arrive in the same order."""
-    jobs = [lambda number=number: number for number in range(100)]
-    assert await outcomes(worker, *jobs) == list(range(100))
-
-
-async def test_error_is_an_outcome(worker):
-    """A job that raises hands its exception to ``done``, and the next one runs."""
-    error, value = await outcomes(worker, lambda: 1 // 0, lambda: 2)
-    assert (type(error), value) == (ZeroDivisionError, 2)
-
-
-async def test_done_may_submit(worker):
-    """A long chain of jobs, each submitted by the ``done`` before it, does not grow the stack."""
-    finished = trio.Event()
-
-    def done(number):
-        if number == 5000:
-            finished.set()
-        else:
-            worker.submit(lambda: number + 1, done)
-
-    worker.submit(lambda: 1, done)
-    await finished.wait()
+from flowactor.storage import ThreadWorker
 
 
 async def test_done_is_called_on_the_event_loop():
@@ -100,21 +51,6 @@ async def test_close_finishes_what_was_submitted():
     assert "closing" not in [thread.name for thread in threading.enumerate()]
     with pytest.raises(AssertionError):
         worker.submit(list, found.append)
-
-
-@pytest.mark.parametrize("kind", [ThreadWorker, lambda _: InlineWorker()])
-async def test_close_finishes_what_it_gave_rise_to(kind):
-    """A ``done`` that is called while the worker closes may still submit."""
-    worker, found = kind("chain"), []
-
-    def done(number):
-        found.append(number)
-        if number < 5:
-            worker.submit(lambda: number + 1, done)
-
-    worker.submit(lambda: 1, done)
-    worker.close()
-    assert found == [1, 2, 3, 4, 5]
 
 
 async def test_unused_worker_needs_no_close():

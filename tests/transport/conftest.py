@@ -2,18 +2,15 @@
 
 import errno
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from flowactor.observability.events import ObservedEvent
-from flowactor.ports import Connection, Transport
+from flowactor.ports import Transport
+from flowactor.testing.conformance import TransportWorld
 from flowactor.transport import MemoryNetwork, MemoryTransport, WebSocketTransport
-
-Handler = Callable[[Connection], Any]
 
 
 class StreamListener(trio.abc.Listener[trio.abc.Stream]):
@@ -67,16 +64,16 @@ class PairNetwork:
         return "somebody"
 
 
-class World:
+class World(TransportWorld):
     """One kind of transport, a place to listen, and what was observed."""
 
     def __init__(self, kind: str) -> None:
+        super().__init__()
         self.kind = kind
         self.memory = MemoryNetwork()
         self.pairs = PairNetwork()
         self.address = "server" if kind == "memory" else "127.0.0.1:0"
         self.nobody = "127.0.0.1:1"
-        self.observed: list[ObservedEvent] = []
 
     def transport(self, **options: Any) -> Transport:
         match self.kind:
@@ -88,17 +85,6 @@ class World:
                 return WebSocketTransport(self.pairs, observe=self.observed.append, **options)
             case _:
                 return WebSocketTransport(observe=self.observed.append, **options)
-
-    async def serve(
-        self, nursery: trio.Nursery, handler: Handler, transport: Transport | None = None
-    ) -> str:
-        """Start a server; returns its address."""
-        transport = transport or self.transport()
-
-        async def run(task_status: Any) -> None:
-            await transport.serve(self.address, handler, task_status=task_status)
-
-        return await nursery.start(run)
 
 
 @pytest.fixture(params=["memory", "streams", "tcp"])
