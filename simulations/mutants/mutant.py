@@ -1,0 +1,51 @@
+"""A mutant: flowactor with one bug, made by replacing a few lines of it."""
+
+from pathlib import Path
+
+from attrs import frozen
+
+__all__ = ["Edit", "Mutant", "Rotted"]
+
+
+class Rotted(AssertionError):
+    """The code that a mutant changes is not there any more: the mutant has to be mended."""
+
+
+@frozen
+class Edit:
+    """``old``, which ``file`` of the package holds exactly once, becomes ``new``."""
+
+    file: str
+    old: str
+    new: str
+
+    def apply(self, package: Path) -> None:
+        """Change the file below ``package``.
+
+        Raises:
+            Rotted: the old text is not there exactly once.
+        """
+        path = package / self.file
+        text = path.read_text()
+        if (times := text.count(self.old)) != 1:
+            raise Rotted(f"{self.file} holds {times} times, not once:\n{self.old}")
+        path.write_text(text.replace(self.old, self.new))
+
+
+@frozen
+class Mutant:
+    """One bug.
+
+    Attributes:
+        name: of the bug.
+        rule: that it breaks, of the rules of Raft, storage and ownership.
+        story: what goes wrong because of it.
+        edits: that make it; none: this is flowactor as it is.
+        by_hash_seed: what it does depends on the process: runs of one seed are compared over two.
+    """
+
+    name: str
+    rule: str
+    story: str
+    edits: tuple[Edit, ...]
+    by_hash_seed: bool = False

@@ -1,0 +1,73 @@
+"""Plays one mutant, in a process that imports it: seeds until one fails, then shrinks that.
+
+Prints one JSON object a line: each seed with the digest of its run, the failure, what it shrank to.
+"""
+
+import json
+import signal
+import sys
+from types import FrameType
+from typing import Any, Final
+
+from flowactor.simulation.outcome import Failure, Outcome
+from flowactor.simulation.run import simulate
+from flowactor.simulation.scenario import Scenario
+from flowactor.simulation.shrink import shrink
+from simulations.mutants.workload import draw
+
+CPU_SECONDS_MAX: Final = 60.0
+"""Of processor time for one run: hundreds of times what any takes."""
+
+
+class Hung(BaseException):
+    """A run goes on for ever; nothing between here and there may catch it."""
+
+
+def play(scenario: Scenario) -> Outcome:
+    """``simulate``; a run that does not come to an end fails as ``hang``."""
+    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS_MAX)
+    try:
+        return simulate(scenario)
+    except Hung:
+        failure = Failure("hang", f"no end after {CPU_SECONDS_MAX:g} s of processor time", 0.0)
+        return Outcome(
+            seed=scenario.seed, digest="", failure=failure, events=0, virtual_seconds=0.0
+        )
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def main(first: int, seeds: int, shrink_runs: int) -> None:
+    """Play ``seeds`` seeds from ``first`` on, or until one fails."""
+    signal.signal(signal.SIGVTALRM, _hung)
+    for seed in range(first, first + seeds):
+        scenario = draw(seed)
+        outcome = play(scenario)
+        failure = outcome.failure
+        if failure is None:
+            _tell(seed=seed, digest=outcome.digest)
+            continue
+        _tell(seed=seed, digest=outcome.digest, checker=failure.checker, message=failure.message)
+        if shrink_runs and failure.checker != "hang":
+            shrunk = shrink(scenario, failure, play, budget=shrink_runs)
+            small = shrunk.scenario
+            _tell(
+                faults=len(small.faults),
+                acts=len(small.acts),
+                nodes=small.nodes,
+                runs=shrunk.executions,
+                minimal=shrunk.minimal,
+            )
+        return
+
+
+def _hung(_signal: int, _frame: FrameType | None) -> None:
+    raise Hung
+
+
+def _tell(**facts: Any) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:4]))

@@ -1,0 +1,182 @@
+"""What clusters do while mutants are hunted: a workflow in which every rule of the engine matters.
+
+Each part of ``Errand`` is there for some mutant: payments with keys, a step that fails before it
+works, one that never works, one that hangs, timers that fire and timers that are taken back,
+signals, a variable, a query, and branches at once.
+"""
+
+from random import Random
+from typing import Any, Final
+
+from attrs import frozen
+
+import flowactor as fa
+from flowactor.simulation.draw import draw_scenario
+from flowactor.simulation.failure import CheckFailed
+from flowactor.simulation.scenario import Scenario
+from flowactor.simulation.world import World, current_world
+
+__all__ = ["APP", "Errand", "Receipt", "draw"]
+
+PARTS: Final = 2
+PAUSE_SECONDS: Final = 0.3
+ATTEMPTS_MAX: Final = 3
+SIZES: Final = (3, 3, 3, 3, 3, 5, 4, 2, 1)
+"""Clusters of these sizes, as often as they are named: even ones and the smallest have bugs of
+their own.
+"""
+
+STUBBORN: Final = fa.RetryPolicy(initial_interval=0.05, maximum_interval=0.5)
+PATIENT: Final = fa.RetryPolicy(
+    initial_interval=0.05, maximum_attempts=ATTEMPTS_MAX, non_retryable_error_types=[KeyError]
+)
+
+
+class Declined(fa.NonRetryableError):
+    """No further attempt can help."""
+
+
+@fa.step(retry=STUBBORN)
+async def pay(part: int) -> int:
+    """Returns the number of the payment."""
+    key = fa.step_info().idempotency_key
+    return await current_world().ledger("payments").record(part, key=key, seconds=0.02)
+
+
+@fa.step(retry=STUBBORN)
+async def knock() -> int:
+    """Works at the third attempt; returns which one it was."""
+    attempt = fa.step_info().attempt
+    await current_world().ledger("knocks").record(attempt)
+    if attempt < ATTEMPTS_MAX:
+        raise ConnectionError("nobody at home")
+    return attempt
+
+
+@fa.step(retry=PATIENT)
+async def hope() -> None:
+    """Fails however often it is tried."""
+    await current_world().ledger("hopes").record(fa.step_info().attempt)
+    raise ConnectionError("no answer")
+
+
+@fa.step(retry=PATIENT)
+async def beg(politely: bool) -> None:
+    """Is told at once that no other attempt can help."""
+    await current_world().ledger("refusals").record(politely)
+    if politely:
+        raise Declined("certainly not")
+    raise KeyError("no")
+
+
+@fa.step(retry=PATIENT, start_to_close=0.1)
+async def wait_for_ever() -> None:
+    """Runs out of time."""
+    await current_world().ledger("waits").record(fa.step_info().attempt, seconds=3600)
+
+
+@frozen
+class Receipt:
+    """What a run of ``Errand`` comes to.
+
+    Attributes:
+        paid: numbers of the payments.
+        knocks: at which attempt somebody opened.
+        failures: the types of the errors of the steps that cannot work, in their order.
+        rested_ns: how long a pause took, in the run's own time.
+        notes: what signals brought while the run waited for one.
+    """
+
+    paid: list[int]
+    knocks: int
+    failures: list[str]
+    rested_ns: int
+    notes: list[int]
+
+
+@fa.workflow(version=1)
+class Errand:
+    """Pays, knocks, hopes, rests, and listens for a while."""
+
+    def __init__(self) -> None:
+        self.notes: list[int] = []
+        self.progress = "new"
+
+    async def run(self, parts: int) -> Receipt:
+        state = await fa.variable("state", "paying")
+        paid = await fa.gather(*(pay(part) for part in range(parts)))
+        self.progress = "paid"
+        await state.set("resting")
+        begun_ns = fa.time_ns()
+        await fa.sleep(PAUSE_SECONDS)
+        rested_ns = fa.time_ns() - begun_ns
+        knocks = await knock()
+        failures = await self._fail()
+        await state.set("listening")
+        with fa.move_on_after(2):
+            await fa.wait_condition(lambda: bool(self.notes))
+        paid.append(await pay(parts))
+        self.progress = "done"
+        return Receipt(paid, knocks, failures, rested_ns, list(self.notes))
+
+    async def _fail(self) -> list[str]:
+        errors = await fa.gather(
+            hope(), beg(True), beg(False), wait_for_ever(), return_exceptions=True
+        )
+        return [type(error).__name__ for error in errors]
+
+    @fa.signal
+    def note(self, number: int) -> None:
+        self.notes.append(number)
+
+    @fa.query
+    def how_far(self) -> str:
+        return self.progress
+
+
+APP: Final = fa.App([Errand])
+
+
+def check_receipts(world: World) -> None:
+    """What the runs returned is what happened.
+
+    Raises:
+        CheckFailed: says what does not fit.
+    """
+    payments = world.ledger("payments")
+    payments.check_each_step_once()
+    numbers: list[int] = []
+    for workflow_id, receipt in sorted(world.results.items()):
+        if isinstance(receipt, Receipt):
+            _check_receipt(workflow_id, receipt)
+            numbers += receipt.paid
+    if len(set(numbers)) != len(numbers) or len(payments.entries) < len(numbers):
+        raise CheckFailed("receipts", f"payments {numbers} of {len(payments.entries)} were made")
+
+
+def _check_receipt(workflow_id: str, receipt: Receipt) -> None:
+    expected: dict[str, tuple[Any, bool]] = {
+        "payments": (receipt.paid, len(receipt.paid) == PARTS + 1),
+        "knocks": (receipt.knocks, receipt.knocks >= ATTEMPTS_MAX),
+        "failures": (
+            receipt.failures,
+            receipt.failures == ["ConnectionError", "Declined", "KeyError", "StepTimedOut"],
+        ),
+        "nanoseconds of rest": (receipt.rested_ns, receipt.rested_ns >= PAUSE_SECONDS * 1e9),
+    }
+    for what, (found, fits) in expected.items():
+        if not fits:
+            raise CheckFailed("receipts", f"{workflow_id}: {what} are {found}")
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario in which every mutant meets this seed."""
+    return draw_scenario(
+        APP,
+        seed,
+        workflow="Errand",
+        arguments=(PARTS,),
+        nodes=Random(f"nodes {seed}").choice(SIZES),
+        cancels=True,
+        invariants=(check_receipts,),
+    )

@@ -1,0 +1,235 @@
+"""The checkers are checked: every known bug is put back in, and a simulation has to notice.
+
+    python -m simulations.mutation [NAME ...] [--seeds N] [--shrink RUNS] [--list] [--json]
+
+Each mutant of ``simulations/mutants`` is made in a copy of the package in a temporary folder, and
+played there, seed by seed, until a checker finds it or the budget of seeds is spent. The control,
+``none``, is flowactor as it is, and has to pass all seeds of the budget. The exit code is 0 if all
+mutants were caught and the control was clean.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from attrs import asdict, frozen
+
+from simulations.mutants import CONTROL, MUTANTS, NOT_APPLICABLE, Mutant
+
+__all__ = ["SEEDS", "Verdict", "copy_mutated", "judge", "main"]
+
+ROOT: Final = Path(__file__).parents[1]
+SEEDS: Final = 100
+"""The budget: a mutant that lives through so many was not caught."""
+SHRINK_RUNS: Final = 150
+HASH_SEEDS: Final = ("1", "2")
+
+
+@frozen
+class Verdict:
+    """What came of one mutant.
+
+    Attributes:
+        name, rule: of the mutant.
+        seeds: how many were played.
+        checker, message: that caught it; empty if none did.
+        faults, acts, nodes: of the shrunk scenario; None if nothing was shrunk.
+        shrink_runs: that shrinking took.
+        minimal: nothing can be left out of it.
+    """
+
+    name: str
+    rule: str
+    seeds: int
+    checker: str = ""
+    message: str = ""
+    faults: int | None = None
+    acts: int | None = None
+    nodes: int | None = None
+    shrink_runs: int = 0
+    minimal: bool = False
+
+    @property
+    def caught(self) -> bool:
+        """Whether a checker found it."""
+        return bool(self.checker)
+
+    @property
+    def is_as_wanted(self) -> bool:
+        """Mutants are to be caught, and flowactor as it is must not be."""
+        return self.caught != (self.name == CONTROL.name)
+
+
+# -- one mutant -----------------------------------------------------------------------------------
+
+
+def copy_mutated(mutant: Mutant, folder: Path) -> None:
+    """Put the packages into ``folder``, and the bug into them.
+
+    Raises:
+        Rotted: the code that it changes is not there any more.
+    """
+    for package in ("flowactor", "simulations"):
+        shutil.copytree(ROOT / package, folder / package)
+    for edit in mutant.edits:
+        edit.apply(folder / "flowactor")
+
+
+def judge(mutant: Mutant, *, seeds: int = SEEDS, shrink_runs: int = SHRINK_RUNS) -> Verdict:
+    """Play a mutant until it is caught.
+
+    Args:
+        mutant: which.
+        seeds: how many it may live through.
+        shrink_runs: how many runs may be spent on making the failure small; 0: leave it as it is.
+
+    Raises:
+        Rotted: the code that it changes is not there any more.
+        CalledProcessError: it cannot be played at all.
+    """
+    with TemporaryDirectory(prefix="mutant-") as name:
+        folder = Path(name)
+        copy_mutated(mutant, folder)
+        if mutant.by_hash_seed:
+            return _compare(mutant, folder, seeds)
+        return _verdict(mutant, _play(folder, seeds, shrink_runs, HASH_SEEDS[0]))
+
+
+def _verdict(mutant: Mutant, lines: Iterable[dict[str, Any]]) -> Verdict:
+    played, checker, message = 0, "", ""
+    small: dict[str, Any] = {}
+    for line in lines:
+        if "seed" in line:
+            played += 1
+            checker, message = line.get("checker", ""), line.get("message", "")
+        else:
+            small = line
+    return Verdict(
+        mutant.name,
+        mutant.rule,
+        played,
+        checker,
+        message,
+        small.get("faults"),
+        small.get("acts"),
+        small.get("nodes"),
+        small.get("runs", 0),
+        small.get("minimal", False),
+    )
+
+
+def _compare(mutant: Mutant, folder: Path, seeds: int) -> Verdict:
+    """I41: a seed is the same run in two processes that hash texts differently."""
+    one, other = (_play(folder, seeds, 0, hash_seed) for hash_seed in HASH_SEEDS)
+    lines: list[dict[str, Any]] = []
+    for left, right in zip_longest(one, other):
+        lines.append(left)
+        if left != right:
+            difference = "a seed was two different runs in two processes"
+            lines[-1] = {**left, "checker": "I41", "message": difference}
+            break
+    return _verdict(mutant, lines)
+
+
+def _play(folder: Path, seeds: int, shrink_runs: int, hash_seed: str) -> Iterator[dict[str, Any]]:
+    """What the worker tells, line by line; it is ended when nobody listens any more."""
+    command = [sys.executable, "-m", "simulations.mutants.worker", "0", str(seeds)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "PYTHONHASHSEED": hash_seed,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    with subprocess.Popen(  # noqa: S603  # this program, a worker of its own
+        [*command, str(shrink_runs)],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        assert worker.stdout is not None
+        try:
+            for line in worker.stdout:
+                yield json.loads(line)
+            if code := worker.wait():
+                raise subprocess.CalledProcessError(code, command)
+        finally:
+            worker.kill()
+
+
+# -- the suite ------------------------------------------------------------------------------------
+
+
+def _row(verdict: Verdict) -> tuple[str, ...]:
+    shrunk = "-"
+    if verdict.faults is not None:
+        shrunk = f"{verdict.faults} faults, {verdict.acts} acts, {verdict.nodes} nodes"
+        shrunk += "" if verdict.minimal else " (not minimal)"
+    checker = verdict.checker or "-"
+    outcome = "caught" if verdict.caught else "NOT CAUGHT"
+    if verdict.name == CONTROL.name:
+        outcome = "FAILED" if verdict.caught else "clean"
+    return verdict.name, verdict.rule, outcome, checker, str(verdict.seeds), shrunk
+
+
+HEADINGS: Final = ("mutant", "rule", "outcome", "checker", "seeds", "shrunk to")
+WIDTHS: Final = (34, 41, 12, 16, 7, 0)
+
+
+def _line(cells: Sequence[str]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True))
+    return "".join(padded).rstrip()
+
+
+def _chosen(names: Sequence[str]) -> list[Mutant]:
+    known = {mutant.name: mutant for mutant in (CONTROL, *MUTANTS)}
+    for name in names:
+        if name not in known:
+            raise SystemExit(f"there is no mutant {name!r}: --list shows all of them")
+    return [known[name] for name in names] if names else list(known.values())
+
+
+def _list() -> None:
+    for mutant in MUTANTS:
+        print(f"{mutant.name.ljust(WIDTHS[0])}{mutant.rule.ljust(WIDTHS[1])}{mutant.story}")
+    print("\nNot applicable:")
+    for rule, why in NOT_APPLICABLE.items():
+        print(f"{rule.ljust(WIDTHS[0])}{why}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play the mutants that were asked for; the exit code."""
+    parser = argparse.ArgumentParser(prog="simulations.mutation", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of mutants; none: all of them")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="budget of each mutant")
+    parser.add_argument("--shrink", type=int, default=SHRINK_RUNS, help="runs; 0: do not shrink")
+    parser.add_argument("--list", action="store_true", help="show all mutants, play none")
+    parser.add_argument("--json", action="store_true", help="one object, for machines")
+    options = parser.parse_args(arguments)
+    if options.list:
+        _list()
+        return 0
+    verdicts = []
+    if not options.json:
+        print(_line(HEADINGS))
+    for mutant in _chosen(options.names):
+        verdicts.append(judge(mutant, seeds=options.seeds, shrink_runs=options.shrink))
+        if not options.json:
+            print(_line(_row(verdicts[-1])), flush=True)
+    wanted = all(verdict.is_as_wanted for verdict in verdicts)
+    if options.json:
+        found = {"seeds": options.seeds, "verdicts": [asdict(verdict) for verdict in verdicts]}
+        print(json.dumps({**found, "not_applicable": NOT_APPLICABLE, "as_wanted": wanted}))
+    return 0 if wanted else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
