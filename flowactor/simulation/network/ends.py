@@ -27,7 +27,7 @@ class End:
     """One of the two ends of a connection.
 
     Args:
-        number: of the connection; its first end has an even ``key``, its second an odd one.
+        number: of the connection.
         port: on this end's machine.
         path: where what is sent goes.
         window_bytes: how much may be sent and not yet read, on either side.
@@ -77,7 +77,9 @@ class End:
         self._wanted = 0
 
     def join(self, peer: "End", key: int, silence_ns: int) -> None:
-        """Make this one of a pair; see ``Flow`` for the silence."""
+        """Make this one of a pair, before anything else. No other end has the same ``key``; see
+        ``Flow`` for the silence.
+        """
         self.peer, self._key, self._silence_ns = peer, key, silence_ns
         self.flow = Flow(self, peer, self.path, silence_ns)
 
