@@ -1,6 +1,7 @@
 """A cluster at core depth: machines with clocks and disks, and the lives of nodes on them."""
 
 from collections.abc import Collection, Mapping
+from random import Random
 from typing import Final
 
 from flowactor.cluster.envelopes import GroupEnvelope
@@ -93,6 +94,7 @@ class CoreCluster:
         self._judge: Final = judge
         self._bodies: Final = bodies
         self._world: Final = world
+        self._limits: Final = _draw_limits(stream(seed, "limits"))
         self._handled = 0
         self.network: Final = CoreNetwork(
             numbers, heap, stream(seed, "network"), judge.trace, self._deliver
@@ -167,6 +169,7 @@ class CoreCluster:
             judge=self._judge,
             bodies=self._bodies,
             world=self._world,
+            limits=self._limits,
         )
 
     def kill(self, node: int, why: str) -> None:
@@ -284,3 +287,16 @@ class CoreCluster:
                 log.fail_once = sign > 0
             case BitFlip() | MisdirectedWrite():
                 log.damaged = True
+
+
+def _draw_limits(chance: Random) -> dict[str, int]:
+    """In some runs limits so small that even a short run meets all of them."""
+    if chance.random() < 2 / 3:
+        return {}
+    return {
+        "append_bytes_max": chance.choice((200, 2000)),
+        "inflight_appends_max": chance.choice((1, 3)),
+        "inflight_bytes_max": chance.choice((2000, 6000)),
+        "uncommitted_bytes_max": chance.choice((3000, 20_000)),
+        "cache_bytes_max": chance.choice((0, 2000)),
+    }

@@ -1,6 +1,6 @@
 """One life of one node at core depth: its actors, and what they do turn by turn."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any, Final, TypeVarTuple
@@ -17,7 +17,7 @@ from flowactor.cluster.steps import StepRunner
 from flowactor.cluster.variables import VariableActors
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId, RunId
-from flowactor.limits import LOG_CACHE_BYTES_MAX, OWNER_LEASE_SECONDS
+from flowactor.limits import OWNER_LEASE_SECONDS
 from flowactor.machine import Machine, Notice
 from flowactor.observability.events import ObservedEvent
 from flowactor.ports import RowWrite
@@ -110,6 +110,7 @@ class Life:
         judge: sees it all.
         bodies: where step bodies run.
         world: outside.
+        limits: of ``RaftConfig``, where they are not as usual.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Life:
         judge: Judge,
         bodies: Bodies,
         world: World,
+        limits: Mapping[str, int],
     ) -> None:
         self.node: Final = NodeId(node)
         self.alive = True
@@ -155,7 +157,7 @@ class Life:
         restored = log.restored(state.applied_index)
         machine = Machine(voters, self)
         core = Raft(
-            RaftConfig(self.node, voters, cache_bytes_max=LOG_CACHE_BYTES_MAX),
+            RaftConfig(self.node, voters, **limits),
             restored,
             random.getrandbits(64),
         )

@@ -16,6 +16,9 @@ __all__ = ["CoreLog", "CoreState"]
 
 SYNC_NS_MIN: Final = 100_000
 SYNC_NS_JITTER: Final = 1_400_000
+HICCUP_ODDS: Final = 1 / 200
+HICCUP_NS: Final = 200_000_000
+"""Now and then a device takes its time, as real ones do."""
 FLUSH_NS: Final = 2_000_000
 FULL_RETRY_NS: Final = 100_000_000
 
@@ -95,6 +98,8 @@ class CoreLog:
         self._waiting.clear()
         took = SYNC_NS_MIN + int(self._random.random() * SYNC_NS_JITTER)
         took += int(self._random.random() * self.slow_seconds * NANOSECONDS)
+        if self._random.random() < HICCUP_ODDS:
+            took += int(self._random.random() * HICCUP_NS)
         self._heap.post(self._heap.now_ns + took, self._finish, self._life)
 
     def _finish(self, life: int) -> None:
