@@ -62,7 +62,9 @@ def simulate_nodes(
     found: Exception | None = None
     try:
         simulate(main, seed=scenario.seed, deviations=scenario.deviations)
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is what this run has come to
+    except Exception as error:
+        if not runs:  # it has not even begun
+            raise
         found = error
     [run] = runs
     return run.outcome(None if found is None else _only(found))
