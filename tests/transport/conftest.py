@@ -1,4 +1,4 @@
-"""The worlds in which the conformance suite runs: what a node's transport can stand on."""
+"""The worlds in which transports are tested: what a node's transport can stand on."""
 
 import errno
 from collections import deque
@@ -95,12 +95,6 @@ def world(request: pytest.FixtureRequest) -> World:
 @pytest.fixture(params=["memory", "streams"])
 def timeless_world(request: pytest.FixtureRequest) -> World:
     """A world that needs no real time; for tests with a virtual clock."""
-    return World(request.param)
-
-
-@pytest.fixture(params=["memory", "tcp"])
-def bounded_world(request: pytest.FixtureRequest) -> World:
-    """A world in which a stream that nobody reads fills up."""
     return World(request.param)
 
 

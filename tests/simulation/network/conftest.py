@@ -1,4 +1,4 @@
-"""Agendas for tests of the simulated network, and the worlds of the conformance suite."""
+"""Agendas for tests of the simulated network, and a small one to test with."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,8 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from flowactor.observability.events import ObservedEvent
-from flowactor.ports import Connection, Transport
+from flowactor.ports import Connection
 from flowactor.simulation.network import (
     FrameTransport,
     Network,
@@ -19,7 +18,6 @@ from flowactor.simulation.network import (
     address_of,
     host_of,
 )
-from flowactor.transport import WebSocketTransport
 
 Handler = Callable[[Connection], Any]
 
@@ -75,23 +73,6 @@ class ClockAgenda(HeapAgenda):
             self.act()
 
 
-class IdleAgenda(HeapAgenda):
-    """Has a time of its own, which goes on whenever all tasks wait: no clock is needed."""
-
-    async def run(self) -> None:
-        while True:
-            await self.wait_filled()
-            await trio.testing.wait_all_tasks_blocked()
-            self.act()
-
-
-@pytest.fixture
-async def idle_agenda(nursery: trio.Nursery) -> IdleAgenda:
-    agenda = IdleAgenda()
-    nursery.start_soon(agenda.run)
-    return agenda
-
-
 @pytest.fixture
 async def agenda(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> ClockAgenda:
     agenda = ClockAgenda()
@@ -143,50 +124,3 @@ async def lab(agenda: ClockAgenda) -> Lab:
 def make_lab(agenda: ClockAgenda) -> Callable[..., Lab]:
     """Labs with other options of the network."""
     return partial(Lab, agenda)
-
-
-class Facing:
-    """Serves on one machine, dials from another."""
-
-    def __init__(self, near: Transport, far: Transport) -> None:
-        self.dial, self.serve = near.dial, far.serve
-
-
-class World:
-    """What the conformance suite asks of a world: servers and clients on a machine each."""
-
-    def __init__(self, kind: str, network: Network) -> None:
-        self.kind = kind
-        self.server, self.client = network.host(1), network.host(100)
-        self.nobody = address_of(1, 1)
-        self.observed: list[ObservedEvent] = []
-
-    def transport(self, **options: Any) -> Facing:
-        kind = WebSocketTransport if self.kind == "websocket" else FrameTransport
-        near, far = (
-            kind(host, observe=self.observed.append, **options)
-            for host in (self.client, self.server)
-        )
-        return Facing(near, far)
-
-    async def serve(
-        self, nursery: trio.Nursery, handler: Handler, transport: Facing | None = None
-    ) -> str:
-        """Start a server; returns an address for who is elsewhere."""
-        transport = transport or self.transport()
-
-        async def run(task_status: Any) -> None:
-            await transport.serve("10.0.0.1:0", handler, task_status=task_status)
-
-        return await nursery.start(run)
-
-
-@pytest.fixture(params=["websocket", "frames"])
-async def world(request: pytest.FixtureRequest, idle_agenda: IdleAgenda) -> World:
-    return World(request.param, Network(idle_agenda, Random(1)))
-
-
-@pytest.fixture
-async def bounded_world(world: World) -> World:
-    """Every simulated stream fills up if nobody reads it."""
-    return world
