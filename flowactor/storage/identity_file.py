@@ -16,6 +16,7 @@ from flowactor.errors import StorageCorrupt, StorageRefused
 from flowactor.identity import ClusterId, NodeId
 from flowactor.limits import STORAGE_VERSION
 from flowactor.ports import Disk
+from flowactor.storage.connecting import connected
 from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.log_store import LOG_FILE
 
@@ -121,7 +122,7 @@ def _mapping(connection: apsw.Connection, sql: str) -> dict[str, str]:
 
 
 def _connect(disk: Disk) -> apsw.Connection:
-    connection: apsw.Connection = disk.connect(IDENTITY_FILE)
+    connection = connected(disk, IDENTITY_FILE)
     connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
     connection.execute("PRAGMA synchronous = EXTRA").fetchall()
     return connection

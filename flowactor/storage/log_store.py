@@ -21,6 +21,7 @@ from flowactor.errors import StorageCorrupt, StorageError, StorageFull, StorageP
 from flowactor.identity import GroupId, NodeId
 from flowactor.ports import Disk
 from flowactor.raft import Entry, EntryKind, HardState, Restored, Write
+from flowactor.storage.connecting import connected
 from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.wal_check import lost_commit
 
@@ -101,7 +102,7 @@ class LogStore:
             StorageError: it cannot be opened.
         """
         where = f"{disk.describe()}/{LOG_FILE}"
-        connection: apsw.Connection = disk.connect(LOG_FILE)
+        connection = connected(disk, LOG_FILE)
         try:
             with translated(where):
                 # What a failed sync leaves behind must not be copied into the main file on exit.

@@ -16,6 +16,7 @@ import apsw
 from flowactor.errors import StorageCorrupt, StorageError, StorageFull, StoragePoisoned
 from flowactor.identity import GroupId
 from flowactor.ports import Disk, RowWrite, Table, Worker
+from flowactor.storage.connecting import connected
 from flowactor.storage.faults import translated
 from flowactor.storage.table_sql import TableSql, create
 
@@ -80,7 +81,7 @@ class StateStore:
         self._worker: Final = worker
         self._on_failure: Final = on_failure
         self._sql: Final[Mapping[str, TableSql]] = {table.name: TableSql(table) for table in tables}
-        self._writer: Final[apsw.Connection] = disk.connect(name)
+        self._writer: Final[apsw.Connection] = connected(disk, name)
         self._reader = self._writer
         try:
             with translated(self._where):

@@ -30,7 +30,7 @@ MILLISECOND_NS: Final = 1_000_000
 class _OpenFile:
     """One open file, as apsw asks for it: a class of its own base would call back into C."""
 
-    __slots__ = ("_content", "_device", "_file", "_locks")
+    __slots__ = ("_content", "_device", "_file", "_level", "_locks")
 
     def __init__(
         self, device: Device, file: SectorFile, locks: "dict[SectorFile, _OpenFile]"
@@ -39,6 +39,7 @@ class _OpenFile:
         self._file = file
         self._content = file.content
         self._locks = locks
+        self._level = apsw.SQLITE_LOCK_NONE
 
     def xRead(self, amount: int, offset: int) -> bytes:
         return bytes(self._content[offset : offset + amount])
@@ -61,16 +62,20 @@ class _OpenFile:
     def xFileSize(self) -> int:
         return len(self._content)
 
-    def xLock(self, _level: int) -> None:
+    def xLock(self, level: int) -> None:
         if self._locks.setdefault(self._file, self) is not self:
             raise apsw.exception_for(apsw.SQLITE_BUSY)
+        self._level = level
 
     def xUnlock(self, level: int) -> None:
+        self._level = level
         if level == apsw.SQLITE_LOCK_NONE and self._locks.get(self._file) is self:
             del self._locks[self._file]
 
     def xCheckReservedLock(self) -> bool:
-        return self._file in self._locks
+        # A journal is hot if nobody who may have made it is left; a reader's lock does not count.
+        holder = self._locks.get(self._file)
+        return holder is not None and holder._level >= apsw.SQLITE_LOCK_RESERVED
 
     def xFileControl(self, _operation: int, _pointer: int) -> bool:
         return False
