@@ -28,9 +28,10 @@ from flowactor.simulation.world import Effect, World, current_world
 
 __all__ = [
     "CHORES",
+    "FEW",
     "INVARIANTS",
+    "MONTH_SECONDS",
     "Chore",
-    "all_chores",
     "app",
     "check_attempts",
     "check_bookings",
@@ -38,6 +39,7 @@ __all__ = [
     "check_one_effect_a_step",
     "check_results",
     "chore",
+    "chores",
     "registers",
 ]
 
@@ -442,7 +444,7 @@ class Collect:
 @fa.step(retry=PATIENT)
 async def hold(whose: str, what: str) -> None:
     """Take or return a table, in books of their own."""
-    await do("tables", whose, what, seconds=0.05)
+    await do("tables", whose, what, seconds=0.2)
 
 
 @fa.workflow(version=1)
@@ -592,6 +594,9 @@ CHORES: Final[Mapping[str, Chore]] = {
 }
 """The workflow id of a run is the name of its chore, a slash and a number."""
 
+FEW: Final = ("order-express", "collect", "trip", "payment", "checkpoints", "tens", "stubborn")
+"""One of each sort."""
+
 
 def chore(name: str, at: float = 0.0, *, number: int = 1, client: int = 1) -> tuple[Act, ...]:
     """What a client does to have a chore done: starts it, signals every quarter of a second, and
@@ -606,13 +611,24 @@ def chore(name: str, at: float = 0.0, *, number: int = 1, client: int = 1) -> tu
     return tuple(acts)
 
 
-def all_chores(*, every: float = 0.25, times: int = 1) -> tuple[Act, ...]:
-    """Each chore ``times`` times, one begun every so many seconds, by four clients in turn."""
-    names = [name for name in CHORES for _ in range(times)]
+def chores(
+    names: Iterable[str] = FEW,
+    *,
+    begin: float = 1.0,
+    every: float = 0.25,
+    number: int = 1,
+    clients: tuple[int, ...] = (1, 2, 3, 4),
+) -> tuple[Act, ...]:
+    """These chores, one begun every so many seconds, by the clients in turn."""
     return _in_time(
         act
         for place, name in enumerate(names)
-        for act in chore(name, place * every, number=place % times + 1, client=place % 4 + 1)
+        for act in chore(
+            name,
+            begin + place * every,
+            number=number,
+            client=clients[place % len(clients)],
+        )
     )
 
 

@@ -3,7 +3,6 @@
 The whole cluster is down in between. The run ends with the answer then, and its timer is gone.
 
 Protects: a deadline is durable, and ends with what it is for.
-Thread: durabletask and Dapr, "timer cancelled by an event".
 """
 
 from flowactor.simulation.failure import CheckFailed

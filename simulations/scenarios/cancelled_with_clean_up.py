@@ -4,7 +4,6 @@ Each of them holds a table and gives it back in a ``finally`` block, which is a 
 is executed to its end on whichever node is left, and the run is cancelled after it, not before.
 
 Protects: cancellation is recorded, and so is the clean-up that it causes.
-Thread: Restate's ``Cancellation`` and Temporal's ``cancel_try_cancel`` tests.
 """
 
 from flowactor.simulation.faults import Crash
@@ -18,8 +17,8 @@ STORY = Story(
         app=app,
         acts=tuple(
             act
-            for number in range(1, 13)
-            for act in chore("table", 1 + number / 8, number=number, client=number % 4 + 1)
+            for number in range(1, 17)
+            for act in chore("table", 1 + number / 16, number=number, client=number % 4 + 1)
         ),
         faults=(*let_lead(1), Crash(1, 4.25, 6.0), Crash(2, 6.3, 8.0)),
         invariants=INVARIANTS,

@@ -11,12 +11,12 @@ from flowactor.simulation.faults import BitFlip, Crash
 from flowactor.simulation.scenario import Scenario
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(8, begin=1.5), *all_chores()),
+        acts=(*registers(8, begin=1.5), *chores()),
         faults=(*let_lead(1), BitFlip(3, 0.5, 3.0), Crash(3, 3.5, 4.0), Crash(1, 6.0)),
         invariants=INVARIANTS,
     ),

@@ -4,7 +4,7 @@ What was written may be there or not; asking the disk again would be answered wi
 stops at once, and trusts only what it reads when it is started again.
 
 Protects: a failed sync poisons the process.
-Thread: "fsyncgate", PostgreSQL 2018; Rebello and others, "Can Applications Recover from fsync
+Thread: cockroachdb/cockroach#37102; Rebello and others, "Can Applications Recover from fsync
 Failures?", ATC 2020.
 """
 
@@ -12,12 +12,12 @@ from flowactor.simulation.faults import SyncError
 from flowactor.simulation.scenario import Scenario
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(10, begin=1.5), *all_chores()),
+        acts=(*registers(10, begin=1.5), *chores()),
         faults=(*let_lead(1), SyncError(1, 3.0), SyncError(2, 6.0)),
         invariants=INVARIANTS,
     ),

@@ -12,13 +12,13 @@ from flowactor.simulation.faults import Crash
 from flowactor.simulation.scenario import Scenario
 from simulations.directing import cut_off, let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
         nodes=5,
-        acts=(*registers(10, every=0.02, begin=1.0), *all_chores()),
+        acts=(*registers(10, every=0.02, begin=1.0), *chores()),
         faults=(
             *let_lead(1, nodes=5),
             cut_off(1, 2, nodes=5, at=2.0, until=4.0),

@@ -4,6 +4,7 @@ It can write nothing more, so it can lead nobody. The others take over; when the
 node goes on with the log that it had.
 
 Protects: a stalled disk cannot hold leadership hostage; a failed write is never taken for done.
+Thread: etcd-io/etcd#3068.
 """
 
 from flowactor.simulation.faults import DiskFull
@@ -11,12 +12,12 @@ from flowactor.simulation.scenario import Scenario
 from simulations.directing import let_lead
 from simulations.looks import leader_is_replaced
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(10, begin=1.5), *all_chores()),
+        acts=(*registers(10, begin=1.5), *chores()),
         faults=(*let_lead(1), DiskFull(1, 3.0, 9.5)),
         invariants=INVARIANTS,
     ),

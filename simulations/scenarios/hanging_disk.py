@@ -4,7 +4,7 @@ Its heartbeats go out on time, so nobody else stands for election, and nothing t
 becomes durable there. It must notice that its own disk is late, and give up the lead.
 
 Protects: a stalled disk cannot hold leadership hostage.
-Thread: etcd issue 13527, "leader with a stalled disk is never replaced".
+Thread: hashicorp/raft#503 and #683.
 """
 
 from flowactor.simulation.faults import DiskStall
@@ -12,12 +12,12 @@ from flowactor.simulation.scenario import Scenario
 from simulations.directing import let_lead
 from simulations.looks import leader_is_replaced
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(10, begin=1.5), *all_chores()),
+        acts=(*registers(10, begin=1.5), *chores()),
         faults=(*let_lead(1), DiskStall(1, 3.0, 9.5)),
         invariants=INVARIANTS,
     ),

@@ -11,13 +11,13 @@ from flowactor.simulation.faults import ClockDrift, Crash, DiskStall, Pause
 from flowactor.simulation.scenario import Scenario
 from simulations.directing import cut_off, let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
         nodes=5,
-        acts=(*registers(8, begin=1.5), *all_chores()),
+        acts=(*registers(8, begin=1.5), *chores()),
         faults=(
             *let_lead(1, nodes=5),
             cut_off(1, nodes=5, at=3.0),

@@ -5,7 +5,7 @@ other side after asking again, but never an old value. The majority elects anoth
 on; in the end all logs are the same.
 
 Protects: linearizable reads; nothing is answered that is not committed.
-Thread: aphyr.com/posts/316-jepsen-etcd-and-consul, stale reads from a deposed leader.
+Thread: aphyr.com/posts/316-jepsen-etcd-and-consul, stale reads.
 """
 
 from flowactor.simulation.failure import CheckFailed
@@ -14,7 +14,7 @@ from simulations.directing import cut_off, let_lead
 from simulations.looks import leader_is_replaced
 from simulations.record import Record
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 
 def nothing_is_committed_alone(record: Record) -> None:
@@ -26,7 +26,7 @@ def nothing_is_committed_alone(record: Record) -> None:
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(10, every=0.03, begin=1.5), *all_chores()),
+        acts=(*registers(10, every=0.03, begin=1.5), *chores()),
         faults=(*let_lead(1), cut_off(1, at=3.0, until=9.0)),
         invariants=INVARIANTS,
     ),

@@ -12,12 +12,12 @@ from flowactor.simulation.faults import ClockDrift, Pause
 from flowactor.simulation.scenario import Scenario
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import CHORES, INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(8, begin=1.5), *all_chores(every=0.1, times=2)),
+        acts=(*registers(8, begin=1.5), *chores(CHORES, every=0.1), *chores(every=0.1, number=2)),
         faults=(
             *let_lead(2),
             ClockDrift(1, 0.25, 1.6, 9.0),

@@ -4,20 +4,20 @@ Node 3 helped to commit entries and has voted. It is started again with an empty
 in as if nothing had happened, a majority could form that never heard of what was committed.
 
 Protects: a voter is its disk; an empty one under an old name is refused.
-Thread: Ongaro, "Consensus: Bridging Theory and Practice", section 11.7; decision 11 of this project.
+Thread: hashicorp/raft#661, a vote that was forgotten; decision 11 of this project.
 """
 
 from flowactor.simulation.faults import Crash, Wipe
 from flowactor.simulation.scenario import Scenario
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
         nodes=5,
-        acts=(*registers(8, begin=1.5), *all_chores()),
+        acts=(*registers(8, begin=1.5), *chores()),
         faults=(
             *let_lead(1, nodes=5),
             Wipe(3, 3.0, 4.0),

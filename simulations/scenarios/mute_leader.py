@@ -4,19 +4,18 @@ To the others it is as good as dead, and they elect one of them. The old one hea
 in their requests for votes or by the new leader, and never commits anything again on its own.
 
 Protects: at most one leader a term; a higher term ends the lead.
-Thread: Cloudflare, "A Byzantine failure in the real world", 2020.
 """
 
 from flowactor.simulation.scenario import Scenario
 from simulations.directing import let_lead, mute
 from simulations.looks import leader_is_replaced
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(10, begin=1.5), *all_chores()),
+        acts=(*registers(10, begin=1.5), *chores()),
         faults=(*let_lead(1), *mute(1, at=3.0, until=9.0)),
         invariants=INVARIANTS,
     ),

@@ -10,12 +10,12 @@ Thread: Pillai and others, "All File Systems Are Not Created Equal", OSDI 2014.
 from flowactor.simulation.faults import DiskSlow, PowerCut
 from flowactor.simulation.scenario import Scenario
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(9, every=0.01, begin=1.0), *all_chores()),
+        acts=(*registers(9, every=0.01, begin=1.0), *chores()),
         faults=(
             *(DiskSlow(node, 0.02, 1.0) for node in (1, 2, 3)),
             *(PowerCut((1, 2, 3), at, at + 0.5) for at in (3.0, 5.5, 8.0)),

@@ -12,7 +12,7 @@ from flowactor.simulation.scenario import Scenario
 from simulations.directing import let_lead
 from simulations.looks import term_stays
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 RING = ((1, 2), (2, 3), (3, 4), (4, 5), (5, 1))
 
@@ -20,7 +20,7 @@ STORY = Story(
     scenario=Scenario(
         app=app,
         nodes=5,
-        acts=(*registers(12, begin=1.5), *all_chores()),
+        acts=(*registers(12, begin=1.5), *chores()),
         faults=(*let_lead(1, nodes=5), Partition(RING, 3.0, 11.0)),
         seconds=12.0,
         invariants=INVARIANTS,

@@ -8,7 +8,7 @@ Protects: every request of a session is applied once; the mailbox keeps its orde
 
 from flowactor.simulation.faults import Crash, Reset
 from flowactor.simulation.scenario import Scenario
-from simulations.directing import cut_off, let_lead
+from simulations.directing import cut_off, deafen, let_lead
 from simulations.looks import signals_in_order
 from simulations.story import Story
 from simulations.workflows import INVARIANTS, app, chore
@@ -23,6 +23,7 @@ STORY = Story(
         ),
         faults=(
             *let_lead(1),
+            *deafen(1, at=2.2, until=2.5),
             Crash(1, 2.5, 4.0),
             *let_lead(2, at=2.5),
             Reset(2, 3, 3.4),

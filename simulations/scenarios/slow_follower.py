@@ -11,12 +11,12 @@ from flowactor.simulation.scenario import Scenario
 from simulations.directing import let_lead
 from simulations.looks import term_stays
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, all_chores, app, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(10, begin=1.5), *all_chores()),
+        acts=(*registers(10, begin=1.5), *chores()),
         faults=(
             *let_lead(1),
             DiskSlow(3, 0.2, 1.6),
