@@ -11,6 +11,7 @@ from flowactor.observability.events import ObservedEvent, StepFinished, StepStar
 from flowactor.raft import Effects, Entry, Event, Raft, Restored
 from flowactor.simulation.agenda import Agenda
 from flowactor.simulation.checks.consensus import ConsensusChecker
+from flowactor.simulation.checks.leadership import LeadershipChecker
 from flowactor.simulation.checks.runs import RunsChecker
 from flowactor.simulation.marks import Marks
 from flowactor.simulation.trace import Kind, Trace
@@ -42,7 +43,8 @@ class Judge:
         point: Callable[[RunId, int], None],
     ) -> None:
         self.consensus: Final = ConsensusChecker(range(1, nodes + 1), marks)
-        self.runs: Final = RunsChecker(app, marks, self._told)
+        self.leadership: Final = LeadershipChecker(range(1, nodes + 1))
+        self.runs: Final = RunsChecker(app, marks, self._told, self.leadership.check_given_away)
         self.point: Final = point
         self.trace: Final = trace
         self.marks: Final = marks
@@ -58,12 +60,13 @@ class Judge:
         """The node's ``on_event``."""
         match event:
             case StepStarted(run_id=run_id, step=step, attempt=attempt):
-                self.runs.step_started(run_id, step)
+                self.runs.step_started(run_id, step, attempt)
                 self._bodies[node] += 1
                 self.marks["step repeated"] += attempt > 1
                 self.write(node, Kind.STEP, run_id, step, attempt, "started")
                 self.point(run_id, node)
             case StepFinished(run_id=run_id, step=step, attempt=attempt, outcome=outcome):
+                self.runs.step_finished(run_id, step, attempt, outcome)
                 self._bodies[node] -= 1
                 self.write(node, Kind.STEP, run_id, step, attempt, outcome)
                 if outcome != "cancelled":
@@ -96,6 +99,7 @@ class _NodeWitness(Witness):
         """See ``Witness``."""
         self._machine = machine
         self._judge.consensus.recovered(self._node, core, restored)
+        self._judge.leadership.recovered(self._node, restored.hard_state.term)
         last = restored.previous_index + len(restored.entries)
         self._judge.write(self._node, Kind.STARTED, restored.applied, last)
 
@@ -103,6 +107,7 @@ class _NodeWitness(Witness):
         """See ``Witness``."""
         judge, node = self._judge, self._node
         judge.consensus.stepped(node, core, events, effects)
+        judge.leadership.stepped(node, core, events, effects)
         if effects.status_changed:
             status = core.status()
             judge.write(node, Kind.ROLE, status.role.value, status.term, status.leader)

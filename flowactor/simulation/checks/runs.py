@@ -10,7 +10,7 @@ from typing import Final, assert_never
 from attrs import Factory, define
 
 from flowactor.errors import DeterminismViolation
-from flowactor.identity import RunId, SessionId, StepKey, TimerKey, describe_key
+from flowactor.identity import RunId, SessionId, TimerKey
 from flowactor.machine import Applied, Machine, notices
 from flowactor.machine.commands import ArmTimer, CancelTimer, ScheduleStep
 from flowactor.machine.events import StepCompleted, StepEnded, TimerFired
@@ -18,6 +18,7 @@ from flowactor.machine.operations import Advance, InboxRef
 from flowactor.machine.replies import RunStatus
 from flowactor.raft import Entry
 from flowactor.simulation.checks.clients import RepliedOnce
+from flowactor.simulation.checks.steps import StepsChecker
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.marks import Marks
 from flowactor.workflow import Activated, App, RunInfo, replay
@@ -35,7 +36,6 @@ class RunBook:
     """All that is known of one run.
 
     Attributes:
-        ended: how its steps ended are recorded, each once.
         past: its activations, to be replayed.
     """
 
@@ -44,8 +44,6 @@ class RunBook:
     owner: int
     position: int = 0
     inbox: int = 0
-    scheduled: dict[StepKey, None] = Factory(dict)
-    ended: dict[StepKey, None] = Factory(dict)
     timers: dict[TimerKey, int] = Factory(dict)
     past: list[Activated] = Factory(list)
     status: RunStatus = RunStatus.RUNNING
@@ -58,13 +56,19 @@ class RunsChecker:
         app: whose code is replayed when a run ends (I24).
         marks: counts what was ever reached.
         told: of what happened to runs, for the trace: (node, kind, details).
+        given_away: told the term in which an owner lost a run without having restarted.
     """
 
-    def __init__(self, app: App, marks: Marks, told: Told) -> None:
+    def __init__(
+        self, app: App, marks: Marks, told: Told, given_away: Callable[[int, int], None]
+    ) -> None:
         self.runs: Final[dict[RunId, RunBook]] = {}
         self._app: Final = app
         self._marks: Final = marks
         self._told: Final = told
+        self._given_away: Final = given_away
+        self._steps: Final = StepsChecker()
+        self._workflows: Final[dict[str, RunId]] = {}
         self._outcomes: Final[list[Applied | None]] = []  # by index - 1; None: nothing to apply
         self._digests: Final[dict[int, bytes]] = {}
         self.replied: Final[set[tuple[SessionId, int]]] = set()
@@ -82,7 +86,7 @@ class RunsChecker:
         else:
             outcomes.extend([None] * (index - len(outcomes) - 1))  # blanks have no outcome
             outcomes[index - 1 :] = [outcome]
-            self._first(node, index, outcome, machine)
+            self._first(node, entry, outcome, machine)
         if index % DIGEST_ENTRIES == 0:
             self.compare_state(node, index, machine)
 
@@ -92,13 +96,22 @@ class RunsChecker:
         if self._digests.setdefault(index, digest) != digest:
             raise CheckFailed("I9", f"node {node} has another state at index {index}")
 
-    def _first(self, node: int, index: int, outcome: Applied, machine: Machine) -> None:
+    def _first(self, node: int, entry: Entry, outcome: Applied, machine: Machine) -> None:
+        index = entry.index
         for session, sequence, _ in outcome.replies:
             self._marks["duplicate answered"] += (session, sequence) in self.replied
             self.replied.add((session, sequence))
         self._once.applied(node, index, outcome.replies)
+        restarted = any(isinstance(notice, notices.NodeAnnounced) for notice in outcome.notices)
         for notice in outcome.notices:
+            if isinstance(notice, notices.OwnerChanged) and not restarted:
+                self._lost(entry.term, self.runs[notice.run_id].owner)
             self._look(node, index, notice, machine)
+
+    def _lost(self, term: int, owner: int) -> None:
+        """An owner lost a run, unless there was none: the run was parked."""
+        if owner:
+            self._given_away(term, owner)
 
     def _look(self, node: int, index: int, notice: notices.Notice, machine: Machine) -> None:
         match notice:
@@ -123,12 +136,12 @@ class RunsChecker:
                 self.runs[run_id].owner = 0
             case notices.RunResumed(run_id=run_id):
                 self.runs[run_id].status = RunStatus.RUNNING
-            case (
-                notices.InboxGrew()
-                | notices.StepsDue()
-                | notices.VariableChanged()
-                | notices.NodeAnnounced()
-            ):
+            case notices.StepsDue(run_id=run_id, steps=steps):
+                pending = machine.runs[run_id].steps if run_id in machine.runs else {}
+                for key in steps:
+                    failure = pending[key].last_failure if key in pending else None
+                    self._steps.due(run_id, key, failure)
+            case notices.InboxGrew() | notices.VariableChanged() | notices.NodeAnnounced():
                 pass
             case _:
                 assert_never(notice)
@@ -138,6 +151,8 @@ class RunsChecker:
         assert run is not None, "a run that was opened is there"
         if run_id in self.runs:
             raise CheckFailed("I19", f"run {run_id} was opened twice")
+        if self._workflows.setdefault(run.workflow_id, run_id) != run_id:
+            raise CheckFailed("I19", f"workflow {run.workflow_id} has a second run {run_id}")
         info = RunInfo(run.workflow_id, run_id, run.workflow_type, run.version, run.started_ns)
         self.runs[run_id] = RunBook(info, epoch=1, owner=run.owner)  # more may follow in this entry
         self._told(node, "opened", (run_id, run.workflow_id, run.workflow_type, run.owner, index))
@@ -155,7 +170,7 @@ class RunsChecker:
         book.position += 1
         book.past.append(Activated(advance.now_ns, fact.events, advance.commands))
         self._consumed(fact, book, machine)
-        self._asked_for(advance, book)
+        self._asked_for(fact.run_id, advance, book)
         self._told(node, "advanced", (fact.run_id, book.position, len(advance.commands), index))
 
     def _consumed(self, fact: notices.Advanced, book: RunBook, machine: Machine) -> None:
@@ -166,11 +181,8 @@ class RunsChecker:
                 book.inbox = item.number
         for event in fact.events:
             match event:
-                case StepCompleted(step=step) | StepEnded(step=step):
-                    if step in book.ended or step not in book.scheduled:
-                        name = describe_key(step)
-                        raise CheckFailed("I22", f"run {fact.run_id}: {name} has two outcomes")
-                    book.ended[step] = None
+                case StepCompleted() | StepEnded():
+                    self._steps.recorded(fact.run_id, event)
                 case TimerFired(timer=timer, due_ns=due_ns):
                     if book.timers.pop(timer, None) != due_ns:
                         raise CheckFailed("I26", f"run {fact.run_id}: no such timer is set")
@@ -179,13 +191,11 @@ class RunsChecker:
                 case _:
                     pass
 
-    def _asked_for(self, advance: Advance, book: RunBook) -> None:
+    def _asked_for(self, run_id: RunId, advance: Advance, book: RunBook) -> None:
         for command in advance.commands:
             match command:
-                case ScheduleStep(step=step):
-                    if step in book.scheduled:
-                        raise CheckFailed("I22", f"step {describe_key(step)} is asked for twice")
-                    book.scheduled[step] = None
+                case ScheduleStep():
+                    self._steps.scheduled(run_id, command)
                 case ArmTimer(timer=timer, due_ns=due_ns):
                     book.timers[timer] = due_ns
                 case CancelTimer(timer=timer):
@@ -214,11 +224,13 @@ class RunsChecker:
 
     # -- bodies -----------------------------------------------------------------------------------
 
-    def step_started(self, run_id: RunId, step: str) -> None:
-        """I23: no body begins before what asked for it is committed."""
-        book = self.runs[run_id]
-        if all(describe_key(key) != step for key in book.scheduled):
-            raise CheckFailed("I23", f"the body of step {step} began before it was recorded")
+    def step_started(self, run_id: RunId, step: str, attempt: int) -> None:
+        """A body begins."""
+        self._steps.started(run_id, step, attempt)
+
+    def step_finished(self, run_id: RunId, step: str, attempt: int, outcome: str) -> None:
+        """A body came to its end, in these words."""
+        self._steps.finished(run_id, step, attempt, outcome)
 
     @property
     def open(self) -> Mapping[RunId, RunBook]:

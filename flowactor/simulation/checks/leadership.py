@@ -1,0 +1,210 @@
+"""The judge of leadership: who may lead on, who may disturb whom, and whose silence counts.
+
+A second count, and a simple one, of the ticks and messages that each core was stepped with. It
+knows the rules *check_quorum_steps_down*, *stalled_disk_loses_leadership*,
+*disruptive_server_ignored*, *prevote_carries_term* and *leader_waits_a_lease_before_reassigning*;
+what breaks them is seldom wrong at once, but keeps a cluster from its work (I38, I40).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import Factory, define
+
+from flowactor.limits import (
+    ELECTION_TICKS_MAX,
+    ELECTION_TICKS_MIN,
+    OWNER_LEASE_SECONDS,
+    TICK_SECONDS,
+)
+from flowactor.raft import (
+    Append,
+    Effects,
+    Event,
+    Message,
+    Raft,
+    Receive,
+    Role,
+    Tick,
+    Vote,
+    VoteReply,
+    WritePersisted,
+)
+from flowactor.simulation.failure import CheckFailed
+
+__all__ = ["LeadershipChecker"]
+
+LEASE_TICKS: Final = OWNER_LEASE_SECONDS / TICK_SECONDS
+
+
+@define(eq=False)
+class _Sight:
+    """One life of one node.
+
+    Attributes:
+        silence: peer -> ticks since anything came from it.
+        leader_silence: ticks since an append that its term allowed.
+        led_ticks: since it leads.
+        writing: (number, tick) of writes that are not durable, oldest first.
+        promised: term -> who would vote for this node in it.
+        told: terms that messages of this step speak of.
+        owed: the highest term that messages of this step oblige it to enter.
+    """
+
+    silence: dict[int, int]
+    term: int
+    role: Role = Role.FOLLOWER
+    leader: int = 0
+    ticks: int = 0
+    leader_silence: int = 0
+    led_ticks: int = 0
+    writing: list[tuple[int, int]] = Factory(list)
+    promised: dict[int, set[int]] = Factory(dict)
+    told: set[int] = Factory(set)
+    owed: int = 0
+
+    @property
+    def in_lease(self) -> bool:
+        """It leads, or has heard its leader within the shortest election time-out."""
+        if any(term > self.term for term in self.told):
+            return False
+        alive = bool(self.leader) and self.leader_silence < ELECTION_TICKS_MIN
+        return self.role is Role.LEADER or alive
+
+
+class LeadershipChecker:
+    """Invariants of elections and of silence in one group.
+
+    Args:
+        voters: all members.
+    """
+
+    def __init__(self, voters: Sequence[int]) -> None:
+        self._voters: Final = tuple(voters)
+        self._quorum: Final = len(self._voters) // 2 + 1
+        self._sights: Final[dict[int, _Sight]] = {}
+        self._silent: Final[set[tuple[int, int]]] = set()
+
+    def recovered(self, node: int, term: int) -> None:
+        """A node begins a life in this term."""
+        peers = [voter for voter in self._voters if voter != node]
+        self._sights[node] = _Sight(dict.fromkeys(peers, 0), term)
+
+    def stepped(self, node: int, core: Raft, events: Sequence[Event], effects: Effects) -> None:
+        """Check one step of a core, before anything comes of it."""
+        sight = self._sights[node]
+        ticked = False
+        for event in events:
+            match event:
+                case Receive(sender=sender, message=message):
+                    if sender in sight.silence:
+                        self._heard(sight, sender, message)
+                case Tick():
+                    ticked = True
+                    self._tick(sight)
+                case WritePersisted(number=number):
+                    while sight.writing and sight.writing[0][0] <= number:
+                        del sight.writing[0]
+                case _:
+                    pass
+        if sight.owed > sight.term and not effects.status_changed:
+            raise CheckFailed("I40", f"node {node} was told of term {sight.owed}, and ignores it")
+        led_on = sight.role is Role.LEADER
+        terms: tuple[int, ...] = (sight.term,)
+        if effects.status_changed:
+            led_on = self._changed(node, sight, core) and led_on
+            terms = (*terms, *sight.told, sight.term)
+        if ticked and sight.role is Role.LEADER:
+            self._still_leads(node, sight, led_on)
+        if effects.write is not None:
+            sight.writing.append((effects.write.number, sight.ticks))
+        for peer, message in effects.messages:
+            if isinstance(message, VoteReply) and message.pre and not message.granted:
+                self._refused(node, peer, message.term, terms)
+        if sight.told:
+            sight.told.clear()
+        sight.owed = 0
+
+    def check_given_away(self, term: int, owner: int) -> None:
+        """In this term the runs of ``owner`` were given to others.
+
+        Raises:
+            CheckFailed: the leader had not waited for a lease.
+        """
+        if (term, owner) not in self._silent:
+            raise CheckFailed(
+                "I21", f"node {owner} lost its runs in term {term}, and was not silent for a lease"
+            )
+
+    # -- what comes in ----------------------------------------------------------------------------
+
+    def _tick(self, sight: _Sight) -> None:
+        sight.ticks += 1
+        sight.leader_silence += 1
+        sight.led_ticks += 1
+        for peer in sight.silence:
+            sight.silence[peer] += 1
+
+    def _heard(self, sight: _Sight, sender: int, message: Message) -> None:
+        sight.silence[sender] = 0
+        term = message.term
+        match message:
+            case Vote(pre=True):
+                pass  # it asks what would be, and obliges to nothing
+            case Vote():
+                if term > sight.term and not sight.in_lease:
+                    sight.told.add(term)
+            case VoteReply(pre=True, granted=True):
+                sight.promised.setdefault(term, set()).add(sender)
+            case _:
+                if isinstance(message, Append) and term >= sight.term:
+                    sight.leader_silence = 0
+                if term > sight.term:
+                    sight.told.add(term)
+                    sight.owed = max(sight.owed, term)
+
+    # -- what comes of it -------------------------------------------------------------------------
+
+    def _changed(self, node: int, sight: _Sight, core: Raft) -> bool:
+        """Look at the new status; returns whether it is of the same term as before."""
+        status = core.status()
+        if status.term < sight.owed:
+            raise CheckFailed("I40", f"node {node} was told of term {sight.owed}, and ignores it")
+        same_term = status.term == sight.term
+        if not same_term and status.term not in sight.told:
+            promised = len(sight.promised.get(status.term, ())) + 1
+            if promised < self._quorum:
+                raise CheckFailed(
+                    "I40",
+                    f"node {node} enters term {status.term}: nobody that it had to listen to told"
+                    f" it to, and {promised} would vote for it, of {self._quorum} that are needed",
+                )
+        if not same_term:
+            sight.promised.clear()
+        if status.role is Role.LEADER and not (same_term and sight.role is Role.LEADER):
+            sight.led_ticks = 0
+        sight.term, sight.role, sight.leader = status.term, status.role, status.leader
+        return same_term
+
+    def _still_leads(self, node: int, sight: _Sight, led_on: bool) -> None:
+        """It has just counted one more tick, and leads."""
+        for peer, ticks in sight.silence.items():
+            if ticks >= LEASE_TICKS:
+                self._silent.add((sight.term, peer))
+        if not led_on:
+            return
+        silences = [min(ticks, sight.led_ticks) for ticks in sight.silence.values()]
+        heard = 1 + sum(ticks < ELECTION_TICKS_MAX for ticks in silences)
+        if heard < self._quorum:
+            raise CheckFailed("I38", f"node {node} leads, and hears {heard} nodes only")
+        if sight.writing and sight.ticks - sight.writing[0][1] > ELECTION_TICKS_MIN:
+            waited = sight.ticks - sight.writing[0][1]
+            raise CheckFailed("I38", f"node {node} leads, and its disk hangs for {waited} ticks")
+
+    @staticmethod
+    def _refused(node: int, peer: int, term: int, terms: tuple[int, ...]) -> None:
+        """A pre-vote is refused: the answer says in which term its sender was."""
+        if term not in terms:
+            raise CheckFailed(
+                "I40", f"node {node} of term {terms[-1]} refuses node {peer} with term {term}"
+            )
