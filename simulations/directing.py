@@ -31,9 +31,7 @@ def cut_off(*alone: int, nodes: int = 3, at: float, until: float | None = None) 
     return Partition((alone, rest), at, until)
 
 
-def mute(
-    node: int, *, nodes: int = 3, at: float, until: float | None = None
-) -> tuple[Fault, ...]:
+def mute(node: int, *, nodes: int = 3, at: float, until: float | None = None) -> tuple[Fault, ...]:
     """``node`` hears everybody, and nobody hears it."""
     return tuple(Block(node, other, at, until) for other in _others(node, nodes))
 
@@ -45,9 +43,7 @@ def deafen(
     return tuple(Block(other, node, at, until) for other in _others(node, nodes))
 
 
-def kill_in_turn(
-    times: Iterable[float], *, nodes: int = 3, down: float = 2.0
-) -> tuple[Fault, ...]:
+def kill_in_turn(times: Iterable[float], *, nodes: int = 3, down: float = 2.0) -> tuple[Fault, ...]:
     """At each of these times the leader is killed, for ``down`` seconds: node 1 first, and then
     always the one that is helped to follow it. Node 1 has to lead before.
     """

@@ -1,8 +1,8 @@
 """What stories look for in a record, where several of them look for the same."""
 
+from flowactor.simulation.failure import CheckFailed
 from simulations.record import Asked, Record
 from simulations.story import Look
-from flowactor.simulation.failure import CheckFailed
 
 __all__ = ["leader_is_replaced", "signals_in_order", "term_stays"]
 

@@ -1,4 +1,4 @@
-"""What happened in a run, as a story asks for it: who led when, what clients heard, how runs went."""
+"""What happened in a run, as stories ask for it: who led when, what clients heard, how runs went."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -52,12 +52,16 @@ class Record:
         self._lines: Final = lines
 
     def _of(self, kind: str) -> Iterator[tuple[float, int, tuple[Detail, ...]]]:
-        return ((at / NANOSECONDS, node, rest) for at, node, what, rest in self._lines if what == kind)
+        return (
+            (at / NANOSECONDS, node, rest) for at, node, what, rest in self._lines if what == kind
+        )
 
     @cached_property
     def roles(self) -> list[tuple[float, int, str, int]]:
         """(at, node, role, term), whenever one of them changed."""
-        return [(at, node, str(rest[0]), _number(rest[1])) for at, node, rest in self._of(Kind.ROLE)]
+        return [
+            (at, node, str(rest[0]), _number(rest[1])) for at, node, rest in self._of(Kind.ROLE)
+        ]
 
     @cached_property
     def leaders(self) -> list[Led]:
@@ -87,7 +91,9 @@ class Record:
     @cached_property
     def asked(self) -> list[Asked]:
         """What clients asked, in order."""
-        answers = {(rest[0], rest[1]): (at, str(rest[2])) for at, _, rest in self._of(Kind.ANSWERED)}
+        answers = {
+            (rest[0], rest[1]): (at, str(rest[2])) for at, _, rest in self._of(Kind.ANSWERED)
+        }
         none = (float("inf"), "")
         return [
             Asked(at, _number(rest[0]), str(rest[2]), *answers.get((rest[0], rest[1]), none))
@@ -96,12 +102,12 @@ class Record:
 
     @cached_property
     def run_ids(self) -> dict[str, str]:
-        """workflow id -> id of its latest run."""
+        """Workflow id -> id of its latest run."""
         return {str(rest[1]): str(rest[0]) for _, _, rest in self._of(Kind.OPENED)}
 
     @cached_property
     def closed(self) -> dict[str, tuple[float, str]]:
-        """workflow id -> when its latest run ended, and how."""
+        """Workflow id -> when its latest run ended, and how."""
         ends = {rest[0]: (at, str(rest[1])) for at, _, rest in self._of(Kind.CLOSED)}
         return {name: ends[run_id] for name, run_id in self.run_ids.items() if run_id in ends}
 
@@ -124,7 +130,11 @@ class Record:
         """(at, node, key) of each entry of a ledger, in order; those that were asked for again
         once only.
         """
-        return [(at, node, str(rest[1])) for at, node, rest in self._of(Kind.EFFECT) if rest[0] == ledger]
+        return [
+            (at, node, str(rest[1]))
+            for at, node, rest in self._of(Kind.EFFECT)
+            if rest[0] == ledger
+        ]
 
     def started(self, node: int) -> list[float]:
         """When its processes were started."""

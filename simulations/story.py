@@ -4,7 +4,7 @@ The text of a story is the docstring of its module in ``simulations/scenarios``;
 module's, with hyphens.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Final
@@ -22,7 +22,7 @@ from flowactor.simulation.strike import Strike
 from simulations import scenarios
 from simulations.record import Record
 
-__all__ = ["Look", "Played", "Story", "find_stories", "play", "play_once"]
+__all__ = ["Look", "Played", "Run", "Story", "check_known", "find_stories", "play", "play_once"]
 
 Look = Callable[[Record], None]
 """A check of a story's own, on all that happened; raises ``CheckFailed``."""
@@ -50,20 +50,29 @@ class Story:
     strike: str = ""
 
 
+@frozen
+class Run:
+    """One run of a story, with its seed, and what came of it."""
+
+    scenario: Scenario
+    strike: Strike | None
+    outcome: Outcome
+
+
 @frozen(kw_only=True)
 class Played:
     """What came of a story.
 
     Attributes:
         runs: how many there were.
-        failures: (scenario, strike, failure) of those that failed.
+        failures: those that failed.
         missing: marks that were never reached, although they belong to the story.
         marks: places reached, and how often.
         events, virtual_seconds: of all runs.
     """
 
     runs: int
-    failures: tuple[tuple[Scenario, Strike | None, Failure], ...]
+    failures: tuple[Run, ...]
     missing: tuple[str, ...]
     marks: Marks
     events: int
@@ -108,34 +117,33 @@ def play(
     *,
     seeds: int = 1,
     depth: Depth = Depth.CORE,
-    told: Callable[[Outcome], None] = lambda _: None,
+    every: int = 1,
+    told: Callable[[Run], None] = lambda _: None,
 ) -> Played:
-    """A story with so many seeds from that of its scenario on; if it strikes, at every point.
+    """A story with so many seeds from that of its scenario on.
 
     Args:
         story: what to play.
         seeds: how many.
         depth: how much of flowactor takes part.
+        every: of a story that strikes, strike only at every so many points.
         told: of each run.
     """
     first = story.scenario.seed
-    failures: list[tuple[Scenario, Strike | None, Failure]] = []
+    failures: list[Run] = []
     marks, runs, events, virtual_seconds = Marks(), 0, 0, 0.0
     for seed in range(first, first + seeds):
-        strikes: Iterable[Strike | None] = [None]
-        if story.strike:
-            points = play_once(story, seed, depth).points
-            strikes = every_strike(story.strike, points, story.scenario.nodes, STRUCK_SECONDS)
-        for strike in strikes:
+        scenario = evolve(story.scenario, seed=seed)
+        for strike in _strikes(story, seed, depth)[::every]:
             outcome = play_once(story, seed, depth, strike)
+            run = Run(scenario, strike, outcome)
             runs += 1
             events += outcome.events
             virtual_seconds += outcome.virtual_seconds
             marks.update(outcome.marks)
-            told(outcome)
+            told(run)
             if outcome.failure is not None:
-                scenario = evolve(story.scenario, seed=seed)
-                failures.append((scenario, strike, outcome.failure))
+                failures.append(run)
     return Played(
         runs=runs,
         failures=tuple(failures),
@@ -146,10 +154,18 @@ def play(
     )
 
 
+def _strikes(story: Story, seed: int, depth: Depth) -> Sequence[Strike | None]:
+    """What each run of this seed is struck with."""
+    if not story.strike:
+        return [None]
+    points = play_once(story, seed, depth).points
+    return every_strike(story.strike, points, story.scenario.nodes, STRUCK_SECONDS)
+
+
 def _check_ends(story: Story, record: Record) -> None:
     """What was started has come to its end: a rejected start is no story."""
     for act in story.scenario.acts:
-        if isinstance(act, Start) and act.id not in story.open_ended and act.id not in record.closed:
+        if isinstance(act, Start) and act.id not in {*story.open_ended, *record.closed}:
             raise CheckFailed("ends", f"{act.id} has not come to its end")
 
 

@@ -15,7 +15,12 @@ from simulations.workflows import CHORES, INVARIANTS, app, chores, registers
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(60, every=0.25, begin=1.5), *chores(CHORES, every=2.5), *chores(number=2, begin=20), *chores(number=3, begin=40)),
+        acts=(
+            *registers(60, every=0.25, begin=1.5),
+            *chores(CHORES, every=2.5),
+            *chores(number=2, begin=20),
+            *chores(number=3, begin=40),
+        ),
         faults=(*let_lead(1), *kill_in_turn(range(5, 61, 5))),
         seconds=62.0,
         invariants=INVARIANTS,

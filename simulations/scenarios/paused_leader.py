@@ -17,7 +17,11 @@ from simulations.workflows import CHORES, INVARIANTS, app, chores, registers
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(10, every=0.03, begin=1.5), *chores(CHORES, every=0.1), *chores(every=0.1, number=2)),
+        acts=(
+            *registers(10, every=0.03, begin=1.5),
+            *chores(CHORES, every=0.1),
+            *chores(every=0.1, number=2),
+        ),
         faults=(*let_lead(1), Pause(1, 2.5, 6.0)),
         invariants=INVARIANTS,
     ),

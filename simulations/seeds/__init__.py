@@ -1,0 +1,1 @@
+"""Every run that ever failed, as a script: ``README.md`` says how they are kept."""
