@@ -5,19 +5,35 @@ works, one that never works, one that hangs, timers that fire and timers that ar
 signals, a variable, a query, and branches at once.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
 from random import Random
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 import flowactor as fa
 from flowactor.simulation.draw import draw_scenario
 from flowactor.simulation.failure import CheckFailed
-from flowactor.simulation.scenario import Scenario
+from flowactor.simulation.faults import (
+    DOWN,
+    Block,
+    Crash,
+    DiskSlow,
+    DiskStall,
+    Fault,
+    Partition,
+    Pause,
+    PowerCut,
+    Reorder,
+    SlowLink,
+)
+from flowactor.simulation.scenario import Act, CompareAndSet, Read, Scenario, Write
 from flowactor.simulation.world import World, current_world
 
 __all__ = ["APP", "Errand", "Receipt", "draw"]
 
+SECONDS: Final = 6.0
 PARTS: Final = 2
 PAUSE_SECONDS: Final = 0.3
 ATTEMPTS_MAX: Final = 3
@@ -26,7 +42,10 @@ SIZES: Final = (3, 3, 3, 3, 3, 5, 4, 2, 1)
 their own.
 """
 
-STUBBORN: Final = fa.RetryPolicy(initial_interval=0.05, maximum_interval=0.5)
+STUBBORN: Final = fa.RetryPolicy(
+    initial_interval=0.05, backoff_coefficient=10, maximum_interval=0.5
+)
+WAITS_NS: Final = (50_000_000, 500_000_000)
 PATIENT: Final = fa.RetryPolicy(
     initial_interval=0.05, maximum_attempts=ATTEMPTS_MAX, non_retryable_error_types=[KeyError]
 )
@@ -154,6 +173,21 @@ def check_receipts(world: World) -> None:
         raise CheckFailed("receipts", f"payments {numbers} of {len(payments.entries)} were made")
 
 
+def check_a_quiet_day(world: World) -> None:
+    """Where nothing went wrong, retries come as often as policies say, and after the right waits.
+
+    Raises:
+        CheckFailed: names the run.
+    """
+    knocks: dict[str, list[int]] = {}
+    for effect in world.ledger("knocks").entries:
+        knocks.setdefault(effect.run_id, []).append(effect.at_ns)
+    for run_id, times in sorted(knocks.items()):
+        for number, (one, other) in enumerate(pairwise(times)):
+            if other - one < WAITS_NS[number]:
+                raise CheckFailed("waits", f"run {run_id}: {other - one} ns before another attempt")
+
+
 def _check_receipt(workflow_id: str, receipt: Receipt) -> None:
     expected: dict[str, tuple[Any, bool]] = {
         "payments": (receipt.paid, len(receipt.paid) == PARTS + 1),
@@ -170,13 +204,90 @@ def _check_receipt(workflow_id: str, receipt: Receipt) -> None:
 
 
 def draw(seed: int) -> Scenario:
-    """The scenario in which every mutant meets this seed."""
-    return draw_scenario(
+    """The scenario in which every mutant meets this seed: every other one is a feud."""
+    nodes = Random(f"nodes {seed}").choice(SIZES)
+    scenario = draw_scenario(
         APP,
         seed,
         workflow="Errand",
         arguments=(PARTS,),
-        nodes=Random(f"nodes {seed}").choice(SIZES),
+        nodes=nodes,
+        seconds=SECONDS,
         cancels=True,
         invariants=(check_receipts,),
     )
+    if seed % 2:
+        feud = Random(f"feud {seed}")
+        acts = sorted((*scenario.acts, *_traffic(feud)), key=lambda act: act.at)
+        return evolve(scenario, faults=_feud(feud, nodes), acts=tuple(acts))
+    if not scenario.faults:
+        return evolve(scenario, invariants=(check_receipts, check_a_quiet_day))
+    return scenario
+
+
+# -- feuds ----------------------------------------------------------------------------------------
+
+
+def _feud(chance: Random, nodes: int) -> tuple[Fault, ...]:
+    """One node after another is struck, and the next before the last has recovered: leaders come
+    and go, each with entries that the others do not have.
+    """
+    faults: list[Fault] = []
+    up_from = dict.fromkeys(range(1, nodes + 1), 0.0)
+    at = chance.uniform(0.2, 1.5)
+    while at < SECONDS - 0.5:
+        until = at + chance.choice((chance.uniform(0.05, 0.5), chance.uniform(0.5, 2.0)))
+        node = chance.randint(1, nodes)
+        struck = _strike(chance, nodes, node, round(at, 3), round(min(until, SECONDS - 0.1), 3))
+        if not isinstance(struck[0], (*DOWN, Pause)) or up_from[node] < at:
+            if isinstance(struck[0], (*DOWN, Pause)):
+                up_from[node] = until
+            faults += struck
+        at += chance.uniform(0.1, 1.2 * (until - at))
+    return tuple(faults)
+
+
+def _strike(chance: Random, nodes: int, node: int, at: float, until: float) -> list[Fault]:
+    """One spell of one kind, on one node."""
+    others = [other for other in range(1, nodes + 1) if other != node]
+    kinds = ["crash", "power", "pause", "stall", "slow disk"]
+    if others:
+        kinds += ["alone", "alone", "alone", "deaf", "mute", "slow", "overtaken"]
+    match chance.choice(kinds):
+        case "crash":
+            return [Crash(node, at, until)]
+        case "power":
+            return [PowerCut((node,), at, until)]
+        case "pause":
+            return [Pause(node, at, until)]
+        case "stall":
+            return [DiskStall(node, at, until)]
+        case "slow disk":
+            return [DiskSlow(node, 0.5, at, until)]
+        case "alone":
+            return [Partition(((node,), tuple(others)), at, until)]
+        case "deaf":
+            return [Block(other, node, at, until) for other in others]
+        case "mute":
+            return [Block(node, other, at, until) for other in others]
+        case "slow":
+            return [SlowLink(node, other, 1.0, at, until) for other in others]
+        case _:
+            pairs = [pair for other in others for pair in ((node, other), (other, node))]
+            return [Reorder(*pair, at, until) for pair in pairs]
+
+
+def _traffic(chance: Random) -> Iterator[Act]:
+    """Clients who ask and tell all the time, so that there is something to lose."""
+    at, value = 0.1, 1000
+    while at < SECONDS:
+        value += 1
+        name, client = chance.choice("xyz"), chance.randint(1, 4)
+        match chance.choice(("read", "read", "write", "write", "compare")):
+            case "read":
+                yield Read(round(at, 3), name, client)
+            case "write":
+                yield Write(round(at, 3), name, value, client)
+            case _:
+                yield CompareAndSet(round(at, 3), name, value, client)
+        at += chance.expovariate(15)

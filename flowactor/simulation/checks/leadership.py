@@ -114,8 +114,10 @@ class LeadershipChecker:
         if effects.status_changed:
             led_on = self._changed(node, sight, core) and led_on
             terms = (*terms, *sight.told, sight.term)
-        if ticked and sight.role is Role.LEADER:
-            self._still_leads(node, sight, led_on)
+        if sight.role is Role.LEADER and (ticked or not led_on):
+            self._note_silence(sight)
+            if led_on:
+                self._may_lead_on(node, sight)
         if effects.write is not None:
             sight.writing.append((effects.write.number, sight.ticks))
         for peer, message in effects.messages:
@@ -186,13 +188,14 @@ class LeadershipChecker:
         sight.term, sight.role, sight.leader = status.term, status.role, status.leader
         return same_term
 
-    def _still_leads(self, node: int, sight: _Sight, led_on: bool) -> None:
-        """It has just counted one more tick, and leads."""
+    def _note_silence(self, sight: _Sight) -> None:
+        """A leader counted one more tick, or is a new one: it may give runs away now."""
         for peer, ticks in sight.silence.items():
             if ticks >= LEASE_TICKS:
                 self._silent.add((sight.term, peer))
-        if not led_on:
-            return
+
+    def _may_lead_on(self, node: int, sight: _Sight) -> None:
+        """A leader counted one more tick, and leads on."""
         silences = [min(ticks, sight.led_ticks) for ticks in sight.silence.values()]
         heard = 1 + sum(ticks < ELECTION_TICKS_MAX for ticks in silences)
         if heard < self._quorum:
