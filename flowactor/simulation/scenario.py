@@ -154,6 +154,8 @@ class Scenario:
         faults: what goes wrong.
         seconds: of virtual time until all faults end.
         healing_seconds: of virtual time after that, for everything to come to its end.
+        horizon_seconds: runs that sleep for less than this are waited for in the end, and time is
+            skipped until they wake; others may stay open.
         core: the nodes that are healed, a majority; the others stay frozen as they are. Empty: all.
         invariants: the user's own checks.
         sockets: at node depth, WebSockets in all their bytes, or whole frames for speed.
@@ -171,6 +173,7 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     seconds: float = 10.0
     healing_seconds: float = 60.0
+    horizon_seconds: float = 400 * 86_400.0
     core: tuple[int, ...] = ()
     invariants: tuple[Invariant, ...] = ()
     sockets: bool = True

@@ -77,6 +77,11 @@ class ConsensusChecker:
         self._views: Final[dict[int, _View]] = {}
         self._marks: Final = marks
 
+    @property
+    def last_term(self) -> int:
+        """The highest term in which anybody led."""
+        return max(self.leaders, default=0)
+
     def committed_term(self, index: int) -> int:
         """The term of a committed entry; 0 if nothing is committed there."""
         return self.committed[index - 1].term if 0 < index <= len(self.committed) else 0

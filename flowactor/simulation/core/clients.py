@@ -1,7 +1,7 @@
 """Clients at core depth: sessions, requests, retries; what they asked and heard is kept."""
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from random import Random
 from typing import Any, Final, assert_never
@@ -36,7 +36,7 @@ from flowactor.simulation.scenario import Act
 from flowactor.simulation.trace import Kind, Trace
 from flowactor.workflow import App, WorkflowDefinition
 
-__all__ = ["CoreClient"]
+__all__ = ["CoreClient", "CoreClients"]
 
 LATENCY_NS_MAX: Final = 1_000_000
 ATTEMPT_NS: Final = 2 * NANOSECONDS
@@ -99,7 +99,7 @@ class CoreClient:
         self._trace: Final = trace
         self._session: Final = SessionId(random.randbytes(8).hex())
         self._is_open = False
-        self._waiting: Final[deque[_Request]] = deque()
+        self._queued: Final[deque[_Request]] = deque()
         self._outstanding: Final[dict[int, _Request]] = {}
         self._unsettled: Final[dict[int, None]] = {}
         self._versions: Final[dict[str, int]] = {}
@@ -108,9 +108,9 @@ class CoreClient:
         self._node = random.choice(self._nodes)
 
     @property
-    def busy(self) -> bool:
-        """Whether something that was asked has neither an answer nor been given up."""
-        return bool(self._outstanding or self._waiting)
+    def waiting(self) -> int:
+        """How many requests have neither an answer nor were given up."""
+        return len(self._outstanding) + len(self._queued)
 
     def heal(self, nodes: Collection[int]) -> None:
         """From now on ask these nodes only: the others may never answer."""
@@ -138,8 +138,8 @@ class CoreClient:
         if request.sequence:
             self._unsettled[request.sequence] = None
         if request.sequence and not self._is_open:
-            self._waiting.append(request)
-            if len(self._waiting) == 1:
+            self._queued.append(request)
+            if len(self._queued) == 1:
                 self._requests += 1
                 self._send(_Request(self._requests, None, self._heap.now_ns, 0, ""))
         else:
@@ -311,8 +311,8 @@ class CoreClient:
         self._record(request, answer)
 
     def _opened(self, answer: Any) -> None:
-        waiting = list(self._waiting)
-        self._waiting.clear()
+        waiting = list(self._queued)
+        self._queued.clear()
         self._is_open = isinstance(answer, Done)
         for request in waiting:
             if self._is_open:
@@ -374,6 +374,33 @@ class CoreClient:
     def _tell(self, kind: str, request: _Request, what: str) -> None:
         node = self._node if kind == Kind.ASKED else 0
         self._trace.add(self._heap.now_ns, 0, kind, self._number, request.number, what, node)
+
+
+class CoreClients:
+    """``healing.Clients``: all of them together."""
+
+    def __init__(self, clients: Iterable[CoreClient]) -> None:
+        self._clients: Final = tuple(clients)
+
+    @property
+    def waiting(self) -> int:
+        """See ``healing.Clients``."""
+        return sum(client.waiting for client in self._clients)
+
+    @property
+    def operations(self) -> list[Operation]:
+        """See ``healing.Clients``."""
+        return [operation for client in self._clients for operation in client.operations]
+
+    @property
+    def acknowledged(self) -> list[tuple[SessionId, int]]:
+        """See ``healing.Clients``."""
+        return [command for client in self._clients for command in client.acknowledged]
+
+    @property
+    def started(self) -> dict[str, RunId]:
+        """See ``healing.Clients``."""
+        return {name: run for client in self._clients for name, run in client.started.items()}
 
 
 def _described(what: Any) -> str:

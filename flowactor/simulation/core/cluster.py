@@ -5,6 +5,7 @@ from random import Random
 from typing import Final
 
 from flowactor.cluster.envelopes import GroupEnvelope
+from flowactor.cluster.group import GroupActor
 from flowactor.identity import NodeId
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.checks.judge import Judge
@@ -96,6 +97,7 @@ class CoreCluster:
         self._world: Final = world
         self._limits: Final = _draw_limits(stream(seed, "limits"))
         self._handled = 0
+        self._healed: tuple[int, ...] = ()
         self.network: Final = CoreNetwork(
             numbers, heap, stream(seed, "network"), judge.trace, self._deliver
         )
@@ -119,6 +121,20 @@ class CoreCluster:
         """The process of a node that can be talked to now."""
         life = self.machines[node].life
         return life if life is not None and not life.paused else None
+
+    @property
+    def size(self) -> int:
+        """See ``healing.Cluster``."""
+        return len(self.machines)
+
+    @property
+    def sound(self) -> list[int]:
+        """See ``healing.Cluster``."""
+        return [node for node in self._healed if not self.machines[node].lost]
+
+    def groups(self) -> dict[int, GroupActor]:
+        """See ``healing.Cluster``."""
+        return {int(life.node): life.group for life in self.lives if not life.paused}
 
     @property
     def leader(self) -> Life | None:
@@ -208,6 +224,7 @@ class CoreCluster:
 
     def heal(self, nodes: Collection[int]) -> None:
         """Make these nodes whole again, and the ways between them; others stay as they are."""
+        self._healed = tuple(nodes)
         self.network.heal(nodes)
         for node in nodes:
             machine = self.machines[node]

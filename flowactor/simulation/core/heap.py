@@ -1,9 +1,11 @@
 """The events of core depth, gathered into slots of time."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from flowactor.simulation.agenda import Agenda
+from flowactor.simulation.runtime import Timeline
 
 __all__ = ["SLOT_NS", "Heap"]
 
@@ -12,27 +14,30 @@ SLOT_NS: Final = 50_000
 reaches a node together is handled together, as by an event loop that drains its mailboxes."""
 
 
+_Actions = list[tuple[Callable[..., None], tuple[Any, ...]]]
+
+
 class Heap(Agenda):
     """``Agenda``: a list for each slot that has something in it.
 
     Args:
-        agenda: of the run; it is asked for one action a slot.
+        timeline: of the run; it is asked for one action a slot.
         settle: called after each slot.
 
     Attributes:
         happened: how many actions were called.
     """
 
-    def __init__(self, agenda: Agenda, settle: Callable[[], None]) -> None:
+    def __init__(self, timeline: Timeline, settle: Callable[[], None]) -> None:
         self.happened = 0
-        self._agenda: Final = agenda
+        self._timeline: Final = timeline
         self._settle: Final = settle
-        self._slots: Final[dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]]] = {}
+        self._slots: Final[dict[int, _Actions]] = {}
 
     @property
     def now_ns(self) -> int:
         """See ``Agenda``."""
-        return self._agenda.now_ns
+        return self._timeline.now_ns
 
     def at(self, due_ns: int, action: Callable[[], None]) -> None:
         """See ``Agenda``; never early, at most a slot late."""
@@ -40,19 +45,23 @@ class Heap(Agenda):
 
     def post(self, due_ns: int, action: Callable[..., None], *arguments: Any) -> None:
         """``at``, with arguments for the action."""
-        slot = -(-max(due_ns, self._agenda.now_ns) // SLOT_NS)
+        slot = -(-max(due_ns, self._timeline.now_ns) // SLOT_NS)
         actions = self._slots.get(slot)
         if actions is None:
-            self._slots[slot] = [(action, arguments)]
-            self._agenda.at(slot * SLOT_NS, lambda: self._play(slot))
-        else:
-            actions.append((action, arguments))
+            actions = self._slots[slot] = []
+            self._timeline.at(slot * SLOT_NS, partial(self._play, slot, actions))
+        actions.append((action, arguments))
 
-    def _play(self, slot: int) -> None:
+    def skip(self, nanoseconds: int) -> None:
+        """See ``Timeline.skip``. What is gathered already stays together."""
+        self._slots.clear()
+        self._timeline.skip(nanoseconds)
+
+    def _play(self, slot: int, actions: _Actions) -> None:
         """Let everything of this slot happen, also what these actions ask for now."""
-        actions = self._slots[slot]
         for action, arguments in actions:  # it may grow meanwhile
             action(*arguments)
-        del self._slots[slot]
+        if self._slots.get(slot) is actions:
+            del self._slots[slot]
         self.happened += len(actions)
         self._settle()

@@ -12,6 +12,7 @@ import trio
 
 from flowactor.client import Client, connect
 from flowactor.errors import FlowactorError, NotFound, Unavailable
+from flowactor.identity import RunId, SessionId
 from flowactor.simulation.checks.clients import Deleted, Held, Mismatched, Operation, Wrote
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.network import Network
@@ -57,7 +58,9 @@ class Clients:
 
     Attributes:
         operations: about variables, for the checkers.
-        waiting: acts that have no answer yet.
+        waiting: acts that have no answer yet, and the probe.
+        started: workflow id -> run id, of starts that were acknowledged.
+        acknowledged: none: sessions are the clients' own business.
         patience_seconds: see above.
     """
 
@@ -72,6 +75,8 @@ class Clients:
         patience_seconds: float,
     ) -> None:
         self.operations: Final[list[Operation]] = []
+        self.started: Final[dict[str, RunId]] = {}
+        self.acknowledged: Final[tuple[tuple[SessionId, int], ...]] = ()
         self.waiting = 0
         self._runtime: Final = runtime
         self._network: Final = network
@@ -199,6 +204,7 @@ class _Client:
                 started = await self._client.start_json(
                     act.workflow, arguments, id=act.id, version=act.version
                 )
+                self._all.started[act.id] = started.run_id
                 return f"started {started.run_id}"
             case Signal():
                 await handle.signal_json(act.name, json.dumps(list(act.arguments)))

@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from flowactor.cluster.group import GroupActor
 from flowactor.errors import StorageCorrupt, StorageError
 from flowactor.limits import NANOSECONDS
 from flowactor.node import Node, NodeConfig
@@ -85,6 +86,9 @@ class Cluster:
         world: outside.
         sockets: WebSockets in all their bytes, or whole frames.
         nursery: where nodes live.
+
+    Attributes:
+        healed: the nodes that have to work when the faults are over.
     """
 
     def __init__(
@@ -110,8 +114,23 @@ class Cluster:
             number: Machine(number, runtime) for number in range(1, nodes + 1)
         }
         self.addresses: Final = tuple(map(address_of, self.machines))
+        self.healed: tuple[int, ...] = tuple(self.machines)
 
     # -- looking ----------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """See ``healing.Cluster``."""
+        return len(self.machines)
+
+    @property
+    def sound(self) -> list[int]:
+        """See ``healing.Cluster``."""
+        return [number for number in self.healed if not self.machines[number].lost]
+
+    def groups(self) -> dict[int, GroupActor]:
+        """See ``healing.Cluster``."""
+        return {number: node.group for number, node in self.serving().items()}
 
     def serving(self) -> dict[int, Node]:
         """The nodes that could answer now, by number."""

@@ -18,10 +18,10 @@ from flowactor.simulation.faults import (
     nodes_of,
     source_of,
 )
+from flowactor.simulation.healing import LOOK_NS, Healing
 from flowactor.simulation.marks import Marks
 from flowactor.simulation.nodes.clients import Clients
 from flowactor.simulation.nodes.cluster import Cluster
-from flowactor.simulation.nodes.healing import Healing
 from flowactor.simulation.outcome import Failure, Outcome
 from flowactor.simulation.runtime import Runtime, simulate
 from flowactor.simulation.scenario import Scenario
@@ -95,7 +95,7 @@ class _NodeRun:
         self._points = 0
         self._active: Final[dict[int, Fault]] = {}
         self._faults = 0
-        self._healing: Final = trio.Event()
+        self._healed: Final = trio.Event()
         self._world: Final = World(self._effect)
         self._judge: Final = Judge(
             scenario.app, scenario.nodes, runtime.time, trace, self._marks, self._point
@@ -133,15 +133,15 @@ class _NodeRun:
             time.at(_ns(fault.at), partial(self._begin, fault))
         self._clients.start(self._nursery, scenario.acts)
         time.at(_ns(scenario.seconds), self._heal)
-        await self._healing.wait()
-        healed = trio.Event()
-        self._clients.probe(self._nursery, healed)
-        end_ns = _ns(scenario.seconds + scenario.healing_seconds)
-        healing = Healing(
-            self._cluster, self._clients, self._judge, self._healed_nodes, healed, end_ns
-        )
-        await healing.come_to_rest()
-        healing.check_state(time.now_ns)
+        await self._healed.wait()
+        healing = Healing(self._cluster, self._clients, self._judge, time, scenario)
+        probed = trio.Event()
+        self._clients.probe(self._nursery, probed)
+        while not (probed.is_set() and healing.is_over()):
+            if time.now_ns >= healing.end_ns:
+                raise healing.missing() or CheckFailed("I33", "a new client is not served")
+            await trio.sleep(LOOK_NS / NANOSECONDS)
+        healing.check()
         healing.tell(self._world, scenario.app)
         for invariant in scenario.invariants:
             invariant(self._world)
@@ -168,10 +168,6 @@ class _NodeRun:
 
     # -- faults -----------------------------------------------------------------------------------
 
-    @property
-    def _healed_nodes(self) -> tuple[int, ...]:
-        return self._scenario.core or tuple(self._cluster.machines)
-
     def _begin(self, fault: Fault) -> None:
         self._faults += 1
         number, end = self._faults, end_of(fault, self._scenario.seconds)
@@ -179,7 +175,7 @@ class _NodeRun:
         self._cluster.begin(fault)
         if end > fault.at:
             self._active[number] = fault
-            if not self._healing.is_set() or self._strike is not None:
+            if not self._healed.is_set() or self._strike is not None:
                 self._runtime.time.at(_ns(end), partial(self._end, number))
 
     def _end(self, number: int) -> None:
@@ -191,14 +187,14 @@ class _NodeRun:
     def _heal(self) -> None:
         """All faults end, but for those of nodes that stay as they are; these freeze."""
         self._write(Kind.PHASE, "healing")
-        core = self._healed_nodes
+        core = self._cluster.healed = self._scenario.core or self._cluster.healed
         rest = [number for number in self._cluster.machines if number not in core]
         for number, fault in list(self._active.items()):
             if any(node in core for node in nodes_of(fault)):
                 self._end(number)
         for number in rest:
             self._cluster.pause(number)
-        self._healing.set()
+        self._healed.set()
 
     def _point(self, run_id: RunId, node: int) -> None:
         """A moment at which an exhaustive search could strike."""

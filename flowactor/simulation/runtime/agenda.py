@@ -68,6 +68,14 @@ class Timeline(trio.abc.Clock, Agenda):
         self._number += 1
         heappush(self._heap, (max(due_ns, self._now_ns), self._number, action))
 
+    def skip(self, nanoseconds: int) -> None:
+        """Let so much time pass in which nothing happens: all processes and links stand still, as
+        a suspended machine does. What was on the agenda comes that much later, deadlines of Trio's
+        that have passed meanwhile are noticed now.
+        """
+        self._heap[:] = [(due + nanoseconds, number, act) for due, number, act in self._heap]
+        self._leap(self._now_ns + nanoseconds, (self._now_ns + nanoseconds) / NANOSECONDS)
+
     def end(self) -> None:
         """Nothing on the agenda happens any more: the loop is to come to its end."""
         self._heap.clear()
