@@ -172,7 +172,7 @@ class _Run(Generic[T]):
         ledger.entries[-1] = evolve(effect, at_ns=calendar.now_ns)
         judge.write(effect.node, Kind.EFFECT, ledger.name, effect.key, number)
 
-    # -- what it came to -----------------------------------------------------------------------------
+    # -- what it came to ---------------------------------------------------------------------------
 
     def result(self) -> T:
         """What the body returned, or what it raised."""
@@ -192,5 +192,6 @@ class _Run(Generic[T]):
             faults=self._befell,
             failure=Failure(checker, message, self._now_ns() / NANOSECONDS),
         )
-        error.add_note(f"simulated with seed {self._seed} on {self._nodes} nodes")
+        plural = "s" * (self._nodes > 1)
+        error.add_note(f"simulated with seed {self._seed} on {self._nodes} node{plural}")
         error.add_note(render_text(timeline, rows=TAIL_ROWS))
