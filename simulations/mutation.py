@@ -8,7 +8,6 @@ played there, seed by seed, until a checker finds it or the budget of seeds is s
 mutants were caught and the control was clean.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -20,7 +19,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import click
 from attrs import asdict, frozen
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
 from simulations.mutants import CONTROL, MUTANTS, NOT_APPLICABLE, Mutant
 
@@ -169,67 +172,75 @@ def _play(folder: Path, seeds: int, shrink_runs: int, hash_seed: str) -> Iterato
 
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
-    shrunk = "-"
+    outcome = "caught" if verdict.caught else "not caught"
+    if verdict.name == CONTROL.name:
+        outcome = "failed" if verdict.caught else "clean"
+    shrunk = ""
     if verdict.faults is not None:
         shrunk = f"{verdict.faults} faults, {verdict.acts} acts, {verdict.nodes} nodes"
-        shrunk += "" if verdict.minimal else " (not minimal)"
-    checker = verdict.checker or "-"
-    outcome = "caught" if verdict.caught else "NOT CAUGHT"
-    if verdict.name == CONTROL.name:
-        outcome = "FAILED" if verdict.caught else "clean"
-    return verdict.name, verdict.rule, outcome, checker, str(verdict.seeds), shrunk
-
-
-HEADINGS: Final = ("mutant", "rule", "outcome", "checker", "seeds", "shrunk to")
-WIDTHS: Final = (34, 41, 12, 16, 7, 0)
-
-
-def _line(cells: Sequence[str]) -> str:
-    padded = (cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True))
-    return "".join(padded).rstrip()
+        shrunk += "" if verdict.minimal else ", maybe fewer"
+    colour = "green" if verdict.is_as_wanted else "red"
+    return (
+        verdict.name,
+        verdict.rule,
+        f"[{colour}]{outcome}[/]",
+        verdict.checker,
+        str(verdict.seeds),
+        shrunk,
+    )
 
 
 def _chosen(names: Sequence[str]) -> list[Mutant]:
     known = {mutant.name: mutant for mutant in (CONTROL, *MUTANTS)}
     for name in names:
         if name not in known:
-            raise SystemExit(f"there is no mutant {name!r}: --list shows all of them")
+            raise click.UsageError(f"there is no mutant {name!r}: --list shows all of them")
     return [known[name] for name in names] if names else list(known.values())
 
 
-def _list() -> None:
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _list(console: Console) -> None:
+    table = _table("mutant", "rule", "what goes wrong")
     for mutant in MUTANTS:
-        print(f"{mutant.name.ljust(WIDTHS[0])}{mutant.rule.ljust(WIDTHS[1])}{mutant.story}")
-    print("\nNot applicable:")
+        table.add_row(mutant.name, mutant.rule, mutant.story)
     for rule, why in NOT_APPLICABLE.items():
-        print(f"{rule.ljust(WIDTHS[0])}{why}")
+        table.add_row("", rule, f"no mutant: {why}")
+    console.print(table)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Play the mutants that were asked for; the exit code."""
-    parser = argparse.ArgumentParser(prog="simulations.mutation", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of mutants; none: all of them")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="budget of each mutant")
-    parser.add_argument("--shrink", type=int, default=SHRINK_RUNS, help="runs; 0: do not shrink")
-    parser.add_argument("--list", action="store_true", help="show all mutants, play none")
-    parser.add_argument("--json", action="store_true", help="one object, for machines")
-    options = parser.parse_args(arguments)
-    if options.list:
-        _list()
-        return 0
-    verdicts = []
-    if not options.json:
-        print(_line(HEADINGS))
-    for mutant in _chosen(options.names):
-        verdicts.append(judge(mutant, seeds=options.seeds, shrink_runs=options.shrink))
-        if not options.json:
-            print(_line(_row(verdicts[-1])), flush=True)
+@click.command(help=__doc__.split("\n")[0])
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--seeds", default=SEEDS, show_default=True, help="Budget of each mutant.")
+@click.option("--shrink", default=SHRINK_RUNS, show_default=True, help="Runs; 0: do not shrink.")
+@click.option("--list", "listing", is_flag=True, help="Show all mutants, and play none.")
+@click.option("--json", "as_json", is_flag=True, help="One object, for machines.")
+def main(names: Sequence[str], seeds: int, shrink: int, listing: bool, as_json: bool) -> None:
+    """Play the mutants that were asked for."""
+    console = Console()
+    if listing:
+        _list(console)
+        return
+    verdicts: list[Verdict] = []
+    table = _table("mutant", "rule", "outcome", "checker", "seeds", "shrunk to")
+    chosen = _chosen(names)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for mutant in progress.track(chosen, description="Hunting"):
+            verdicts.append(judge(mutant, seeds=seeds, shrink_runs=shrink))
+            table.add_row(*_row(verdicts[-1]))
     wanted = all(verdict.is_as_wanted for verdict in verdicts)
-    if options.json:
-        found = {"seeds": options.seeds, "verdicts": [asdict(verdict) for verdict in verdicts]}
-        print(json.dumps({**found, "not_applicable": NOT_APPLICABLE, "as_wanted": wanted}))
-    return 0 if wanted else 1
+    if as_json:
+        found = {"seeds": seeds, "verdicts": [asdict(verdict) for verdict in verdicts]}
+        click.echo(json.dumps({**found, "not_applicable": NOT_APPLICABLE, "as_wanted": wanted}))
+    else:
+        console.print(table)
+    sys.exit(0 if wanted else 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,0 +1,68 @@
+"""The suite of mutants itself: bugs fit the code, checkers find them, the code itself is clean."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from simulations.mutants import CONTROL, MUTANTS, NOT_APPLICABLE, Edit, Mutant, Rotted
+from simulations.mutation import copy_mutated, judge, main
+
+PACKAGE = Path(__file__).parents[2] / "flowactor"
+KNOWN = {mutant.name: mutant for mutant in MUTANTS}
+ROTTEN = Mutant("rotten", "-", "", (Edit("raft/quorum.py", "return voters // 3", "return 1"),))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutant_fits_the_code(mutant):
+    """Each mutant finds the lines that it changes, once, and makes Python of them."""
+    texts = {edit.file: (PACKAGE / edit.file).read_text() for edit in mutant.edits}
+    for edit in mutant.edits:
+        assert texts[edit.file].count(edit.old) == 1
+        texts[edit.file] = texts[edit.file].replace(edit.old, edit.new)
+    for text in texts.values():
+        ast.parse(text)
+
+
+def test_names_are_names_of_one_mutant():
+    """No two mutants share a name, and a rule that has mutants is not called impossible."""
+    assert len(KNOWN) == len(MUTANTS)
+    assert not {mutant.rule for mutant in MUTANTS} & set(NOT_APPLICABLE)
+
+
+def test_rotten_mutant_is_refused(tmp_path):
+    """A mutant whose code is gone says so, instead of being caught or not."""
+    with pytest.raises(Rotted, match=r"raft/quorum\.py holds 0 times"):
+        copy_mutated(ROTTEN, tmp_path)
+
+
+def test_unknown_mutant_is_refused():
+    """A name that no mutant has ends the command before anything is played."""
+    outcome = CliRunner().invoke(main, ["vote-twice"])
+    assert outcome.exit_code == 2
+    assert "there is no mutant 'vote-twice'" in outcome.output
+
+
+def test_flowactor_as_it_is_passes():
+    """The control is clean: what catches mutants does not catch the code itself."""
+    verdict = judge(CONTROL, seeds=3)
+    assert (verdict.caught, verdict.seeds, verdict.is_as_wanted) == (False, 3, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "checker"),
+    [("acknowledged-before-sync", "I10"), ("result-stays-pending", "I22")],
+)
+def test_bug_is_caught(name, checker):
+    """A bug that is put back in is found by the checker of its rule, within three seeds."""
+    verdict = judge(KNOWN[name], seeds=3, shrink_runs=0)
+    assert verdict.checker == checker
+    assert verdict.is_as_wanted
+
+
+def test_caught_bug_is_made_small():
+    """The scenario that catches a bug shrinks: of a whole bad day next to nothing is left."""
+    verdict = judge(KNOWN["vote-before-sync"], seeds=3, shrink_runs=12)
+    assert verdict.checker == "I2"
+    assert (verdict.faults, verdict.acts) == (0, 0)
