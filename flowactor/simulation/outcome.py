@@ -1,9 +1,11 @@
 """What came of one simulated run."""
 
 from collections.abc import Mapping
+from typing import Self
 
 from attrs import field, frozen
 
+from flowactor.simulation.failure import CheckFailed, Deadlocked, SimulationEscape
 from flowactor.simulation.trace import Line
 
 __all__ = ["Failure", "Outcome"]
@@ -20,6 +22,24 @@ class Failure:
     checker: str
     message: str
     at_seconds: float
+
+    @classmethod
+    def of(cls, error: BaseException, at_seconds: float) -> Self:
+        """What ended a run, in the words of a report."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        match error:
+            case CheckFailed():
+                checker = error.checker
+            case Deadlocked():
+                checker = "deadlock"
+            case SimulationEscape():
+                checker = "escape"
+            case AssertionError():
+                checker = "assertion"
+            case _:
+                checker = type(error).__name__
+        return cls(checker, str(error).removeprefix(f"{checker}: "), at_seconds)
 
 
 @frozen(kw_only=True)

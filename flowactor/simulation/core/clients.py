@@ -34,6 +34,7 @@ from flowactor.simulation.core.heap import Heap
 from flowactor.simulation.core.life import Life
 from flowactor.simulation.scenario import Act
 from flowactor.simulation.trace import Kind, Trace
+from flowactor.simulation.words import word_of_act
 from flowactor.workflow import App, WorkflowDefinition
 
 __all__ = ["CoreClient", "CoreClients"]
@@ -134,7 +135,7 @@ class CoreClient:
         )
         if isinstance(act, scenario.CompareAndSet):
             request.expected = self._versions.get(act.name, 0)
-        self._tell(Kind.ASKED, request, _described(act))
+        self._tell(Kind.ASKED, request, word_of_act(act))
         if request.sequence:
             self._unsettled[request.sequence] = None
         if request.sequence and not self._is_open:
@@ -403,27 +404,11 @@ class CoreClients:
         return {name: run for client in self._clients for name, run in client.started.items()}
 
 
-def _described(what: Any) -> str:
-    """A short word for an act or an answer, the same in every process."""
-    match what:
+def _described(answer: Any) -> str:
+    """A short word for an answer, the same in every process."""
+    match answer:
         case None:
             return "unknown"
-        case scenario.Start(workflow=workflow, id=id):
-            return f"start {workflow} {id}"
-        case scenario.Signal(id=id, name=name):
-            return f"signal {id} {name}"
-        case scenario.AskQuery(id=id, name=name):
-            return f"query {id} {name}"
-        case scenario.Cancel(id=id):
-            return f"cancel {id}"
-        case scenario.Terminate(id=id):
-            return f"terminate {id}"
-        case scenario.Write(name=name, value=value):
-            return f"write {name} {value}"
-        case scenario.CompareAndSet(name=name, value=value):
-            return f"compare and set {name} {value}"
-        case scenario.Read(name=name):
-            return f"read {name}"
         case Rejected(code=code):
             return code
         case Started(run_id=run_id):
@@ -433,4 +418,4 @@ def _described(what: Any) -> str:
         case Done():
             return "done"
         case _:
-            return f"{what!r:.60}"
+            return f"{answer!r:.60}"

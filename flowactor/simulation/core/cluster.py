@@ -97,7 +97,7 @@ class CoreCluster:
         self._world: Final = world
         self._limits: Final = _draw_limits(stream(seed, "limits"))
         self._handled = 0
-        self._healed: tuple[int, ...] = ()
+        self.healed: tuple[int, ...] = ()
         self.network: Final = CoreNetwork(
             numbers, heap, stream(seed, "network"), judge.trace, self._deliver
         )
@@ -117,10 +117,9 @@ class CoreCluster:
         """Of all processes that are there, running or paused; by number."""
         return [machine.life for machine in self.machines.values() if machine.life is not None]
 
-    def life(self, node: int) -> Life | None:
-        """The process of a node that can be talked to now."""
-        life = self.machines[node].life
-        return life if life is not None and not life.paused else None
+    def is_up(self, node: int) -> bool:
+        """See ``stage.Cast``."""
+        return self.machines[node].life is not None
 
     @property
     def size(self) -> int:
@@ -130,17 +129,11 @@ class CoreCluster:
     @property
     def sound(self) -> list[int]:
         """See ``healing.Cluster``."""
-        return [node for node in self._healed if not self.machines[node].lost]
+        return [node for node in self.healed if not self.machines[node].lost]
 
     def groups(self) -> dict[int, GroupActor]:
         """See ``healing.Cluster``."""
         return {int(life.node): life.group for life in self.lives if not life.paused}
-
-    @property
-    def leader(self) -> Life | None:
-        """Who leads in the highest term, if anybody does."""
-        leading = [life for life in self.lives if life.group.is_leader and not life.paused]
-        return max(leading, key=lambda life: life.group.status.term, default=None)
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -224,7 +217,7 @@ class CoreCluster:
 
     def heal(self, nodes: Collection[int]) -> None:
         """Make these nodes whole again, and the ways between them; others stay as they are."""
-        self._healed = tuple(nodes)
+        self.healed = tuple(nodes)
         self.network.heal(nodes)
         for node in nodes:
             machine = self.machines[node]

@@ -269,8 +269,18 @@ class Life:
     # -- what happens in between ------------------------------------------------------------------
 
     def _notified(self, notices: Sequence[Notice]) -> None:
+        self._go_on()
         self.look_at_runs = True
         self.instances.notify(notices)
+
+    def _go_on(self) -> None:
+        """The judge was told something, and may have had this very process killed.
+
+        Raises:
+            ProcessDied: it has: its code does not go on.
+        """
+        if not self.alive:
+            raise ProcessDied
 
     def _ticked(self) -> None:
         self.look_at_runs = True
@@ -285,6 +295,7 @@ class Life:
     def _observe(self, event: ObservedEvent) -> None:
         if self.alive:
             self._judge.observed(self.node, event)
+            self._go_on()
 
     def _storage_failed(self, error: StorageError) -> None:
         raise AssertionError(f"a log in memory cannot be read back: {error}")

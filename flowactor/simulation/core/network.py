@@ -9,7 +9,6 @@ from attrs import define
 
 from flowactor.cluster.envelopes import Forward, GroupEnvelope, RaftEnvelope, ReadAnswer, ReadAsk
 from flowactor.limits import NANOSECONDS
-from flowactor.raft import Append, AppendReply, Vote, VoteReply
 from flowactor.simulation.core.heap import Heap
 from flowactor.simulation.faults import (
     Block,
@@ -21,6 +20,7 @@ from flowactor.simulation.faults import (
     SlowLink,
 )
 from flowactor.simulation.trace import Kind, Trace
+from flowactor.simulation.words import word_of_message
 
 __all__ = ["CoreNetwork", "LinkFault"]
 
@@ -162,16 +162,7 @@ class CoreNetwork:
 def _described(envelope: GroupEnvelope) -> tuple[str, int]:
     """What a message is, in a word, and its term."""
     if isinstance(envelope, RaftEnvelope):
-        message = envelope.message
-        match message:
-            case Append(entries=entries):
-                return ("append" if entries else "heartbeat"), message.term
-            case AppendReply(success=success):
-                return ("ack" if success else "refusal"), message.term
-            case Vote(pre=pre):
-                return ("pre-vote?" if pre else "vote?"), message.term
-            case VoteReply(granted=granted):
-                return ("vote" if granted else "no vote"), message.term
+        return word_of_message(envelope.message), envelope.message.term
     return _WORDS[type(envelope)], 0
 
 

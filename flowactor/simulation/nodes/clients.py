@@ -30,6 +30,7 @@ from flowactor.simulation.scenario import (
     Write,
 )
 from flowactor.simulation.trace import Kind
+from flowactor.simulation.words import word_of_act
 
 __all__ = ["Clients"]
 
@@ -172,7 +173,7 @@ class _Client:
 
     async def _perform(self, act: Act) -> None:
         number = self._asked = self._asked + 1
-        self._all.told(Kind.ASKED, self._number, number, _described(act))
+        self._all.told(Kind.ASKED, self._number, number, word_of_act(act))
         try:
             if isinstance(act, Read | Write | CompareAndSet):
                 heard = await self._use_variable(number, act)
@@ -274,24 +275,3 @@ class _Client:
                     return Mismatched()
                 self._versions[act.name] = expected + 1
                 return Wrote(expected + 1)
-
-
-def _described(act: Act) -> str:
-    """A few words for an act, the same in every process."""
-    match act:
-        case Start(workflow=workflow, id=workflow_id):
-            return f"start {workflow} {workflow_id}"
-        case Signal(id=workflow_id, name=name):
-            return f"signal {workflow_id} {name}"
-        case AskQuery(id=workflow_id, name=name):
-            return f"query {workflow_id} {name}"
-        case Cancel(id=workflow_id):
-            return f"cancel {workflow_id}"
-        case Terminate(id=workflow_id):
-            return f"terminate {workflow_id}"
-        case Write(name=name, value=value):
-            return f"write {name} {value}"
-        case CompareAndSet(name=name, value=value):
-            return f"compare and set {name} {value}"
-        case Read(name=name):
-            return f"read {name}"

@@ -5,7 +5,7 @@ disk becomes a copy that nobody will see, its connections break, its witness loo
 are its tasks cancelled, and whatever they still do on their way out reaches nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -237,6 +237,17 @@ class Cluster:
         if not self._runtime.processes.is_paused(number):
             self._runtime.processes.pause(number)
             self.machines[number].device.pace.stall()
+
+    def heal(self, nodes: Collection[int]) -> None:
+        """See ``stage.Cast``: the others stand still."""
+        self.healed = tuple(nodes)
+        for number in self.machines:
+            if number not in nodes:
+                self.pause(number)
+
+    def is_up(self, node: int) -> bool:
+        """See ``stage.Cast``."""
+        return self.machines[node].life is not None
 
     def thaw(self, number: int) -> None:
         """Let it go on, if it does not."""

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Final, assert_never
+from typing import Final
 
 import trio
 from attrs import Factory, define
@@ -14,8 +14,6 @@ from flowactor.machine import Applied, Machine
 from flowactor.node import Node
 from flowactor.observability.events import ObservedEvent, StepFinished, StepStarted
 from flowactor.raft import (
-    Append,
-    AppendReply,
     Effects,
     Entry,
     Event,
@@ -23,13 +21,12 @@ from flowactor.raft import (
     Raft,
     Receive,
     Restored,
-    Vote,
-    VoteReply,
 )
 from flowactor.simulation.agenda import Agenda
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.disk import SimulatedDisk
 from flowactor.simulation.trace import Kind
+from flowactor.simulation.words import word_of_message
 from flowactor.simulation.world import World
 from flowactor.workflow import step_info
 
@@ -118,7 +115,9 @@ class Messages:
         self._number += 1
         way = self._under_way.setdefault((sender, receiver), deque())
         way.append((self._number, message))
-        self._judge.write(sender, Kind.SENT, self._number, receiver, _word(message), message.term)
+        self._judge.write(
+            sender, Kind.SENT, self._number, receiver, word_of_message(message), message.term
+        )
 
     def received(self, receiver: int, sender: int, message: Message) -> None:
         """It has come."""
@@ -128,20 +127,6 @@ class Messages:
             if other == message:
                 self._judge.write(receiver, Kind.RECEIVED, number, sender)
                 break
-
-
-def _word(message: Message) -> str:
-    match message:
-        case Append(entries=entries):
-            return "append" if entries else "heartbeat"
-        case AppendReply(success=success):
-            return "ack" if success else "refusal"
-        case Vote(pre=pre):
-            return "pre-vote?" if pre else "vote?"
-        case VoteReply(granted=granted):
-            return "vote" if granted else "no vote"
-        case _:
-            assert_never(message)
 
 
 class LifeWitness(Witness):
