@@ -165,7 +165,10 @@ class RemoteChannel(Channel):
         while True:
             address = self._addresses[turn % len(self._addresses)]
             turn += 1
-            connection = await self._connect(address)
+            # A frozen node must not use up the time in which another would have answered.
+            first_round = failures < len(self._addresses)
+            share = len(self._addresses) if first_round else 1
+            connection = await self._connect(address, CONNECT_TIMEOUT_SECONDS / share)
             if connection is not None:
                 link = self._adopt(_Link(address, connection))
                 nursery.start_soon(self._use, link)
@@ -184,9 +187,9 @@ class RemoteChannel(Channel):
             if failures % len(self._addresses) == 0:
                 await trio.sleep(self._backoff.next_seconds())
 
-    async def _connect(self, address: str) -> Connection | None:
+    async def _connect(self, address: str, seconds: float) -> Connection | None:
         try:
-            with trio.fail_after(CONNECT_TIMEOUT_SECONDS):
+            with trio.fail_after(seconds):
                 return await self._dial(address)
         except trio.TooSlowError:
             self._trouble[address] = Unavailable(f"{address}: no connection in time")

@@ -268,6 +268,19 @@ async def test_connect_fails_soon_if_nobody_is_there(network, autojump_clock):
     assert not caught.value.outcome_unknown
 
 
+async def test_connect_passes_over_a_frozen_node(network, make_node, nursery, autojump_clock):
+    """A first node that accepts and then says nothing leaves the second the time to answer."""
+
+    async def silent(_) -> None:
+        await trio.sleep_forever()
+
+    serve = partial(MemoryTransport(network).serve, "a:1", silent)
+    await nursery.start(lambda task_status: serve(task_status=task_status))
+    await nursery.start(make_node("b:1", lambda _: Done()).run)
+    async with connect("a:1,b:1", transport=MemoryTransport(network)) as client:
+        assert await client.variable("v", int).delete()
+
+
 async def test_connect_says_why_it_is_refused(network, make_node, nursery):
     """A refusal by every node is final, and reaches the caller with the node's words."""
     node = make_node("a:1", tell)
