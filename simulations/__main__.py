@@ -174,6 +174,7 @@ def _marks(marks: Marks, missing: tuple[str, ...]) -> str:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--depth", type=click.Choice([depth.value for depth in Depth]), default="core")
 @click.option("--seeds", type=click.IntRange(1), default=1, help="How many for each story.")
+@click.option("--first-seed", type=int, help="The first of them; else that of the story.")
 @click.option("--seeds-only", is_flag=True, help="Only the runs that failed once.")
 @click.option("--list", "listing", is_flag=True, help="Tell the stories instead of playing them.")
 @click.option("--keep", "keeping", is_flag=True, help="Shrink what fails, and keep it.")
@@ -187,6 +188,7 @@ def main(
     names: tuple[str, ...],
     depth: str,
     seeds: int,
+    first_seed: int | None,
     seeds_only: bool,
     listing: bool,
     keeping: bool,
@@ -213,7 +215,9 @@ def main(
         elif name in once:
             player.replay(name, once[name])
         elif name in stories and not seeds_only:
-            player.play(name, stories[name][1])
+            story = stories[name][1]
+            first = story.scenario.seed if first_seed is None else first_seed
+            player.play(name, evolve(story, scenario=evolve(story.scenario, seed=first)))
         elif name in WAITING and not seeds_only:
             board.wait(name, WAITING[name].needs)
     if not listing:

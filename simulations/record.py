@@ -1,4 +1,4 @@
-"""What happened in a run, as stories ask for it: who led when, what clients heard, how runs went."""
+"""What happened in a run, as stories ask for it: who led when, what clients heard, how it ended."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property

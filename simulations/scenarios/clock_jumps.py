@@ -13,13 +13,13 @@ from flowactor.simulation.scenario import Scenario
 from simulations.directing import let_lead
 from simulations.looks import term_stays
 from simulations.story import Story
-from simulations.workflows import CHORES, INVARIANTS, app, chores, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
         acts=(
-            *chores(CHORES, every=0.1),
+            *chores(every=0.1),
             *registers(6, begin=1.5),
             *chores(begin=7.0, every=0.1, number=2, clients=(5, 6, 7, 8)),
         ),

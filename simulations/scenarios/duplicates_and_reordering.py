@@ -18,7 +18,7 @@ from simulations.workflows import INVARIANTS, app, chores, registers
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(10, every=0.03, begin=1.0), *chores()),
+        acts=(*registers(10, every=0.08, begin=1.0), *chores()),
         faults=(
             *let_lead(1),
             *(Loss(*link, 0.3, 1.5) for link in permutations((1, 2, 3), 2)),

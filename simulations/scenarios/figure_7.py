@@ -18,7 +18,7 @@ STORY = Story(
     scenario=Scenario(
         app=app,
         nodes=5,
-        acts=(*registers(10, every=0.02, begin=1.0), *chores()),
+        acts=(*registers(10, every=0.05, begin=1.0), *chores()),
         faults=(
             *let_lead(1, nodes=5),
             cut_off(1, 2, nodes=5, at=2.0, until=4.0),

@@ -26,7 +26,7 @@ def nothing_is_committed_alone(record: Record) -> None:
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(10, every=0.03, begin=1.5), *chores()),
+        acts=(*registers(10, every=0.06, begin=1.5), *chores()),
         faults=(*let_lead(1), cut_off(1, at=3.0, until=9.0)),
         invariants=INVARIANTS,
     ),

@@ -15,9 +15,9 @@ from simulations.workflows import INVARIANTS, app, chores, registers
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(9, every=0.01, begin=1.0), *chores()),
+        acts=(*registers(9, every=0.02, begin=1.0), *chores()),
         faults=(
-            *(DiskSlow(node, 0.02, 1.0) for node in (1, 2, 3)),
+            *(DiskSlow(node, 0.06, 1.0) for node in (1, 2, 3)),
             *(PowerCut((1, 2, 3), at, at + 0.5) for at in (3.0, 5.5, 8.0)),
         ),
         invariants=INVARIANTS,

@@ -9,12 +9,12 @@ Protects: nothing is lost with a minority; runs of a dead owner go on elsewhere.
 from flowactor.simulation.faults import Crash
 from flowactor.simulation.scenario import Scenario
 from simulations.story import Story
-from simulations.workflows import CHORES, INVARIANTS, app, chores, registers
+from simulations.workflows import INVARIANTS, app, chores, registers
 
 STORY = Story(
     scenario=Scenario(
         app=app,
-        acts=(*registers(14, begin=1.0), *chores(CHORES, every=0.5)),
+        acts=(*registers(14, begin=1.0), *chores(every=0.5), *chores(begin=5.0, number=2)),
         faults=tuple(Crash(turn % 3 + 1, 1.5 + turn, 2.3 + turn) for turn in range(12)),
         seconds=14.0,
         invariants=INVARIANTS,

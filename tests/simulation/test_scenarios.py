@@ -1,0 +1,162 @@
+"""The stories of ``simulations``: each is played once, and can tell when it fails."""
+
+import pytest
+from attrs import evolve
+from click.testing import CliRunner
+
+from flowactor.errors import ConfigurationError
+from flowactor.simulation.failure import CheckFailed
+from flowactor.simulation.faults import Crash
+from flowactor.simulation.marks import EXPECTED
+from flowactor.simulation.outcome import Failure
+from flowactor.simulation.run import simulate
+from flowactor.simulation.scenario import Scenario, Start
+from simulations.__main__ import main
+from simulations.directing import cut_off, deafen, kill_in_turn, let_lead, mute
+from simulations.looks import leader_is_replaced, signals_in_order, term_stays
+from simulations.record import Record
+from simulations.story import Story, check_known, find_stories, play, play_once
+from simulations.waiting import WAITING
+from simulations.workflows import CHORES, FEW, INVARIANTS, app, chore, chores, registers
+
+STORIES = find_stories()
+EVERY = 12
+"""Of a story that strikes at each of its points, a test plays one in so many."""
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_story(name):
+    """Nothing is found that must never be, and what the story is about is seen."""
+    _, story = STORIES[name]
+    played = play(story, every=EVERY)
+    assert [run.outcome.failure for run in played.failures] == []
+    assert story.strike or played.missing == ()
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_story_is_told(name):
+    """Every story says in a few lines what happens and which rule it protects, and names marks that
+    there are.
+    """
+    text, story = STORIES[name]
+    assert "\nProtects: " in text
+    assert len(text.splitlines()) >= 5
+    assert set(story.marks) <= {*EXPECTED, "unsynced write survived"}
+
+
+def test_every_chore_comes_to_its_result_in_fair_weather():
+    """Without any fault each chore ends, as it should and with all that it is to do."""
+    ended = {}
+    scenario = Scenario(
+        app=app,
+        acts=chores(CHORES, every=0.05),
+        seconds=5.0,
+        invariants=(*INVARIANTS, lambda world: ended.update(world.results)),
+    )
+    assert simulate(scenario).failure is None
+    assert sorted(ended) == sorted(f"{name}/1" for name in CHORES)
+
+
+def test_few_chores_are_chores():
+    """The short list names what the long one has."""
+    assert set(FEW) <= set(CHORES)
+
+
+def test_acts_of_registers_are_never_the_same_value():
+    """The checker of linearizability needs values that are written once."""
+    values = [act.value for act in registers(20) if hasattr(act, "value")]
+    assert len(values) == len(set(values)) > 50
+
+
+@pytest.mark.parametrize("nodes", [3, 5])
+def test_directed_leader(nodes):
+    """Whoever is to lead does, whatever the seed."""
+    for seed in range(5):
+        faults = let_lead(nodes, nodes=nodes)
+        scenario = Scenario(app=app, nodes=nodes, seed=seed, faults=faults, seconds=2.0)
+        record = Record(simulate(scenario, keep=True).lines)
+        assert [led.node for led in record.leaders] == [nodes]
+        assert record.leader_at(0.0) == 0
+
+
+def test_directions():
+    """The directions of a stage are plain faults."""
+    assert cut_off(1, nodes=3, at=1.0, until=2.0).sides == ((1,), (2, 3))
+    assert [(b.source, b.target) for b in mute(1, at=1.0)] == [(1, 2), (1, 3)]
+    assert [(b.source, b.target) for b in deafen(1, at=1.0)] == [(2, 1), (3, 1)]
+    killed = [fault for fault in kill_in_turn((5, 10)) if isinstance(fault, Crash)]
+    assert killed == [Crash(1, 5, 7.0), Crash(2, 10, 12.0)]
+
+
+# -- a story can fail ---------------------------------------------------------------------------
+
+QUIET = Scenario(app=app, acts=chore("collect", 1.5), seconds=6.0, faults=let_lead(1))
+
+
+def failure_of(story):
+    """How one run of a story ends badly."""
+    failure = play_once(story, 0).failure
+    assert isinstance(failure, Failure)
+    return failure
+
+
+def test_a_mark_that_is_never_reached_fails_a_story():
+    """A story that misses its point has not passed, although no run of it failed."""
+    played = play(Story(scenario=QUIET, marks=("figure 8",)))
+    assert (played.failures, played.missing, played.passed) == ((), ("figure 8",), False)
+
+
+def test_a_run_that_does_not_end_fails_a_story():
+    """What is started has to end, unless the story says that it need not."""
+    waits = evolve(QUIET, acts=(Start(1.5, "Collect", "forgotten", (1,)),))
+    assert failure_of(Story(scenario=waits)).checker == "ends"
+    assert play_once(Story(scenario=waits, open_ended=("forgotten",)), 0).failure is None
+
+
+def test_looks_see_what_is_wrong():
+    """A term that grows, a leader that stays: each look fails a story in which they happen."""
+    crash = evolve(QUIET, faults=(*let_lead(1), Crash(1, 3.0, 4.0)))
+    assert failure_of(Story(scenario=crash, looks=(term_stays(1.5),))).checker == "calm"
+    stays = Story(scenario=QUIET, looks=(leader_is_replaced(1, at=3.0, within=2.0),))
+    assert failure_of(stays).checker == "hostage"
+
+
+def test_lost_and_late_signals_are_seen():
+    """A record in which an acknowledged signal is missing, or is seen after a later one, fails."""
+    lines = play_once(Story(scenario=QUIET), 0).lines
+    signals_in_order(Record(lines))
+    effects = [line for line in lines if line[2] == "effect"]
+    missing = [line for line in lines if line is not effects[3]]
+    with pytest.raises(CheckFailed, match="3 was acknowledged, collect/1 lost it"):
+        signals_in_order(Record(missing))
+    first, second = (lines.index(effect) for effect in effects[:2])
+    swapped = list(lines)
+    swapped[first], swapped[second] = lines[second], lines[first]
+    with pytest.raises(CheckFailed, match="sees 0 after a later one"):
+        signals_in_order(Record(swapped))
+
+
+def test_unknown_story():
+    """A name that is no story's is refused, with those there are."""
+    with pytest.raises(ConfigurationError, match=r"no story 'figure-9': .*figure-8"):
+        check_known(["figure-9"], STORIES)
+    result = CliRunner().invoke(main, ["figure-9"])
+    assert result.exit_code == 2
+    assert "figure-9" in result.output
+
+
+def test_command(tmp_path):
+    """The command plays what it is asked for, draws it, and names what cannot be played yet."""
+    arguments = ["back-off-is-kept", *WAITING, "--timeline", str(tmp_path)]
+    result = CliRunner().invoke(main, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert "waits for membership" in result.output
+    assert [page.name for page in tmp_path.iterdir()] == ["back-off-is-kept.html"]
+
+
+def test_command_lists_stories():
+    """The list tells every story, and those that wait."""
+    result = CliRunner().invoke(main, ["--list"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    for name in (*STORIES, *WAITING):
+        assert f"{name}\n" in result.output
