@@ -1,0 +1,342 @@
+"""Hypothesis strategies for simulations: clusters, fault schedules, whole scenarios.
+
+All of a scenario is drawn before it is played (``check``), and nothing while it is: drawing inside
+a run would tear Trio's loop apart. So an example is a value like any other. What is simpler is
+smaller: fewer faults before earlier ones, a crash before a power cut, a fault without an end before
+one with an end, the order of tasks as it is before any other.
+
+An example plays a whole cluster for a minute or more of its time, at core depth in some hundredths
+of a second: give tests ``@settings(deadline=None)``.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import permutations
+from random import Random
+from typing import Any, Final
+
+from attrs import frozen
+from hypothesis import strategies as st
+
+from flowactor.client.references import workflow_name
+from flowactor.simulation import faults as f
+from flowactor.simulation.chores import made_up_arguments
+from flowactor.simulation.draw import draw_partition, lost_nodes
+from flowactor.simulation.faults import DOWN, KINDS, Fault, end_of, nodes_of, parse_kinds
+from flowactor.simulation.scenario import Act, Depth, Invariant, Scenario, Signal, Start
+from flowactor.workflow import App, WorkflowDefinition
+
+__all__ = [
+    "ClusterShape",
+    "clusters",
+    "deviations",
+    "fault_schedules",
+    "playable",
+    "scenarios",
+]
+
+MILLISECONDS: Final = 1000
+FAULTS_MAX: Final = 8
+DEVIATIONS_MAX: Final = 20
+BATCHES_MAX: Final = 4096
+SEED_MAX: Final = 2**32 - 1
+EVERY_KIND: Final = tuple(KINDS)
+NETWORK_KINDS: Final = frozenset(
+    {"partition", "block", "slow-link", "loss", "duplicate", "reorder", "reset"}
+)
+
+Span = tuple[float, float | None]
+"""When a fault begins, and when it ends, if before the end of all."""
+
+
+# -- clusters -----------------------------------------------------------------------------------
+
+
+@frozen
+class ClusterShape:
+    """What is decided of a cluster before anything happens in it.
+
+    Attributes:
+        nodes: how many.
+        seed: decides all that nobody says: delays, election time-outs.
+        clocks: what is wrong with clocks from the beginning to the end.
+    """
+
+    nodes: int
+    seed: int
+    clocks: tuple[f.ClockOffset | f.ClockDrift, ...] = ()
+
+
+def clusters(
+    *, sizes: Sequence[int] = (1, 3, 5), wrong_clocks: bool = True
+) -> st.SearchStrategy[ClusterShape]:
+    """Clusters of several sizes, in which some clocks are wrong or run at another pace.
+
+    Args:
+        sizes: numbers of nodes, the simplest first.
+        wrong_clocks: whether any is.
+    """
+
+    def of_size(nodes: int) -> st.SearchStrategy[ClusterShape]:
+        node = st.integers(1, nodes)
+        wrong = st.one_of(
+            st.builds(f.ClockOffset, node, _nonzero(3600), st.just(0.0)),
+            st.builds(f.ClockDrift, node, _percents(50, 200), st.just(0.0)),
+        )
+        clocks = st.lists(wrong, max_size=nodes if wrong_clocks else 0).map(tuple)
+        return st.builds(ClusterShape, st.just(nodes), st.integers(0, SEED_MAX), clocks)
+
+    return st.sampled_from(tuple(sizes)).flatmap(of_size)
+
+
+def deviations() -> st.SearchStrategy[frozenset[int] | None]:
+    """Where a run at node depth departs from first come, first served: nowhere, at some batches of
+    tasks, or at all of them (None). See ``Scenario.deviations``.
+    """
+    some = st.frozensets(st.integers(1, BATCHES_MAX), max_size=DEVIATIONS_MAX)
+    return st.one_of(some, st.none())
+
+
+# -- schedules ----------------------------------------------------------------------------------
+
+
+def fault_schedules(
+    *,
+    nodes: int = 3,
+    seconds: float = 10.0,
+    kinds: Iterable[str] = EVERY_KIND,
+    max_size: int = FAULTS_MAX,
+) -> st.SearchStrategy[tuple[Fault, ...]]:
+    """Schedules of faults that can be played on ``nodes`` nodes, in the order in which they strike.
+
+    Nobody is brought down who is down, and never more than a minority of the disks are spoilt.
+
+    Args:
+        nodes: how many there are.
+        seconds: in which all faults begin.
+        kinds: words of ``flowactor.simulation.faults.KINDS``.
+        max_size: how many faults at most.
+
+    Raises:
+        ConfigurationError: a kind that there is not.
+    """
+    wanted = parse_kinds(",".join(kinds) or "none")
+    if nodes < 2:
+        wanted = tuple(kind for kind in wanted if kind not in NETWORK_KINDS)
+    if not wanted:
+        return st.just(())
+    each = st.one_of([_fault(kind, nodes, seconds) for kind in wanted])
+    return st.lists(each, max_size=max_size).map(lambda drawn: playable(drawn, nodes))
+
+
+def playable(drawn: Iterable[Fault], nodes: int) -> tuple[Fault, ...]:
+    """These faults in the order in which they strike, without those that contradict one before them
+    or would spoil the disks of a majority. To leave some out shrinks better than to refuse all.
+    """
+    taken: list[Fault] = []
+    for fault in sorted(drawn, key=lambda fault: fault.at):
+        spoilt = lost_nodes([*taken, fault])
+        spoils_too_much = bool(lost_nodes([fault])) and 2 * len(spoilt) >= nodes
+        if not spoils_too_much and not any(_contradict(fault, other) for other in taken):
+            taken.append(fault)
+    return tuple(taken)
+
+
+def _contradict(one: Fault, other: Fault) -> bool:
+    """Both bring a node down, at the same time."""
+    if not isinstance(one, (*DOWN, f.Pause)) or not isinstance(other, (*DOWN, f.Pause)):
+        return False
+    forever = float("inf")
+    apart = end_of(one, forever) <= other.at or end_of(other, forever) <= one.at
+    return not apart and not set(nodes_of(one)).isdisjoint(nodes_of(other))
+
+
+def _fault(kind: str, nodes: int, seconds: float) -> st.SearchStrategy[Fault]:
+    node, span = st.integers(1, nodes), _spans(seconds)
+    at = span.map(lambda both: both[0])
+    make = _maker(kind)
+    match kind:
+        case "crash" | "pause" | "wipe" | "disk-stall" | "disk-full":
+            return st.builds(_spanning(make), node, span=span)
+        case "power-cut":
+            some = st.sets(node, min_size=1).map(lambda nodes: tuple(sorted(nodes)))
+            return st.builds(_spanning(f.PowerCut), some, span=span)
+        case "partition":
+            return st.builds(_spanning(f.Partition), _sides(nodes), span=span)
+        case "block" | "reorder":
+            return st.builds(_on_link(make), _links(nodes), span=span)
+        case "loss" | "duplicate":
+            return st.builds(_on_link(make), _links(nodes), _percents(1, 100), span=span)
+        case "slow-link":
+            return st.builds(_on_link(f.SlowLink), _links(nodes), _seconds(5), span=span)
+        case "reset":
+            return st.builds(_reset, _links(nodes), at)
+        case "clock-offset":
+            return st.builds(_spanning(f.ClockOffset), node, _nonzero(3600), span=span)
+        case "clock-drift":
+            return st.builds(_spanning(f.ClockDrift), node, _percents(25, 400), span=span)
+        case "clock-jump":
+            return st.builds(f.ClockJump, node, _nonzero(3600), at)
+        case "disk-slow":
+            return st.builds(_spanning(f.DiskSlow), node, _seconds(3), span=span)
+        case "sync-error":
+            lasting = st.builds(_spanning(f.SyncError), node, span=span, lasting=st.just(True))
+            return st.one_of(st.builds(f.SyncError, node, at), lasting)
+        case _:  # bit-flip, misdirected-write
+            place = st.integers(0, 999).map(lambda thousandths: thousandths / 1000)
+            return st.builds(make, node, place, at)
+
+
+def _maker(kind: str) -> Callable[..., Fault]:
+    return KINDS[kind]
+
+
+def _spanning(cls: Callable[..., Fault]) -> Callable[..., Fault]:
+    """The fault with its times taken from a span."""
+
+    def make(*told: Any, span: Span, **more: Any) -> Fault:
+        return cls(*told, *span, **more)
+
+    return make
+
+
+def _on_link(cls: Callable[..., Fault]) -> Callable[..., Fault]:
+    def make(link: tuple[int, int], *told: Any, span: Span) -> Fault:
+        return cls(*link, *told, *span)
+
+    return make
+
+
+def _reset(link: tuple[int, int], at: float) -> Fault:
+    source, target = link
+    return f.Reset(source, target, at)
+
+
+# -- numbers and places -------------------------------------------------------------------------
+
+
+def _seconds(most: float, least: float = 0.001) -> st.SearchStrategy[float]:
+    """In whole milliseconds: few enough to shrink well, and readable."""
+    low, high = (round(number * MILLISECONDS) for number in (least, most))
+    return st.integers(low, high).map(lambda number: number / MILLISECONDS)
+
+
+def _nonzero(most: int) -> st.SearchStrategy[float]:
+    return st.integers(-most, most).filter(bool).map(float)
+
+
+def _percents(least: int, most: int) -> st.SearchStrategy[float]:
+    return st.integers(least, most).map(lambda number: number / 100)
+
+
+def _spans(seconds: float) -> st.SearchStrategy[Span]:
+    lengths = st.one_of(st.none(), _seconds(seconds))
+
+    def span(at: float, length: float | None) -> Span:
+        until = None if length is None else round(at + length, 3)
+        return at, until if until is not None and until < seconds else None
+
+    return st.builds(span, _seconds(seconds, 0.0), lengths)
+
+
+def _links(nodes: int) -> st.SearchStrategy[tuple[int, int]]:
+    return st.sampled_from(list(permutations(range(1, nodes + 1), 2)))
+
+
+def _sides(nodes: int) -> st.SearchStrategy[tuple[tuple[int, ...], ...]]:
+    """One node alone, then any shape that a swarm plays."""
+    everyone = range(1, nodes + 1)
+    alone = [((one,), tuple(other for other in everyone if other != one)) for one in everyone]
+    shapes = st.integers(0, 999).map(lambda number: draw_partition(Random(number), nodes))
+    return st.one_of(st.sampled_from(alone), shapes)
+
+
+# -- scenarios ----------------------------------------------------------------------------------
+
+
+def scenarios(
+    app: App,
+    workflow: type | str,
+    arguments: tuple[Any, ...] | st.SearchStrategy[tuple[Any, ...]] = (),
+    *,
+    runs: int = 3,
+    shapes: st.SearchStrategy[ClusterShape] | None = None,
+    kinds: Iterable[str] = EVERY_KIND,
+    seconds: float = 10.0,
+    healing_seconds: float = 60.0,
+    depth: Depth = Depth.CORE,
+    invariants: Iterable[Invariant] = (),
+) -> st.SearchStrategy[Scenario]:
+    """Whole scenarios: some runs of a workflow, on some cluster, on a bad day.
+
+    Signals that something can be made up for are sent once to each run.
+
+    Args:
+        app: the code.
+        workflow: whose runs are started: the class, or the type's name.
+        arguments: of each run, as JSON-like plain values, or a strategy for them.
+        runs: how many at most; they are called ``run-1`` and so on.
+        shapes: of the cluster; usually ``clusters()`` of three nodes.
+        kinds: of fault.
+        seconds: of virtual time in which runs are started and faults begin.
+        healing_seconds: of virtual time after that, for everything to come to its end.
+        depth: at which it will be played; the order of tasks is drawn for node depth alone.
+        invariants: the user's own checks.
+
+    Raises:
+        InvalidInput: the workflow does not take the arguments.
+        UnknownWorkflowType: the app has no such workflow.
+    """
+    definition = app.get(workflow_name(workflow))
+    given = arguments if isinstance(arguments, st.SearchStrategy) else st.just(arguments)
+    given = given.map(lambda chosen: _fitting(definition, chosen))
+    each = clusters(sizes=(3,)) if shapes is None else shapes
+    wanted = tuple(kinds)
+    checks = tuple(invariants)
+
+    @st.composite
+    def scenario(draw: st.DrawFn) -> Scenario:
+        shape = draw(each)
+        schedule = draw(fault_schedules(nodes=shape.nodes, seconds=seconds, kinds=wanted))
+        count = draw(st.integers(1, runs))
+        acts = [
+            act
+            for number in range(1, count + 1)
+            for act in _run(draw, definition, f"run-{number}", draw(given), seconds)
+        ]
+        return Scenario(
+            app=app,
+            nodes=shape.nodes,
+            seed=shape.seed,
+            acts=tuple(sorted(acts, key=lambda act: act.at)),
+            faults=(*shape.clocks, *schedule),
+            seconds=seconds,
+            healing_seconds=healing_seconds,
+            invariants=checks,
+            deviations=draw(deviations()) if depth is Depth.NODE else frozenset(),
+        )
+
+    return scenario()
+
+
+def _fitting(definition: WorkflowDefinition, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Raises:
+    InvalidInput: the workflow does not take them.
+    """
+    definition.run.encode_json(list(arguments))
+    return arguments
+
+
+def _run(
+    draw: st.DrawFn,
+    definition: WorkflowDefinition,
+    workflow_id: str,
+    arguments: tuple[Any, ...],
+    seconds: float,
+) -> list[Act]:
+    begin = draw(_seconds(seconds, 0.0))
+    acts: list[Act] = [Start(begin, definition.name, workflow_id, arguments)]
+    for name, handler in definition.signals.items():
+        made_up = made_up_arguments(handler.signature, Random(draw(st.integers(0, 99))))
+        if made_up is not None:
+            acts.append(Signal(draw(_seconds(seconds, begin)), workflow_id, name, made_up))
+    return acts
