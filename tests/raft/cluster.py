@@ -1,4 +1,7 @@
-"""Several Raft cores, their disks, and a network that does what a test says."""
+"""Several Raft cores, their disks, and a network that does what a test says.
+
+Every step is judged by the simulator's own checker; the disks here are the driver's, not its.
+"""
 
 from random import Random
 
@@ -21,9 +24,13 @@ from flowactor.raft import (
     Role,
     ShareCommit,
     Tick,
+    Write,
     WritePersisted,
 )
-from tests.raft.checker import Checker, Disk
+from flowactor.raft.log import size_bytes
+from flowactor.simulation.checks.consensus import ConsensusChecker
+from flowactor.simulation.checks.durable import DurableLog
+from flowactor.simulation.marks import Marks
 
 TICKS = {"heartbeat_ticks": 2, "election_ticks_min": 10, "election_ticks_max": 20}
 """Time of these tests, whatever the product's own is: transcripts and counts are written in it."""
@@ -45,10 +52,13 @@ class Packet:
 
 @define
 class Member:
-    """One node: its core (None while it is down), its disk, and what it has applied."""
+    """One node: its core (None while it is down), its disk with the writes that are not durable
+    yet, and what it has applied.
+    """
 
     config: RaftConfig
-    disk: Disk
+    disk: DurableLog
+    queue: list[Write] = Factory(list)
     raft: Raft | None = None
     applied: int = 0
     durable_applied: int = 0
@@ -69,7 +79,7 @@ class Cluster:
         settings: of ``RaftConfig``.
     """
 
-    def __init__(self, count=3, seed=1, disks=None, checker=None, **settings) -> None:
+    def __init__(self, count=3, seed=1, disks=None, **settings) -> None:
         voters = tuple(range(1, count + 1))
         self.random = Random(seed)
         self.seed = seed
@@ -78,10 +88,12 @@ class Cluster:
         self.tokens = 0
         disks = disks or {}
         self.members = {
-            node: Member(config(node, voters, **settings), disks.get(node) or Disk())
+            node: Member(config(node, voters, **settings), disks.get(node) or DurableLog())
             for node in voters
         }
-        self.checker = checker or Checker(voters, {n: m.disk for n, m in self.members.items()})
+        self.marks = Marks()
+        patience = config(1, voters, **settings).election_ticks_min
+        self.checker = ConsensusChecker(voters, self.marks, patience)
         for node in voters:
             self.start(node)
 
@@ -93,24 +105,23 @@ class Cluster:
         disk = member.disk
         member.starts += 1
         member.applied = member.durable_applied
-        member.raft = Raft(
-            member.config,
-            Restored(
-                hard_state=disk.hard_state,
-                first_index=disk.base[0] + 1,
-                entries=tuple(disk.entries),
-                previous_index=disk.base[0],
-                previous_term=disk.base[1],
-                applied=member.durable_applied,
-            ),
-            seed=self.seed * 1000 + node * 100 + member.starts,
+        restored = Restored(
+            hard_state=disk.hard_state,
+            first_index=disk.previous_index + 1,
+            entries=tuple(disk.entries),
+            previous_index=disk.previous_index,
+            previous_term=disk.previous_term,
+            applied=member.durable_applied,
         )
+        seed = self.seed * 1000 + node * 100 + member.starts
+        member.raft = Raft(member.config, restored, seed)
+        self.checker.recovered(node, member.raft, restored)
 
     def crash(self, node: int, applied: int | None = None) -> None:
         """Lose everything that is not durable; the state machine comes back at ``applied``."""
         member = self.members[node]
         member.raft = None
-        member.disk.queue.clear()
+        member.queue.clear()
         member.loads.clear()
         if applied is not None:
             member.durable_applied = applied
@@ -123,12 +134,19 @@ class Cluster:
         """Step a core and do the driver's duties, but for the disk and the network."""
         member = self.members[node]
         assert member.raft is not None
-        before = self.checker.before(member.raft)
+        before = member.raft.status()
         effects = member.raft.step(events)
-        self.checker.after(node, member.raft, before, effects, member.applied)
+        after = member.raft.status()
+        changed = (before.role, before.term, before.leader) != (
+            after.role,
+            after.term,
+            after.leader,
+        )
+        assert effects.status_changed or not changed, "nobody is told that the status changed"
+        self.checker.stepped(node, member.raft, events, effects)
         member.applied += len(effects.committed)
         if effects.write is not None:
-            member.disk.queue.append(effects.write)
+            member.queue.append(effects.write)
         member.loads += effects.loads
         member.reads.update(effects.reads)
         member.refused.update(effects.refused)
@@ -139,34 +157,28 @@ class Cluster:
 
     def sync(self, node: int, count: int | None = None) -> None:
         """Make the oldest writes durable, all of them by default, and report the last of them."""
-        disk = self.members[node].disk
-        written = [disk.sync() for _ in range(len(disk.queue) if count is None else count)]
+        member = self.members[node]
+        count = len(member.queue) if count is None else count
+        written, member.queue = member.queue[:count], member.queue[count:]
+        for write in written:
+            member.disk.persist(write)
         if written:
-            log = self.state(node).log
-            for entry in disk.entries[-1:]:
-                gone = entry.index > log.last_index
-                replaced = not gone and entry.index > log.previous_index
-                if gone or (replaced and log.term_at(entry.index) != entry.term):
-                    self.checker.marks["late write"] += 1
             self.step(node, WritePersisted(written[-1].number))
 
     def load(self, node: int) -> None:
         """Answer the oldest request for entries from the disk."""
         member = self.members[node]
         wanted = member.loads.pop(0)
-        disk = member.disk
-        first = wanted.first - disk.base[0] - 1
-        if first < 0:
+        previous_term = member.disk.term_at(wanted.first - 1)
+        if previous_term is None:  # purged
             self.step(node, EntriesLoaded(wanted.peer, 0, ()))
             return
         found, size = [], 0
-        for entry in disk.entries[first : wanted.last - disk.base[0]]:
-            size += len(entry.data) + 64
+        for entry in member.disk.between(wanted.first, wanted.last):
+            size += size_bytes(entry)
             if found and size > wanted.bytes_max:
                 break
             found.append(entry)
-        previous_term = disk.term_at(wanted.first - 1)
-        assert previous_term is not None
         self.step(node, EntriesLoaded(wanted.peer, previous_term, tuple(found)))
 
     # -- the network ----------------------------------------------------------------------------
@@ -197,7 +209,7 @@ class Cluster:
                 node
                 for node, member in self.members.items()
                 if member.raft is not None
-                and ((member.disk.queue and node not in frozen_disks) or member.loads)
+                and ((member.queue and node not in frozen_disks) or member.loads)
             ]
             if not busy:
                 return
@@ -261,7 +273,6 @@ class Cluster:
     def read(self, node: int) -> int:
         """Ask for a read index, and return the token."""
         self.tokens += 1
-        self.checker.ask(node, self.tokens)
         self.step(node, ReadIndex(self.tokens))
         return self.tokens
 
@@ -287,10 +298,10 @@ class Cluster:
         """Called after each step; transcripts write it down."""
 
 
-def restored_disk(terms: list[int], term: int, commit: int = 0) -> Disk:
+def restored_disk(terms: list[int], term: int, commit: int = 0) -> DurableLog:
     """A disk whose log has entries of these terms."""
     entries = [
         Entry(t, index, EntryKind.PAYLOAD, f"{t}.{index}".encode())
         for index, t in enumerate(terms, 1)
     ]
-    return Disk(HardState(term, 0, commit), entries=entries)
+    return DurableLog(HardState(term, 0, commit), entries)

@@ -90,7 +90,7 @@ class Storm:
         node = self.any_up()
         if node is None:
             return
-        queued = len(self.cluster.members[node].disk.queue)
+        queued = len(self.cluster.members[node].queue)
         if queued:
             self.cluster.sync(node, self.random.randint(1, queued))
 
@@ -134,7 +134,7 @@ class Storm:
         lowest = min(member.durable_applied, everywhere)
         common = min(m.durable_applied for m in self.cluster.members.values())
         lowest = min(lowest, common)
-        if lowest > member.disk.base[0]:
+        if lowest > member.disk.previous_index:
             member.disk.purge_to(lowest)
 
     def part(self) -> None:

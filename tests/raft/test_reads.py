@@ -60,8 +60,6 @@ def test_reads_of_a_step_share_a_round():
     cluster = Cluster(3)
     cluster.elect(1)
     cluster.settle()
-    for token in range(50):
-        cluster.checker.ask(1, token)
     cluster.step(1, *[ReadIndex(token) for token in range(50)])
     assert len(rounds(cluster, 2)) == len(rounds(cluster, 3)) == 1
     cluster.settle()

@@ -216,7 +216,7 @@ def test_a_deposed_leaders_late_write_counts_for_nothing():
     blank = cluster.state(2).log.between(2, 2)
     cluster.network.clear()
     cluster.step(1, Receive(2, Append(2, 1, 1, 0, 0, tuple(blank))))
-    assert [write.truncate_from for write in cluster.members[1].disk.queue] == [0, 2]
+    assert [write.truncate_from for write in cluster.members[1].queue] == [0, 2]
     cluster.sync(1, 1)
     assert cluster.network == []
     assert cluster.state(1).durable.index == 1
@@ -436,7 +436,7 @@ def test_one_step_merges():
     cluster = Cluster(3)
     cluster.elect(1)
     cluster.step(1, *[Propose(token, (b"x",)) for token in range(900, 910)])
-    assert len(cluster.members[1].disk.queue) == 1
+    assert len(cluster.members[1].queue) == 1
     assert [len(append.entries) for append in appends(cluster, 2)] == [10]
     assert appends(cluster, 2)[0] is appends(cluster, 3)[0]
     accepted = cluster.members[1].accepted

@@ -5,11 +5,13 @@ is known here (who led, what is committed, what each log holds) is the checker's
 ever reads it. A check costs as much as the step it looks at changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import Factory, define
 
+from flowactor.limits import ELECTION_TICKS_MIN
 from flowactor.raft import (
     Append,
     AppendReply,
@@ -22,12 +24,13 @@ from flowactor.raft import (
     RefusalReason,
     Restored,
     Role,
+    Status,
+    Tick,
     Vote,
     VoteReply,
     Write,
     WritePersisted,
 )
-from flowactor.raft.quorum import majority
 from flowactor.simulation.checks.durable import DurableLog
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.marks import Marks
@@ -42,8 +45,13 @@ class _View:
     Attributes:
         log: what the core holds in memory: whatever it was restored from, and all it wrote since.
         verified: up to here the log was compared with what is committed.
-        writing: handed to the disk, and not reported durable yet, oldest first.
-        asked: token of a read -> the highest index that was committed when it was asked.
+        writing: (write, tick) handed to the disk, and not reported durable yet, oldest first.
+        asked: token of a read -> the highest index that was committed when it was asked, and the
+            latest round of heartbeats by then.
+        round: the latest of heartbeats that this leader began.
+        rounds: peer -> the latest that it answered.
+        behind: candidate -> the term in which it asked for a vote with a log that lacks something.
+        ticks: of this life.
     """
 
     log: list[Entry]
@@ -52,8 +60,12 @@ class _View:
     emitted: int
     role: Role = Role.FOLLOWER
     verified: int = 0
-    writing: list[Write] = Factory(list)
-    asked: dict[int, int] = Factory(dict)
+    writing: deque[tuple[Write, int]] = Factory(deque)
+    asked: dict[int, tuple[int, int]] = Factory(dict)
+    round: int = 0
+    rounds: dict[int, int] = Factory(dict)
+    behind: dict[int, int] = Factory(dict)
+    ticks: int = 0
 
 
 class ConsensusChecker:
@@ -61,19 +73,24 @@ class ConsensusChecker:
 
     Args:
         voters: all members.
-        disks: what is durable on each, kept by this checker from what cores report.
         marks: counts what was ever reached.
+        write_ticks_max: for how long a leader may wait for its disk, for the marks.
 
     Attributes:
         committed: every committed entry, from index 1 on.
         leaders: term -> who led in it.
+        disks: what is durable on each node, kept by this checker from what cores report.
     """
 
-    def __init__(self, voters: Sequence[int], marks: Marks) -> None:
+    def __init__(
+        self, voters: Sequence[int], marks: Marks, write_ticks_max: int = ELECTION_TICKS_MIN
+    ) -> None:
         self.committed: Final[list[Entry]] = []
         self.leaders: Final[dict[int, int]] = {}
-        self.disks: Final[Mapping[int, DurableLog]] = {node: DurableLog() for node in voters}
-        self._quorum: Final = majority(len(voters))
+        self.disks: Final = {node: DurableLog() for node in voters}
+        self._lost: Final[set[int]] = set()
+        self._write_ticks_max: Final = write_ticks_max
+        self._quorum: Final = len(voters) // 2 + 1
         self._views: Final[dict[int, _View]] = {}
         self._marks: Final = marks
 
@@ -89,103 +106,132 @@ class ConsensusChecker:
     # -- lives ------------------------------------------------------------------------------------
 
     def recovered(self, node: int, core: Raft, restored: Restored) -> None:
-        """A node begins a life with what its disk held: all that it had promised (I2, I10, I29)."""
-        durable, state = self.disks[node], restored.hard_state
-        if (state.term, state.vote) != (durable.hard_state.term, durable.hard_state.vote) and (
-            state.term <= durable.hard_state.term
-        ):
-            raise CheckFailed(
-                "I2",
-                f"node {node} restarts in term {state.term} with its vote for {state.vote}, but"
-                f" {durable.hard_state.term} and {durable.hard_state.vote} were durable",
-            )
-        last = restored.previous_index + len(restored.entries)
-        if last < durable.last_index:
-            raise CheckFailed(
-                "I10", f"node {node} restarts with {last} entries, {durable.last_index} were synced"
-            )
-        for entry in restored.entries[: durable.last_index - restored.previous_index]:
-            if not durable.holds(entry.index, entry.term):
-                raise CheckFailed("I10", f"node {node} restarts with another entry {entry.index}")
-        if last > durable.last_index:
-            self._marks["unsynced write survived"] += 1
-        # What survived without a promise is durable now.
-        kept = durable.entries[: restored.previous_index]
-        durable.entries[:] = [*kept, *restored.entries]
-        durable.hard_state = state
+        """A node begins a life with what its disk held: all that it had promised (I2, I3, I10), and
+        of what was under way the beginning or nothing. What it finds in its first life is taken as
+        it is.
+        """
+        if node in self._views:
+            self._find(node, restored)
+        else:
+            assert restored.previous_index == 0, "the first life of a node has a whole log"
+            self.disks[node] = DurableLog(restored.hard_state, list(restored.entries))
         commit = core.commit_index
-        self._views[node] = _View(list(durable.entries), state.term, commit, restored.applied)
+        if commit > len(self.committed):
+            known = len(self.committed)
+            raise CheckFailed("I3", f"node {node} restarts with commit {commit}, it was {known}")
+        log = list(self.disks[node].entries)
+        self._views[node] = _View(log, restored.hard_state.term, commit, restored.applied)
+        self._verify(node, self._views[node], commit, "I5")
+
+    def _find(self, node: int, restored: Restored) -> None:
+        durable, writing = self.disks[node], self._views[node].writing
+        durable.check_kept(restored.hard_state)
+        synced = durable.last_index
+        while not durable.is_found_in(restored):
+            if not writing:
+                last = restored.previous_index + len(restored.entries)
+                raise CheckFailed(
+                    "I10",
+                    f"node {node} restarts with entries up to {last} in term"
+                    f" {restored.hard_state.term}: that is neither what was synced, up to {synced},"
+                    " nor that and what was to follow",
+                )
+            durable.persist(writing.popleft()[0])
+            self._marks["unsynced write survived"] += 1
 
     def lost(self, node: int) -> None:
         """The node's disk is gone: it promises nothing any more."""
-        durable = self.disks[node]
-        durable.entries.clear()
-        durable.hard_state = Restored().hard_state
+        self._lost.add(node)
+        self.disks[node] = DurableLog()
+        self._views.pop(node, None)
 
     # -- steps ------------------------------------------------------------------------------------
 
     def stepped(self, node: int, core: Raft, events: Sequence[Event], effects: Effects) -> None:
         """Check one step of a core, before anything comes of it."""
         view = self._views[node]
+        appends: list[Append] = []
         for event in events:
             match event:
+                case Tick():
+                    view.ticks += 1
+                    if view.role is Role.LEADER and view.term == max(self.leaders):
+                        self._counted(node, view, core)
+                case Receive(message=Append() as append):
+                    appends.append(append)
+                case Receive(sender=sender, message=Vote(pre=False) as vote) if not appends:
+                    last_term = self._term_at(view, len(view.log))
+                    if (vote.last_term, vote.last_index) < (last_term, len(view.log)):
+                        view.behind[sender] = vote.term
+                case Receive(sender=sender, message=AppendReply() as reply):
+                    if reply.term == view.term:
+                        view.rounds[sender] = max(view.rounds.get(sender, 0), reply.round)
                 case WritePersisted(number=number):
                     self._persisted(node, view, number)
                 case ReadIndex(token=token):
-                    view.asked[token] = len(self.committed)
+                    view.asked[token] = (len(self.committed), view.round)
                     commit = view.commit
                     if view.role is Role.LEADER and self._term_at(view, commit) != view.term:
                         self._marks["read before the first commit"] += 1
                 case _:
                     pass
         if effects.write is not None:
-            self._written(node, view, effects.write)
+            self._written(node, view, effects.write, appends)
         led_in = view.term if view.role is Role.LEADER else 0
         if effects.status_changed:
-            self._status(node, view, core)
+            self._status(node, view, core.status())
         leads_on = view.role is Role.LEADER and view.term == led_in
         if leads_on and effects.write is not None and effects.write.truncate_from:
             raise CheckFailed("I4", f"node {node} cuts its log while it leads")
         if core.commit_index != view.commit:
-            self._commit(node, view, core.commit_index)
+            self._commit(node, view, core.commit_index, appends)
         if effects.committed:
             self._emitted(node, view, effects.committed)
         for peer, message in effects.messages:
             self._message(node, view, peer, message)
-        for token, index in effects.reads:
-            if index < view.asked.pop(token, 0):
-                raise CheckFailed("I14", f"node {node} serves a read at {index}, older than known")
-        for _, reason in effects.refused:
-            if reason is RefusalReason.OVERLOADED:
-                self._marks["uncommitted limit"] += 1
+        if view.asked or effects.reads or effects.refused:
+            self._reads(node, view, effects)
+        if effects.loads:
+            self._marks["entries read back"] += len(effects.loads)
         if view.role is Role.LEADER:
             self._look_for_figure_8(view, events)
 
     def _persisted(self, node: int, view: _View, number: int) -> None:
         durable = self.disks[node]
-        while view.writing and view.writing[0].number <= number:
-            write = view.writing.pop(0)
+        while view.writing and view.writing[0][0].number <= number:
+            write, _ = view.writing.popleft()
             durable.persist(write)
-            if write.entries:
-                last = write.entries[-1]
-                if self._term_at(view, last.index) != last.term:
-                    self._marks["late write"] += 1
+            last = durable.last_index
+            if last and self._term_at(view, last) != durable.term_at(last):
+                self._marks["late write"] += 1
 
-    def _written(self, node: int, view: _View, write: Write) -> None:
-        view.writing.append(write)
+    def _written(self, node: int, view: _View, write: Write, appends: Sequence[Append]) -> None:
+        view.writing.append((write, view.ticks))
         if write.truncate_from:
             if write.truncate_from <= view.commit:
                 cut = f"cuts from {write.truncate_from}, {view.commit} is committed"
                 raise CheckFailed("I12", f"node {node} {cut}")
+            contested = len({append.term for append in appends}) > 1
+            same = view.log[write.truncate_from - 1 : write.truncate_from] == [*write.entries[:1]]
+            if same and not contested:
+                raise CheckFailed("I12", f"node {node} cuts {write.truncate_from}, to put it back")
             del view.log[write.truncate_from - 1 :]
             view.verified = min(view.verified, write.truncate_from - 1)
             self._marks["follower truncated"] += 1
         view.log.extend(write.entries)
         if view.log and view.log[-1].index != len(view.log):
             raise CheckFailed("I11", f"node {node}: a hole before entry {view.log[-1].index}")
+        for append in appends:
+            index = append.previous_index
+            took = append.entries and append.entries[0] in view.log[index : index + 1]
+            if took and self._term_at(view, index) != append.previous_term:
+                raise CheckFailed("I5", f"node {node} appends after another entry {index}")
 
-    def _status(self, node: int, view: _View, core: Raft) -> None:
-        status = core.status()
+    def _status(self, node: int, view: _View, status: Status) -> None:
+        if status.last_index != len(view.log):
+            raise CheckFailed(
+                "I11", f"node {node} has {status.last_index} entries, and wrote {len(view.log)}"
+            )
         if status.term < view.term:
             raise CheckFailed("I3", f"the term of node {node} went back to {status.term}")
         if status.role is Role.LEADER:
@@ -196,8 +242,12 @@ class ConsensusChecker:
                 self._marks["leader changed"] += len(self.leaders) > 1
                 self._leads(node, view)
         elif view.role is Role.LEADER and status.term == view.term:
-            why = "over its disk" if view.writing else "without a quorum"
+            waited = view.ticks - view.writing[0][1] if view.writing else 0
+            why = "over its disk" if waited > self._write_ticks_max else "without a quorum"
             self._marks[f"leader {why}"] += 1
+        if status.term != view.term:
+            view.round = 0
+            view.rounds.clear()
         view.term, view.role = status.term, status.role
 
     def _leads(self, node: int, view: _View) -> None:
@@ -207,6 +257,13 @@ class ConsensusChecker:
                 "I7", f"leader {node} has {len(view.log)} entries, {len(self.committed)} committed"
             )
         self._verify(node, view, len(self.committed), "I7")
+        votes = 0
+        for voter, disk in self.disks.items():
+            state = disk.hard_state
+            gave = (state.term, state.vote) == (view.term, node)
+            votes += gave or state.term > view.term or voter in self._lost
+        if votes < self._quorum:
+            raise CheckFailed("I1", f"node {node} leads in term {view.term} with {votes} votes")
 
     def _verify(self, node: int, view: _View, last: int, name: str) -> None:
         for index in range(view.verified, last):
@@ -215,17 +272,21 @@ class ConsensusChecker:
         view.verified = max(view.verified, last)
 
     def _emitted(self, node: int, view: _View, entries: list[Entry]) -> None:
-        """I6, I11: what is applied is committed, in order, and never another entry."""
-        if entries[0].index != view.emitted + 1:
-            raise CheckFailed("I11", f"node {node} applies {entries[0].index} after {view.emitted}")
-        for entry in entries:
-            if entry.index > len(self.committed) or self.committed[entry.index - 1] != entry:
-                raise CheckFailed("I6", f"node {node} applies another entry {entry.index}")
-        view.emitted = entries[-1].index
-        if not self.disks[node].holds(view.emitted, entries[-1].term):
-            raise CheckFailed("I11", f"node {node} applies {view.emitted} before it is durable")
+        """I6, I11: what is applied is committed and durable here, in order, and no other entry."""
+        first, last = view.emitted + 1, view.emitted + len(entries)
+        if [entry.index for entry in entries] != list(range(first, last + 1)):
+            raise CheckFailed(
+                "I11", f"node {node} applies {entries[0].index}, not {first} to {last}"
+            )
+        if last > view.commit:
+            raise CheckFailed("I11", f"node {node} applies {last}, its commit is {view.commit}")
+        if self.committed[first - 1 : last] != entries:
+            raise CheckFailed("I6", f"node {node} applies another entry in {first} to {last}")
+        if self.disks[node].between(first, last) != entries:
+            raise CheckFailed("I11", f"node {node} applies {last} before it is durable")
+        view.emitted = last
 
-    def _commit(self, node: int, view: _View, commit: int) -> None:
+    def _commit(self, node: int, view: _View, commit: int, appends: Sequence[Append]) -> None:
         if not view.commit < commit <= len(view.log):
             raise CheckFailed("I3", f"node {node}: the commit went from {view.commit} to {commit}")
         term = self._term_at(view, commit)
@@ -240,16 +301,42 @@ class ConsensusChecker:
             self.committed.extend(view.log[len(self.committed) : commit])
         elif commit > len(self.committed):
             raise CheckFailed("I8", f"follower {node} commits {commit} before any leader")
+        elif commit > max(
+            (append.previous_index + len(append.entries) for append in appends), default=0
+        ):
+            raise CheckFailed("I5", f"follower {node} commits {commit}: no message speaks of it")
         self._verify(node, view, commit, "I5")
         view.commit = commit
+
+    def _reads(self, node: int, view: _View, effects: Effects) -> None:
+        """I14: each read has one answer; if it is served, one that misses nothing."""
+        for token, index in effects.reads:
+            if token not in view.asked:
+                raise CheckFailed("I14", f"node {node} serves read {token}, which nobody asks")
+            self._served(node, view, index, *view.asked.pop(token))
+        for token, reason in effects.refused:
+            waited = view.asked.pop(token, None) is not None
+            if reason is RefusalReason.OVERLOADED:
+                self._marks["uncommitted limit"] += 1
+            elif reason is RefusalReason.LOST_LEADERSHIP:
+                self._marks["read abandoned"] += 1
+                if not waited:
+                    raise CheckFailed("I14", f"node {node} abandons {token}, which nobody asks")
+        if view.asked and view.role is not Role.LEADER:
+            raise CheckFailed("I14", f"node {node} leads no more, and leaves reads unanswered")
 
     def _message(self, node: int, view: _View, peer: int, message: object) -> None:
         durable = self.disks[node]
         state = durable.hard_state
         match message:
-            case Append():
+            case Append(previous_index=previous, entries=entries):
+                view.round = max(view.round, message.round)
                 if state.term < message.term:
                     raise CheckFailed("I10", f"node {node} sends entries of an undurable term")
+                if view.term == message.term and entries != tuple(
+                    view.log[previous : previous + len(entries)]
+                ):
+                    raise CheckFailed("I4", f"node {node} sends entries that are not in its log")
             case AppendReply(success=True):
                 if state.term < message.term:
                     raise CheckFailed("I10", f"node {node} acknowledges in an undurable term")
@@ -259,13 +346,35 @@ class ConsensusChecker:
             case VoteReply(granted=True, pre=False):
                 if (state.term, state.vote) != (message.term, peer):
                     raise CheckFailed("I2", f"node {node} votes for {peer}, and may forget it")
+                if view.behind.get(peer) == message.term:
+                    raise CheckFailed("I7", f"node {node} votes for {peer}, which lacks entries")
             case Vote(pre=False):
                 if (state.term, state.vote) != (message.term, node):
                     raise CheckFailed("I2", f"node {node} campaigns, and may forget its own vote")
-            case VoteReply(granted=False, pre=True) if message.term > view.term - 1:
-                self._marks["pre-vote refused with a higher term"] += 1
+            case VoteReply(granted=False, pre=True):
+                asker = self._views.get(peer)
+                if asker is not None and asker.term < message.term:
+                    self._marks["pre-vote refused with a higher term"] += 1
             case _:
                 pass
+
+    def _served(self, node: int, view: _View, index: int, committed: int, begun: int) -> None:
+        """I14: a read is served at what was committed when it was asked, or later, and after a
+        quorum has answered heartbeats that began after that.
+        """
+        if index < committed:
+            raise CheckFailed("I14", f"node {node} serves a read at {index}, not at {committed}")
+        answered = 1 + sum(round_ > begun for round_ in view.rounds.values())
+        if answered < self._quorum:
+            raise CheckFailed("I14", f"node {node} serves a read that {answered} nodes confirmed")
+
+    def _counted(self, node: int, view: _View, core: Raft) -> None:
+        """I8: what the newest leader takes to be durable elsewhere is."""
+        for peer, status in core.status().peers:
+            index = status.match_index
+            held = not index or self.disks[peer].holds(index, self._term_at(view, index))
+            if not held and peer not in self._lost:
+                raise CheckFailed("I8", f"leader {node} counts entry {index} on {peer}: not there")
 
     def _look_for_figure_8(self, view: _View, events: Sequence[Event]) -> None:
         """A quorum holds an entry of an older term, and it may not be committed by counting."""
