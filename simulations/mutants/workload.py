@@ -233,6 +233,8 @@ def _feud(chance: Random, nodes: int) -> tuple[Fault, ...]:
     and go, each with entries that the others do not have.
     """
     faults: list[Fault] = []
+    if nodes > 1 and chance.random() < 0.5:
+        faults.append(DiskSlow(chance.randint(1, nodes), 0.4, 0.0))
     up_from = dict.fromkeys(range(1, nodes + 1), 0.0)
     at = chance.uniform(0.2, 1.5)
     while at < SECONDS - 0.5:
@@ -250,9 +252,9 @@ def _feud(chance: Random, nodes: int) -> tuple[Fault, ...]:
 def _strike(chance: Random, nodes: int, node: int, at: float, until: float) -> list[Fault]:
     """One spell of one kind, on one node."""
     others = [other for other in range(1, nodes + 1) if other != node]
-    kinds = ["crash", "power", "pause", "stall", "slow disk"]
+    kinds = ["crash", "power", "pause", "stall"]
     if others:
-        kinds += ["alone", "alone", "alone", "deaf", "mute", "slow", "overtaken"]
+        kinds += ["slow disk", "alone", "alone", "alone", "deaf", "mute", "slow", "overtaken"]
     match chance.choice(kinds):
         case "crash":
             return [Crash(node, at, until)]

@@ -47,6 +47,7 @@ class _Sight:
         led_ticks: since it leads.
         writing: (number, tick) of writes that are not durable, oldest first.
         promised: term -> who would vote for this node in it.
+        untold: leader of an older term -> the tick at which it showed that nobody had told it.
         told: terms that messages of this step speak of.
         owed: the highest term that messages of this step oblige it to enter.
     """
@@ -60,6 +61,7 @@ class _Sight:
     led_ticks: int = 0
     writing: list[tuple[int, int]] = Factory(list)
     promised: dict[int, set[int]] = Factory(dict)
+    untold: dict[int, int] = Factory(dict)
     told: set[int] = Factory(set)
     owed: int = 0
 
@@ -118,9 +120,12 @@ class LeadershipChecker:
             self._note_silence(sight)
             if led_on:
                 self._may_lead_on(node, sight)
+        if ticked and sight.untold and not sight.writing:
+            self._told_off(node, sight)
         if effects.write is not None:
             sight.writing.append((effects.write.number, sight.ticks))
         for peer, message in effects.messages:
+            sight.untold.pop(peer, None)
             if isinstance(message, VoteReply) and message.pre and not message.granted:
                 self._refused(node, peer, message.term, terms)
         if sight.told:
@@ -161,6 +166,8 @@ class LeadershipChecker:
             case _:
                 if isinstance(message, Append) and term >= sight.term:
                     sight.leader_silence = 0
+                elif isinstance(message, Append):
+                    sight.untold.setdefault(sender, sight.ticks)
                 if term > sight.term:
                     sight.told.add(term)
                     sight.owed = max(sight.owed, term)
@@ -183,6 +190,7 @@ class LeadershipChecker:
                 )
         if not same_term:
             sight.promised.clear()
+            sight.untold.clear()
         if status.role is Role.LEADER and not (same_term and sight.role is Role.LEADER):
             sight.led_ticks = 0
         sight.term, sight.role, sight.leader = status.term, status.role, status.leader
@@ -203,6 +211,13 @@ class LeadershipChecker:
         if sight.writing and sight.ticks - sight.writing[0][1] > ELECTION_TICKS_MIN:
             waited = sight.ticks - sight.writing[0][1]
             raise CheckFailed("I38", f"node {node} leads, and its disk hangs for {waited} ticks")
+
+    @staticmethod
+    def _told_off(node: int, sight: _Sight) -> None:
+        """A leader of an older term hears that there is a later one."""
+        for leader, tick in sight.untold.items():
+            if sight.ticks - tick > ELECTION_TICKS_MAX:
+                raise CheckFailed("I38", f"node {node} leaves leader {leader} of an older term be")
 
     @staticmethod
     def _refused(node: int, peer: int, term: int, terms: tuple[int, ...]) -> None:
