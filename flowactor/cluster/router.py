@@ -16,8 +16,7 @@ from flowactor.cluster.group import GroupActor
 from flowactor.cluster.inspection import Inspection
 from flowactor.cluster.instances import Instances
 from flowactor.cluster.liveness import Liveness
-from flowactor.cluster.outside import outside_trio
-from flowactor.cluster.past import past_of
+from flowactor.cluster.past import query_past
 from flowactor.cluster.requests import Answer, Request
 from flowactor.cluster.variables import VariableActors
 from flowactor.errors import (
@@ -43,7 +42,7 @@ from flowactor.machine.operations import (
 )
 from flowactor.machine.replies import Rejected
 from flowactor.machine.state import RunSummary, Variable
-from flowactor.workflow import App, RunInfo, WorkflowDefinition, replay
+from flowactor.workflow import App
 
 __all__ = ["Peers", "Router"]
 
@@ -213,20 +212,10 @@ class Router:
             if followed:
                 answer = await self._instances.query(run.run_id, body.name, arguments)
             else:
-                answer = self._query_past(run, definition, body.name, arguments)
+                answer = query_past(self._group, run, definition, body.name, arguments)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # of user code: may be anything
             raise border.query_error(body.name, error) from None
         return requests.Value(answer)
-
-    def _query_past(
-        self, run: RunSummary, definition: WorkflowDefinition, name: str, arguments: bytes
-    ) -> bytes:
-        """Nobody here follows the run, as it is closed, or parked and cold: its history is replayed
-        for the occasion.
-        """
-        info = RunInfo(run.workflow_id, run.run_id, run.workflow_type, run.version, run.started_ns)
-        past = past_of(self._group, run.run_id)
-        return replay(definition, info, past, outside_trio).query(name, arguments)
 
     async def _result(self, request: Request, body: requests.GetResult) -> Answer:
         run = await self._locate(body.workflow_id, body.run_id, request)

@@ -84,22 +84,28 @@ class Machine:
 
     def apply(self, index: int, term: int, batch: Batch) -> Applied:
         """Apply the committed log entry at ``index``, proposed in ``term``: first what has fallen
-        due by its stamp, then its operations in order.
+        due by its stamp, then its operations in order, then what these made due at once.
         """
         self._clock_ns = max(self._clock_ns, batch.stamp_ns)
         self._ledger.clock_ns = self._clock_ns
         self._journal.begin(index, self._clock_ns)
         self._changed = True
         self._sessions.expire(self._clock_ns)
-        while due := self._ledger.due.pop(self._clock_ns):
-            self._fire(due)
+        self._fire_due()
         for operation, kept in zip(batch.operations, batch.kept, strict=True):
             if isinstance(operation, Advance):
                 apply_advance(self._ledger, operation, kept)
             else:
                 self._perform(operation, term)
+        # An activation that took long to be recorded may have set timers that are due already. The
+        # leader counts on it that a batch fires all that its stamp reaches.
+        self._fire_due()
         self._journal.end()
         return Applied(tuple(self._take_replies()), tuple(self._take_notices()))
+
+    def _fire_due(self) -> None:
+        while due := self._ledger.due.pop(self._clock_ns):
+            self._fire(due)
 
     def _fire(self, due: Due) -> None:
         due_ns, run_id, kind, key = due

@@ -10,6 +10,7 @@ from attrs import define
 
 from flowactor.actors import Promise
 from flowactor.cluster.instance import QueryAsked
+from flowactor.cluster.past import query_past
 from flowactor.codec.payloads import decode_payload, encode_payload
 from flowactor.errors import FlowactorError, Unavailable
 from flowactor.identity import RunId, SessionId
@@ -231,16 +232,18 @@ class CoreClient:
         act = request.act
         assert isinstance(act, scenario.AskQuery)
         run = life.group.machine.find(act.id, "")
-        if run is None or not run.status.is_open or not life.alive:
-            answer(Rejected("NotFound", f"no run {act.id} is open"))
+        if run is None:
+            answer(Rejected("NotFound", f"there is no run {act.id}"))
             return
         definition = self._definition(life, act.id)
         signature = definition.query_named(act.name).signature
-        inbox_last = life.group.machine.runs[run.run_id].inbox_last
         arguments = signature.encode_json(list(act.arguments))
         promise: Promise[bytes] = Promise()
-        asked = QueryAsked(act.name, arguments, inbox_last, promise)
-        life.tell(run.run_id, asked)
+        if run.status.is_open:
+            inbox_last = life.group.machine.runs[run.run_id].inbox_last
+            life.tell(run.run_id, QueryAsked(act.name, arguments, inbox_last, promise))
+        else:
+            promise.set(query_past(life.group, run, definition, act.name, arguments))
 
         def settled(promise: Promise[bytes]) -> None:
             try:
@@ -294,8 +297,24 @@ class CoreClient:
             return
         if isinstance(answer, Rejected) and (answer.code in _RETRIED or request.act is None):
             self._failed(request, attempt)
+        elif isinstance(answer, Rejected) and answer.code == "NotFound" and self._insists(request):
+            self._ask_anew(request)
         else:
             self._settle(request, answer)
+
+    def _insists(self, request: _Request) -> bool:
+        """A run that nobody knows yet may still be started."""
+        return self._heap.now_ns - request.asked_ns <= PATIENCE_NS
+
+    def _ask_anew(self, request: _Request) -> None:
+        """The reply to this sequence is what it is: ask under another one, a little later."""
+        self._unsettled.pop(request.sequence, None)
+        if request.sequence:
+            self._sequences += 1
+            request.sequence = self._sequences
+            self._unsettled[request.sequence] = None
+        request.attempt += 1
+        self._heap.post(self._heap.now_ns + PAUSE_NS, self._again, request, request.attempt)
 
     def _settle(self, request: _Request, answer: Any) -> None:
         """The answer is there; None: it was given up, and nobody knows."""

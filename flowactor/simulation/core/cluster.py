@@ -137,11 +137,12 @@ class CoreCluster:
 
     # -- events -----------------------------------------------------------------------------------
 
-    def _deliver(self, sender: int, receiver: int, envelope: GroupEnvelope) -> None:
+    def _deliver(self, sender: int, receiver: int, envelope: GroupEnvelope) -> bool:
         life = self.machines[receiver].life
         if life is not None:
             life.group.receive(NodeId(sender), envelope)
             life.touched = True
+        return life is not None
 
     def settle(self) -> None:
         """Let every node handle what has come to it."""

@@ -52,7 +52,7 @@ class CoreNetwork:
         heap: when messages arrive.
         random: how late.
         trace: what is sent and what arrives.
-        deliver: (sender, receiver, envelope) has arrived.
+        deliver: (sender, receiver, envelope) has arrived; returns whether anybody is there.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class CoreNetwork:
         heap: Heap,
         random: Random,
         trace: Trace,
-        deliver: Callable[[int, int, GroupEnvelope], None],
+        deliver: Callable[[int, int, GroupEnvelope], bool],
     ) -> None:
         self._heap: Final = heap
         self._random: Final = random.random
@@ -106,8 +106,8 @@ class CoreNetwork:
     ) -> None:
         if path.blocked or path.epoch != epoch:
             return
-        self._trace.add(self._heap.now_ns, receiver, Kind.RECEIVED, number, sender)
-        self._deliver(sender, receiver, envelope)
+        if self._deliver(sender, receiver, envelope):
+            self._trace.add(self._heap.now_ns, receiver, Kind.RECEIVED, number, sender)
 
     # -- faults -----------------------------------------------------------------------------------
 

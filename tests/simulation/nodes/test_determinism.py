@@ -6,7 +6,7 @@ from os import environ
 from pathlib import Path
 
 from flowactor.simulation.nodes import simulate_nodes
-from tests.simulation.nodes.test_faults import FAULTS, scenario
+from tests.simulation.test_faults import FAULTS, scenario
 
 ROOT = Path(__file__).parents[3]
 MIXED = (*FAULTS["crash"], *FAULTS["loss"], *FAULTS["reset"], *FAULTS["clock-jump"])

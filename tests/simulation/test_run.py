@@ -1,4 +1,4 @@
-"""A run at node depth: what it finds, how fast virtual time goes, and how it ends."""
+"""One run, at either depth: what it finds, how fast virtual time goes, and how it ends."""
 
 import re
 from time import perf_counter
@@ -6,30 +6,47 @@ from time import perf_counter
 import pytest
 
 from flowactor.simulation.faults import Crash, Partition
-from flowactor.simulation.nodes import simulate_nodes
-from flowactor.simulation.scenario import AskQuery, Cancel, Scenario, Signal, Start, Terminate
+from flowactor.simulation.run import simulate
+from flowactor.simulation.scenario import (
+    AskQuery,
+    Cancel,
+    Depth,
+    Scenario,
+    Signal,
+    Start,
+    Terminate,
+)
 from flowactor.simulation.strike import Strike
 from flowactor.simulation.trace import Kind
-from tests.simulation.nodes import flows
-from tests.simulation.nodes.flows import APP
+from tests.simulation import flows
+from tests.simulation.flows import APP
 
 
-def play(*acts, **changes):
-    told = {"app": APP, "seed": 3, "acts": acts, "seconds": 2.0, "sockets": False}
-    return simulate_nodes(Scenario(**(told | changes)), keep=True)
+@pytest.fixture(params=Depth, ids=lambda depth: depth.value)
+def depth(request):
+    return request.param
+
+
+@pytest.fixture
+def play(depth):
+    def play(*acts, strike=None, **changes):
+        told = {"app": APP, "seed": 3, "acts": acts, "seconds": 2.0, "sockets": False}
+        return simulate(Scenario(**(told | changes)), depth, keep=True, strike=strike)
+
+    return play
 
 
 def answers(outcome):
     return [line[3][2] for line in outcome.lines if line[2] == Kind.ANSWERED]
 
 
-def test_clients_use_all_that_a_run_offers():
+def test_clients_use_all_that_a_run_offers(play):
     """Signals, queries, cancellation and termination go through the real client."""
     results = {}
     outcome = play(
         Start(0.5, "Patient", "a"),
-        AskQuery(1.0, "a", "noted"),
-        Signal(1.2, "a", "note", ("hello",)),
+        AskQuery(1.5, "a", "noted"),
+        Signal(1.9, "a", "note", ("hello",)),
         Start(0.5, "Patient", "b"),
         Cancel(1.0, "b"),
         Start(0.5, "Patient", "c"),
@@ -42,16 +59,16 @@ def test_clients_use_all_that_a_run_offers():
     assert (results["b"].value, results["c"].value) == ("cancelled", "terminated")
 
 
-def test_a_signal_that_comes_before_its_run_waits_for_it():
+def test_a_signal_that_comes_before_its_run_waits_for_it(play):
     """A client insists while a run that it asks about may still be started."""
     outcome = play(Signal(0.3, "a", "note", ("early",)), Start(1.0, "Patient", "a", client=2))
     assert outcome.failure is None
 
 
-def test_a_month_passes_in_no_time():
+def test_a_month_passes_in_no_time(play):
     """While all nodes are down nothing happens, and that costs nothing, however long it takes."""
     begun = perf_counter()
-    down = tuple(Crash(node, at=1.0, until=30 * 86_400.0) for node in (1, 2, 3))
+    down = tuple(Crash(node, at=2.0, until=30 * 86_400.0) for node in (1, 2, 3))
     outcome = play(
         Start(0.5, "Long", "a", (30,)),
         faults=down,
@@ -63,7 +80,7 @@ def test_a_month_passes_in_no_time():
     assert perf_counter() - begun < 20
 
 
-def test_an_effect_that_happens_twice_is_found():
+def test_an_effect_that_happens_twice_is_found(depth):
     """A step without an idempotency key: some crash of its owner, of all there can be, has it do
     its work twice, and the user's check says so.
     """
@@ -75,10 +92,10 @@ def test_an_effect_that_happens_twice_is_found():
         sockets=False,
         invariants=(lambda world: world.ledger("parcels").check_each_step_once(),),
     )
-    plain = simulate_nodes(scenario)
+    plain = simulate(scenario, depth)
     assert plain.failure is None
     struck = [
-        simulate_nodes(scenario, keep=True, strike=Strike("owner-crash", point))
+        simulate(scenario, depth, keep=True, strike=Strike("owner-crash", point))
         for point in range(1, plain.points + 1)
     ]
     found = [outcome.failure.checker for outcome in struck if outcome.failure]
@@ -97,7 +114,7 @@ def kinds_of_the_dead(outcome):
     return told[: told.index(Kind.STARTED)]
 
 
-def test_an_escape_fails_the_run_with_its_line():
+def test_an_escape_fails_the_run_with_its_line(play):
     """A step that looks at the real clock is named by file and line, and what to write instead."""
     failure = play(Start(0.5, "Escaping", "a")).failure
     line = flows.look_at_the_clock.function.__code__.co_firstlineno + 3
@@ -105,7 +122,7 @@ def test_an_escape_fails_the_run_with_its_line():
     assert failure.message.startswith(f"{flows.__file__}:{line} calls time.time")
 
 
-def test_a_run_that_hangs_is_no_liveness():
+def test_a_run_that_hangs_is_no_liveness(play):
     """What does not end within the time for healing is named, and the run ends all the same."""
     failure = play(Start(0.5, "Hanging", "a"), healing_seconds=5.0).failure
     assert failure.checker == "I36"
@@ -114,7 +131,7 @@ def test_a_run_that_hangs_is_no_liveness():
     assert failure.at_seconds == pytest.approx(7.0)
 
 
-def test_a_failing_check_of_the_user_is_the_outcome():
+def test_a_failing_check_of_the_user_is_the_outcome(play):
     """An invariant that raises is reported as it is, with the time."""
 
     def never(_):
@@ -124,7 +141,7 @@ def test_a_failing_check_of_the_user_is_the_outcome():
     assert (failure.checker, failure.message) == ("assertion", "never satisfied")
 
 
-def test_points_are_counted_and_struck_exactly():
+def test_points_are_counted_and_struck_exactly(play, depth):
     """The same run without a strike has more points than the one that is struck at one of them;
     up to the point the two are the same, line by line.
     """
@@ -132,7 +149,7 @@ def test_points_are_counted_and_struck_exactly():
     scenario = Scenario(
         app=APP, seed=3, acts=(Start(0.5, "Order", "a", (2,)),), seconds=2.0, sockets=False
     )
-    struck = simulate_nodes(scenario, keep=True, strike=Strike("owner-crash", point=5))
+    struck = simulate(scenario, depth, keep=True, strike=Strike("owner-crash", point=5))
     assert plain.points > 5
     assert plain.failure is None
     assert struck.failure is None
@@ -141,17 +158,17 @@ def test_points_are_counted_and_struck_exactly():
     assert struck.lines[at][3][0] == "crash"
 
 
-def test_a_strike_can_part_the_owner_from_all_others():
+def test_a_strike_can_part_the_owner_from_all_others(depth):
     """A partition at a point isolates the owner, and everything ends well afterwards."""
     scenario = Scenario(
         app=APP, seed=3, acts=(Start(0.5, "Order", "a", (2,)),), seconds=2.0, sockets=False
     )
-    outcome = simulate_nodes(scenario, keep=True, strike=Strike("partition", point=3))
+    outcome = simulate(scenario, depth, keep=True, strike=Strike("partition", point=3))
     assert outcome.failure is None
     assert [line[3][0] for line in outcome.lines if line[2] == Kind.FAULT] == ["partition"] * 2
 
 
-def test_a_cluster_without_a_majority_makes_no_promise():
+def test_a_cluster_without_a_majority_makes_no_promise(play):
     """Where too many disks are lost nothing is awaited, and nothing that is wrong is shown."""
     faults = (Partition(((1,), (2, 3)), at=0.5),)
     assert play(faults=faults, nodes=3).failure is None

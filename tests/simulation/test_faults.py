@@ -1,4 +1,4 @@
-"""Whole nodes under every kind of fault: safe meanwhile, and well again afterwards."""
+"""A cluster under every kind of fault, at both depths: safe meanwhile, well again afterwards."""
 
 import pytest
 
@@ -26,10 +26,10 @@ from flowactor.simulation.faults import (
     Wipe,
     kind_of,
 )
-from flowactor.simulation.nodes import simulate_nodes
-from flowactor.simulation.scenario import Read, Scenario, Start, Write
+from flowactor.simulation.run import simulate
+from flowactor.simulation.scenario import Depth, Read, Scenario, Start, Write
 from flowactor.simulation.trace import Kind
-from tests.simulation.nodes.flows import APP
+from tests.simulation.flows import APP
 
 FAULTS = {
     "crash": (Crash(1, at=1.0, until=2.0), Crash(2, at=2.1, until=3.0)),
@@ -82,9 +82,10 @@ def test_every_kind_is_tried():
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_costs_nothing_but_time(kind):
+@pytest.mark.parametrize("depth", Depth, ids=lambda depth: depth.value)
+def test_a_fault_costs_nothing_but_time(kind, depth):
     """Whatever breaks: every order is paid exactly once, and all requests are answered."""
-    outcome = simulate_nodes(scenario(*FAULTS[kind]), keep=True)
+    outcome = simulate(scenario(*FAULTS[kind]), depth, keep=True)
     assert outcome.failure is None
     struck = [line[3][0] for line in outcome.lines if line[2] == Kind.FAULT and line[3][2] == 1]
     assert struck == [kind_of(fault) for fault in sorted(FAULTS[kind], key=lambda f: f.at)]
@@ -92,7 +93,7 @@ def test_a_fault_costs_nothing_but_time(kind):
 
 def test_a_crash_ends_a_process_at_once():
     """From the moment of its crash until its restart nothing is heard of a node."""
-    outcome = simulate_nodes(scenario(Crash(1, at=1.0, until=2.0)), keep=True)
+    outcome = simulate(scenario(Crash(1, at=1.0, until=2.0)), Depth.NODE, keep=True)
     heard = [
         at_ns / 1e9 for at_ns, node, kind, _ in outcome.lines if node == 1 and kind != Kind.STOPPED
     ]
@@ -102,7 +103,7 @@ def test_a_crash_ends_a_process_at_once():
 
 def test_a_paused_process_is_silent_and_comes_back():
     """A stopped process neither sends nor receives; afterwards it takes part again."""
-    outcome = simulate_nodes(scenario(Pause(1, at=1.0, until=2.5)), keep=True)
+    outcome = simulate(scenario(Pause(1, at=1.0, until=2.5)), Depth.NODE, keep=True)
     heard = [at_ns / 1e9 for at_ns, node, _, _ in outcome.lines if node == 1]
     assert not [at for at in heard if 1.0 < at < 2.5]
     assert outcome.failure is None
@@ -110,7 +111,7 @@ def test_a_paused_process_is_silent_and_comes_back():
 
 def test_a_failed_sync_stops_a_node_which_is_started_again():
     """The node says why it stopped, and is back a second later."""
-    outcome = simulate_nodes(scenario(SyncError(1, at=1.0)), keep=True)
+    outcome = simulate(scenario(SyncError(1, at=1.0)), Depth.NODE, keep=True)
     lives = [
         (kind, at_ns / 1e9)
         for at_ns, node, kind, _ in outcome.lines
@@ -124,7 +125,7 @@ def test_a_failed_sync_stops_a_node_which_is_started_again():
 
 def test_damage_keeps_a_node_down_and_the_others_go_on():
     """A node whose synced log has changed refuses to serve; a majority is enough."""
-    outcome = simulate_nodes(scenario(*FAULTS["bit-flip"]))
+    outcome = simulate(scenario(*FAULTS["bit-flip"]), Depth.NODE)
     assert outcome.failure is None
     assert outcome.marks["damage found"] == 1
 
@@ -132,7 +133,7 @@ def test_damage_keeps_a_node_down_and_the_others_go_on():
 def test_a_core_goes_on_while_the_rest_stays_frozen():
     """In the strong form a bare majority is healed, and everything comes to its end there."""
     faults = (Partition(((1,), (2,), (3,)), at=1.0), Crash(3, at=1.5))
-    outcome = simulate_nodes(scenario(*faults, core=(1, 2)), keep=True)
+    outcome = simulate(scenario(*faults, core=(1, 2)), Depth.NODE, keep=True)
     assert outcome.failure is None
     healing = next(at for at, _, kind, what in outcome.lines if (kind, what) == HEALING)
     ended = (Kind.STOPPED, ("the run is over",))
@@ -145,4 +146,4 @@ HEALING = (Kind.PHASE, ("healing",))
 def test_the_same_faults_over_real_websockets():
     """The bytes of WebSockets make no difference to what must hold."""
     faults = (*FAULTS["crash"], *FAULTS["loss"], Reset(1, 3, at=3.2))
-    assert simulate_nodes(scenario(*faults, sockets=True)).failure is None
+    assert simulate(scenario(*faults, sockets=True), Depth.NODE).failure is None
