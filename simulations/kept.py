@@ -67,6 +67,8 @@ def keep(
     checker = "".join(c if c.isalnum() else "_" for c in failure.checker.lower())
     path = folder / f"{checker}_{name.replace('-', '_')}.py"
     script = script_of(scenario, app=APP, depth=depth, failure=failure, strike=strike)
+    # In this project the stories' code and flowactor are of one house, and imported in one block.
+    script = script.replace("\n\nfrom simulations.", "\nfrom simulations.", 1)
     with path.open("x", encoding="utf-8") as file:
         file.write(script)
     return path

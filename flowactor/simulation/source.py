@@ -93,7 +93,10 @@ def _settings(
     for check in checks:
         imports.add(check.__module__, check.__qualname__.partition(".")[0])
     if checks:
-        settings.append(f"invariants={_tuple([check.__qualname__ for check in checks])}")
+        names = [check.__qualname__ for check in checks]
+        flat = f"invariants={_tuple(names)}"
+        fits = len(INDENT) + len(flat) + 1 <= WIDTH
+        settings.append(flat if fits else _exploded("invariants=(", names, ")", 2 * INDENT))
     return settings
 
 
