@@ -2,9 +2,9 @@
 
 I8, at 3.001 s: leader 1 commits 4 of older term 1
 
-Never so in flowactor as published: found in a copy whose leaders count copies of any entry, which
-breaks the rule *commit_only_own_term*. One node is enough: it restarts, leads again, and counts what
-it had written before. Mended by counting from the first entry of the own term on.
+Never so in flowactor as published: found in a copy whose leaders count copies of any entry, against
+the rule *commit_only_own_term*. One node is enough: it restarts, leads, and counts what it had from
+before. Mended by counting from the first entry of the own term on.
 """
 
 from flowactor.simulation.faults import Crash
