@@ -1,4 +1,4 @@
-"""Open a file with SQLite, once everything SQLite will read beside it is known to be on the disk.
+"""Open a file with SQLite, once what SQLite will read beside it is known to be on the disk.
 
 A failed sync makes liars of file and kernel: what could not be written is still shown to every
 process, and counts as clean, so no later sync writes it. A process that ends at its first failed
@@ -17,12 +17,15 @@ Then it is dirty, and the sync means it. The main file needs none of this: what 
 left behind is still in the WAL or the journal, and is copied from there again.
 """
 
+import struct
+from operator import gt
 from typing import Final
 
 import apsw
 
+from flowactor.errors import StorageCorrupt
 from flowactor.ports import Disk
-from flowactor.storage.faults import translated
+from flowactor.storage.faults import KEEP, translated
 
 __all__ = ["connected"]
 
@@ -33,6 +36,10 @@ _BESIDE: Final = {
     "-journal": apsw.SQLITE_OPEN_MAIN_JOURNAL,
     "-wal": apsw.SQLITE_OPEN_WAL,
 }
+_HEADER: Final = struct.Struct(">18x2B24xI")
+"""At the begin of a file of SQLite's: versions of the format for writing, reading, the schema."""
+_VERSIONS_MAX: Final = (2, 2, 4)
+"""The highest there are, all of them for decades."""
 
 
 def connected(disk: Disk, name: str) -> apsw.Connection:
@@ -43,11 +50,12 @@ def connected(disk: Disk, name: str) -> apsw.Connection:
 
     Raises:
         StoragePoisoned: they cannot be made durable; nothing was read, nothing is lost.
-        StorageCorrupt: they cannot be read.
+        StorageCorrupt: they cannot be read, or the file has no header of ours.
         StorageError: the file, or one of them, cannot be opened for writing.
     """
     connection: apsw.Connection = disk.connect(name)
     try:
+        _refuse_other_versions(connection, f"{disk.describe()}/{name}")
         for suffix, kind in _BESIDE.items():
             if disk.exists(name + suffix):
                 with translated(f"{disk.describe()}/{name}{suffix}"):
@@ -56,6 +64,15 @@ def connected(disk: Disk, name: str) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+def _refuse_other_versions(connection: apsw.Connection, where: str) -> None:
+    """SQLite takes a wrong bit here for the format of the future: read-only, or an error in SQL."""
+    with translated(where):
+        _, header = connection.read("main", 0, 0, _HEADER.size)
+    versions = _HEADER.unpack(header)
+    if any(map(gt, versions, _VERSIONS_MAX)):
+        raise StorageCorrupt(f"{where} is damaged (file format {versions}): {KEEP}")
 
 
 def _rewrite(vfs: str, path: str, kind: int) -> None:

@@ -31,8 +31,8 @@ _READ_FAULTS: Final = frozenset(
 """Errors that left nothing half-written: the file cannot be trusted, the process can."""
 
 
-def storage_error(error: apsw.Error, where: str) -> StorageError | None:
-    """The error of ours that ``error`` means for the file ``where``; None if it is a bug of ours.
+def storage_error(error: BaseException, where: str) -> StorageError | None:
+    """The error of ours that ``error`` means for the file ``where``; None if it means none.
 
     A failed write or sync poisons (rule *first_failed_sync_poisons*): the kernel may have dropped
     what it could not write, and a second sync would report success without it.
@@ -41,9 +41,9 @@ def storage_error(error: apsw.Error, where: str) -> StorageError | None:
         case apsw.FullError():
             return StorageFull(
                 f"{where}: no space left on the device; nothing acknowledged was lost."
-                " Free some space, writing goes on by itself"
+                " Free some space; a node that runs goes on by itself"
             )
-        case apsw.CorruptError() | apsw.NotADBError():
+        case apsw.CorruptError() | apsw.NotADBError() | UnicodeDecodeError():
             return StorageCorrupt(f"{where} is damaged ({error}): {KEEP}")
         case apsw.IOError():
             if getattr(error, "extendedresult", 0) in _READ_FAULTS:
@@ -83,5 +83,5 @@ class translated:  # noqa: N801  # reads as a phrase: ``with translated("log.db"
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, apsw.Error) and (known := storage_error(error, self._where)):
+        if error is not None and (known := storage_error(error, self._where)):
             raise known from error

@@ -23,6 +23,8 @@ from flowactor.storage.log_store import LOG_FILE
 __all__ = ["IDENTITY_FILE", "Identity", "open_identity", "read_identity", "remember"]
 
 IDENTITY_FILE: Final = "identity.db"
+_COLUMNS: Final = "(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+_SCHEMA: Final = {name: f"TABLE {name} {_COLUMNS}" for name in ("identity", "fact")}
 
 
 def _frozen_mapping(facts: Mapping[str, str]) -> Mapping[str, str]:
@@ -57,10 +59,13 @@ def read_identity(disk: Disk) -> Identity | None:
     with translated(where):
         connection = _connect(disk)
         try:
+            tables = _mapping(connection, "SELECT name, sql FROM sqlite_schema")
             # A crash before the first commit leaves an empty file: never used.
-            if not connection.table_exists(None, "identity"):
+            if not tables:
                 _refuse_orphan(disk)
                 return None
+            if tables != {name: f"CREATE {definition}" for name, definition in _SCHEMA.items()}:
+                raise StorageCorrupt(f"{where} does not hold the tables of an identity: {KEEP}")
             rows = _mapping(connection, "SELECT key, value FROM identity")
             facts = _mapping(connection, "SELECT key, value FROM fact")
         finally:
@@ -70,7 +75,7 @@ def read_identity(disk: Disk) -> Identity | None:
         found = Identity(
             ClusterId(rows["cluster"]), NodeId(int(rows["node"])), int(rows["created_ns"]), facts
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise StorageCorrupt(f"{where} is damaged ({error!r}): {KEEP}") from error
     if version > STORAGE_VERSION:
         raise StorageRefused(
@@ -139,9 +144,8 @@ def _create(disk: Disk, identity: Identity) -> None:
         connection = _connect(disk)
         try:
             with connection:
-                for table in ("identity", "fact"):
-                    columns = "key TEXT PRIMARY KEY, value TEXT NOT NULL"
-                    connection.execute(f"CREATE TABLE {table} ({columns}) WITHOUT ROWID")
+                for definition in _SCHEMA.values():
+                    connection.execute(f"CREATE {definition}")
                 connection.executemany("INSERT INTO identity VALUES (?, ?)", rows.items())
                 connection.executemany("INSERT INTO fact VALUES (?, ?)", identity.facts.items())
         finally:

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from functools import lru_cache
 from itertools import chain
 from struct import Struct
+from struct import error as PackError  # noqa: N812  # a class, whatever its name
 from typing import Any, Final, Self
 from zlib import crc32
 
@@ -23,6 +24,7 @@ from flowactor.ports import Disk
 from flowactor.raft import Entry, EntryKind, HardState, Restored, Write
 from flowactor.storage.connecting import connected
 from flowactor.storage.faults import KEEP, translated
+from flowactor.storage.log_check import refuse_hidden_rows
 from flowactor.storage.wal_check import lost_commit
 
 __all__ = ["LOG_FILE", "LogStore"]
@@ -122,6 +124,7 @@ class LogStore:
                 frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 _refuse_lost_commit(connection, max(frames, 0), where)
                 _create_or_check(connection, where)
+                refuse_hidden_rows(connection, where)
         except BaseException:
             connection.close()
             raise
@@ -232,7 +235,12 @@ class LogStore:
             self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, True)
 
     def close(self) -> None:
-        """Leave a short WAL and close. Whatever fails here has been durable before."""
+        """Leave a short WAL and close. Whatever fails here has been durable before.
+
+        Raises:
+            StorageFull: the WAL stays long; the next to open the log copies it.
+            StoragePoisoned: a sync failed, and all is as it was; the next to open the log copies it.
+        """
         try:
             if self._poison is None:
                 with translated(self._where):
@@ -327,7 +335,11 @@ class LogStore:
 
     def _verify(self, row: _Row) -> None:
         group, index, term, kind, data, crc = row
-        if _checksum(group, index, term, kind, data) != crc:
+        try:
+            sound = _checksum(group, index, term, kind, data) == crc
+        except (TypeError, PackError):  # a value of another type, or out of range
+            sound = False
+        if not sound:
             what = f"entry {index}" if index else "the hard state"
             raise StorageCorrupt(f"{self._where}: {what} of group {group} is damaged; {KEEP}")
 

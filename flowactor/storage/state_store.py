@@ -17,7 +17,7 @@ from flowactor.errors import StorageCorrupt, StorageError, StorageFull, StorageP
 from flowactor.identity import GroupId
 from flowactor.ports import Disk, RowWrite, Table, Worker
 from flowactor.storage.connecting import connected
-from flowactor.storage.faults import translated
+from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.table_sql import TableSql, create
 
 __all__ = ["StateStore", "state_file"]
@@ -30,6 +30,7 @@ STATEMENT_ROWS: Final = 32
 BUSY_MILLISECONDS: Final = 5000
 """How long to wait for another process that looks at the file with a tool of its own."""
 
+_APPLIED_INDEX: Final = "CREATE TABLE applied_index (idx INTEGER NOT NULL) STRICT"
 _Row = tuple[Any, ...]
 _Overlay = dict[str, dict[_Row, _Row | None]]
 """table -> key -> values, or None for a deleted row."""
@@ -193,6 +194,9 @@ class StateStore:
     def close(self) -> None:
         """Flush and close. Blocks; call it on the event loop after the worker was closed.
 
+        A full disk is told to ``on_failure`` as ever, and is no error: the log still has what finds
+        no space.
+
         Raises:
             StorageError: the last rows could not be written; the log still has them.
         """
@@ -204,6 +208,8 @@ class StateStore:
                     self._write_out()
                 with translated(self._where):
                     self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except StorageFull as error:
+            self._failed(error)
         finally:
             self._reader.close()
             self._writer.close()
@@ -323,17 +329,21 @@ class StateStore:
         """Make the tables that are missing, check the others; the applied index."""
         connection = self._writer
         with self._transaction():
-            if not connection.table_exists(None, "applied_index"):
-                connection.execute("CREATE TABLE applied_index (idx INTEGER NOT NULL) STRICT")
+            sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'table'"
+            schema: dict[Any, Any] = dict(connection.execute(sql).fetchall())
+            if not schema:
+                connection.execute(_APPLIED_INDEX)
                 connection.execute("INSERT INTO applied_index VALUES (0)")
+            elif schema.get("applied_index") != _APPLIED_INDEX:
+                raise StorageCorrupt(f"{self._where} does not hold the tables of a state: {KEEP}")
             for table in tables:
                 assert table.name != "applied_index", "the name applied_index is taken"
                 create(connection, table, self._where)
         found: list[Any] = connection.execute("SELECT idx FROM applied_index").fetchall()
-        if len(found) != 1:
-            raise StorageCorrupt(f"{self._where} does not say which index it is the state at")
-        index: int = found[0][0]
-        return index
+        match found:
+            case [(int(index),)]:
+                return index
+        raise StorageCorrupt(f"{self._where} does not say which index it is the state at: {KEEP}")
 
 
 def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:

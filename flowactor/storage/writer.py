@@ -145,9 +145,19 @@ class LogWriter:
         )
 
     def close(self) -> None:
-        """Write and acknowledge what waits, then end the worker and the store. Blocks."""
+        """Write and acknowledge what waits, then end the worker and the store. Blocks.
+
+        A full disk is told to ``on_failure`` as ever, and is no error: what finds no space was not
+        acknowledged.
+
+        Raises:
+            StoragePoisoned: a last sync failed; what was acknowledged is durable none the less.
+        """
         self._worker.close()
-        self._store.close()
+        try:
+            self._store.close()
+        except StorageFull as error:
+            self._failed(error)
 
     # -- in the worker ----------------------------------------------------------------------------
 

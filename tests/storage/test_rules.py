@@ -225,18 +225,58 @@ def test_state_ahead_of_its_log_is_corruption(disk):
 
 
 def test_missing_entry_is_corruption(disk):
-    """A hole in the log is found by recovery and by reading, and named."""
+    """A hole in the log is found by recovery and by reading, and named; the log is not opened again
+    with it.
+    """
     with opened_log(disk) as store:
         store.persist([(ONE, append(9))])
-    connection = disk.connect("log.db")
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
-    connection.execute("DELETE FROM entry WHERE idx = 4")
-    connection.close()
-    with opened_log(disk) as store:
+        store._connection.execute("DELETE FROM entry WHERE idx = 4")
         for call in (lambda: store.recover(ONE, 0, EVERYTHING), lambda: store.read(ONE, 2, 6, 999)):
             with pytest.raises(StorageCorrupt, match="entry 4 of group 1 is missing"):
                 call()
         assert store.recover(ONE, 6, 13).entries == entries(6, 9)
+    with pytest.raises(StorageCorrupt, match="rows of group 1 are missing or misplaced"):
+        LogStore.open(disk)
+
+
+HIDDEN = {
+    "the last entry": "UPDATE entry SET grp = 6 WHERE grp = 2 AND idx = 9",
+    "an entry, under a number of another": "UPDATE entry SET idx = 20 WHERE grp = 2 AND idx = 9",
+    "the hard state": "DELETE FROM entry WHERE grp = 2 AND idx = 0",
+    "where a group begins": "DELETE FROM start",
+    "a whole group": "DELETE FROM entry WHERE grp = 1",
+    "a row, behind a key that is no number": "UPDATE entry SET grp = x'02' WHERE grp = 2 AND idx = 9",
+}
+
+
+@pytest.mark.parametrize("sql", HIDDEN.values(), ids=list(HIDDEN))
+def test_hidden_row_is_corruption(disk, sql):
+    """A row that nobody would look for where it is, or is not, keeps the log from being opened."""
+    with opened_log(disk) as store:
+        store.persist([(ONE, append(9)), (TWO, append(9))])
+        store.compact(ONE, 4)
+    with opened_log(disk) as store:
+        assert store.recover(TWO, 0, EVERYTHING).entries == entries(1, 9)
+        store._connection.execute(sql)
+    for _ in range(2):
+        with pytest.raises(StorageCorrupt, match=r"log\.db: .*rows of group .* missing.*keep the"):
+            LogStore.open(disk)
+
+
+def test_row_of_a_wrong_type_is_corruption(disk):
+    """A value that no longer is of its type is damage like any other, and leaves other groups."""
+    for value in ("NULL", "'text'", "-7", "1e300", "x'00'"):
+        with opened_log(disk) as store:
+            tail = store.recover(ONE, 0, EVERYTHING).entries
+            store.persist([(ONE, write(entry(len(tail) + 1), hard_state=state()))])
+            store._connection.execute("PRAGMA ignore_check_constraints = ON").fetchall()
+            for column in ("term", "kind", "data", "crc"):
+                store._connection.execute("SAVEPOINT sound")
+                with suppress(apsw.ConstraintError):
+                    store._connection.execute(f"UPDATE entry SET {column} = {value} WHERE idx = 1")
+                    with pytest.raises(StorageCorrupt, match="entry 1 of group 1 is damaged"):
+                        store.recover(ONE, 0, EVERYTHING)
+                store._connection.execute("ROLLBACK TO sound; RELEASE sound")
 
 
 def test_file_that_is_no_database_is_corruption(directory_disk, tmp_path):
