@@ -72,7 +72,7 @@ class CoreClient:
         cluster: whom to ask.
         app: the code, to turn plain arguments into payloads.
         heap: virtual time.
-        random: of this client.
+        chance: of this client.
         trace: what is asked and answered.
 
     Attributes:
@@ -87,7 +87,7 @@ class CoreClient:
         cluster: CoreCluster,
         app: App,
         heap: Heap,
-        random: Random,
+        chance: Random,
         trace: Trace,
     ) -> None:
         self.operations: Final[list[Operation]] = []
@@ -97,9 +97,9 @@ class CoreClient:
         self._cluster: Final = cluster
         self._app: Final = app
         self._heap: Final = heap
-        self._random: Final = random
+        self._chance: Final = chance
         self._trace: Final = trace
-        self._session: Final = SessionId(random.randbytes(8).hex())
+        self._session: Final = SessionId(chance.randbytes(8).hex())
         self._is_open = False
         self._queued: Final[deque[_Request]] = deque()
         self._outstanding: Final[dict[int, _Request]] = {}
@@ -107,7 +107,7 @@ class CoreClient:
         self._versions: Final[dict[str, int]] = {}
         self._requests = self._sequences = 0
         self._nodes = tuple(cluster.machines)
-        self._node = random.choice(self._nodes)
+        self._node = chance.choice(self._nodes)
 
     @property
     def waiting(self) -> int:
@@ -117,7 +117,7 @@ class CoreClient:
     def heal(self, nodes: Collection[int]) -> None:
         """From now on ask these nodes only: the others may never answer."""
         self._nodes = tuple(nodes)
-        self._node = self._random.choice(self._nodes)
+        self._node = self._chance.choice(self._nodes)
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class CoreClient:
         changes = not isinstance(act, scenario.Read | scenario.AskQuery)
         self._sequences += changes
         self._requests += 1
-        run_id = self._random.randbytes(8).hex() if isinstance(act, scenario.Start) else ""
+        run_id = self._chance.randbytes(8).hex() if isinstance(act, scenario.Start) else ""
         request = _Request(
             self._requests,
             act,
@@ -152,13 +152,13 @@ class CoreClient:
         self._outstanding[request.number] = request
         request.attempt += 1
         if request.attempt > 1:
-            self._node = self._random.choice(self._nodes)
+            self._node = self._chance.choice(self._nodes)
         self._heap.post(self._later(), self._arrive, request, request.attempt, self._node)
         due_ns = self._heap.now_ns + ATTEMPT_NS
         self._heap.post(due_ns, self._failed, request, request.attempt)
 
     def _later(self) -> int:
-        return self._heap.now_ns + 1 + int(self._random.random() * LATENCY_NS_MAX)
+        return self._heap.now_ns + 1 + int(self._chance.random() * LATENCY_NS_MAX)
 
     def _failed(self, request: _Request, attempt: int) -> None:
         """This try comes to nothing: another one, or none any more."""
@@ -168,7 +168,7 @@ class CoreClient:
             self._settle(request, None)
         else:
             request.attempt += 1
-            pause = int(PAUSE_NS * (1 + self._random.random()))
+            pause = int(PAUSE_NS * (1 + self._chance.random()))
             self._heap.post(self._heap.now_ns + pause, self._again, request, request.attempt)
 
     def _again(self, request: _Request, attempt: int) -> None:

@@ -1,6 +1,7 @@
 """A cluster at core depth: machines with clocks and disks, and the lives of nodes on them."""
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -10,9 +11,9 @@ from flowactor.identity import NodeId
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.core.heap import Heap
-from flowactor.simulation.core.life import Bodies, Life
+from flowactor.simulation.core.life import Bodies, Habitat, Life, Machine
 from flowactor.simulation.core.network import CoreNetwork
-from flowactor.simulation.core.storage import CoreLog, CoreState
+from flowactor.simulation.core.storage import CoreLog
 from flowactor.simulation.faults import (
     BitFlip,
     ClockDrift,
@@ -29,39 +30,15 @@ from flowactor.simulation.faults import (
     SyncError,
     Wipe,
 )
-from flowactor.simulation.runtime.chance import stream
-from flowactor.simulation.runtime.clock import NodeClock
+from flowactor.simulation.runtime import stream
 from flowactor.simulation.trace import Kind
 from flowactor.simulation.world import World
 from flowactor.workflow import App
 
-__all__ = ["CoreCluster", "Machine"]
+__all__ = ["CoreCluster"]
 
 RESTART_NS: Final = NANOSECONDS
 """A supervisor of processes starts one again that ended by itself."""
-
-
-class Machine:
-    """What a node runs on; it outlives its processes.
-
-    Attributes:
-        life: of the process that runs now, if one does.
-        lost: no process starts here any more: its disk is damaged, or it came with another one and
-            the cluster does not let it in.
-        held: how many faults keep the process from being started.
-    """
-
-    def __init__(self, node: int, heap: Heap, seed: int, cluster: "CoreCluster") -> None:
-        self.node: Final = node
-        self.clock: Final = NodeClock(heap)
-        self.log: Final = CoreLog(
-            heap, stream(seed, f"disk {node}"), lambda: cluster.stop_for_disk(self)
-        )
-        self.state: Final = CoreState(heap)
-        self.life: Life | None = None
-        self.lives = 0
-        self.lost = False
-        self.held = 0
 
 
 class CoreCluster:
@@ -88,21 +65,26 @@ class CoreCluster:
         world: World,
     ) -> None:
         numbers = range(1, nodes + 1)
-        self._app: Final = app
-        self._voters: Final = tuple(map(NodeId, numbers))
         self._seed: Final = seed
         self._heap: Final = heap
         self._judge: Final = judge
-        self._bodies: Final = bodies
-        self._world: Final = world
-        self._limits: Final = _draw_limits(stream(seed, "limits"))
         self._handled = 0
         self.healed: tuple[int, ...] = ()
         self.network: Final = CoreNetwork(
             numbers, heap, stream(seed, "network"), judge.trace, self._deliver
         )
+        self._habitat: Final = Habitat(
+            app=app,
+            voters=tuple(map(NodeId, numbers)),
+            heap=heap,
+            judge=judge,
+            bodies=bodies,
+            world=world,
+            send=self.network.send,
+            limits=_draw_limits(stream(seed, "limits")),
+        )
         self.machines: Final[Mapping[int, Machine]] = {
-            node: Machine(node, heap, seed, self) for node in numbers
+            node: Machine(node, heap, seed, partial(self._stop_for_disk, node)) for node in numbers
         }
 
     # -- looking ----------------------------------------------------------------------------------
@@ -164,23 +146,8 @@ class CoreCluster:
             self._judge.write(node, Kind.STOPPED, "its log is damaged")
             return
         machine.lives += 1
-        machine.life = Life(
-            node,
-            incarnation=f"{node}.{machine.lives}",
-            disk=f"disk {node}",
-            app=self._app,
-            voters=self._voters,
-            log=machine.log,
-            state=machine.state,
-            send=lambda receiver, envelope: self.network.send(node, receiver, envelope),
-            clock=machine.clock,
-            heap=self._heap,
-            random=stream(self._seed, f"life {node}.{machine.lives}"),
-            judge=self._judge,
-            bodies=self._bodies,
-            world=self._world,
-            limits=self._limits,
-        )
+        chance = stream(self._seed, f"life {node}.{machine.lives}")
+        machine.life = Life(node, machine.lives, machine, self._habitat, chance)
 
     def kill(self, node: int, why: str) -> None:
         """End the process of a node from one instant to the next."""
@@ -200,11 +167,11 @@ class CoreCluster:
             self._judge.marks["torn tail"] += busy
         machine.state.crash()
 
-    def stop_for_disk(self, machine: Machine) -> None:
+    def _stop_for_disk(self, node: int) -> None:
         """A sync failed: the process ends, and is started again a little later."""
         self._judge.marks["sync failed"] += 1
-        self.kill(machine.node, "a sync failed")
-        self._heap.post(self._heap.now_ns + RESTART_NS, self.start, machine.node)
+        self.kill(node, "a sync failed")
+        self._heap.post(self._heap.now_ns + RESTART_NS, self.start, node)
 
     def restart(self, node: int) -> None:
         """One fault less keeps the node down."""

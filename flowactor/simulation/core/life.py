@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, Final, TypeVarTuple
 
 import trio
+from attrs import frozen
 
 from flowactor.actors import Promise
 from flowactor.cluster.envelopes import GroupEnvelope
@@ -18,18 +19,19 @@ from flowactor.cluster.variables import VariableActors
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId, RunId
 from flowactor.limits import OWNER_LEASE_SECONDS
-from flowactor.machine import Machine, Notice
+from flowactor.machine import Machine as StateMachine
+from flowactor.machine import Notice
 from flowactor.observability.events import ObservedEvent
 from flowactor.ports import RowWrite
 from flowactor.raft import Entry, LoadEntries, Raft, RaftConfig, Write
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.core.heap import Heap
 from flowactor.simulation.core.storage import CoreLog, CoreState
-from flowactor.simulation.runtime.clock import NodeClock
+from flowactor.simulation.runtime import NodeClock, stream
 from flowactor.simulation.world import World, at_place
 from flowactor.workflow import App, step_info
 
-__all__ = ["GROUP", "Bodies", "Life", "ProcessDied"]
+__all__ = ["GROUP", "Bodies", "Habitat", "Life", "Machine", "ProcessDied"]
 
 Ts = TypeVarTuple("Ts")
 
@@ -45,12 +47,12 @@ class ProcessDied(BaseException):
 class _Place:
     """The process of one life, as step bodies know it."""
 
-    def __init__(self, life: "Life", world: World, heap: Heap, random: Random) -> None:
+    def __init__(self, life: "Life", world: World, heap: Heap, chance: Random) -> None:
         self.world: Final = world
         self.node: Final = life.node
         self._life: Final = life
         self._heap: Final = heap
-        self._random: Final = random
+        self._chance: Final = chance
 
     def now_ns(self) -> int:
         """See ``Place``."""
@@ -59,7 +61,7 @@ class _Place:
     async def pause(self, seconds: float) -> None:
         """See ``Place``. Every pause takes a moment more, so that the process may die in it."""
         self._life.point(RunId(step_info().run_id))
-        await trio.sleep(seconds + self._random.random() ** 4 * MOMENT_SECONDS_MAX)
+        await trio.sleep(seconds + self._chance.random() ** 4 * MOMENT_SECONDS_MAX)
         while self._life.paused and self._life.alive:
             await self._life.woken.wait()
         if not self._life.alive:
@@ -92,45 +94,67 @@ class Bodies:
             life.poke()
 
 
+@frozen(kw_only=True)
+class Habitat:
+    """What all nodes of a cluster have in common.
+
+    Attributes:
+        app: the code.
+        voters: all members.
+        heap: true time.
+        judge: sees it all.
+        bodies: where step bodies run.
+        world: outside.
+        send: (sender, receiver, envelope).
+        limits: of ``RaftConfig``, where they are not as usual.
+    """
+
+    app: App
+    voters: tuple[NodeId, ...]
+    heap: Heap
+    judge: Judge
+    bodies: Bodies
+    world: World
+    send: Callable[[int, int, GroupEnvelope], None]
+    limits: Mapping[str, int]
+
+
+class Machine:
+    """What a node runs on; it outlives its processes.
+
+    Attributes:
+        life: of the process that runs now, if one does.
+        lives: how many there were.
+        lost: no process starts here any more: its disk is damaged, or it came with another one and
+            the cluster does not let it in.
+        held: how many faults keep the process from being started.
+    """
+
+    def __init__(self, node: int, heap: Heap, seed: int, sync_failed: Callable[[], None]) -> None:
+        self.node: Final = node
+        self.clock: Final = NodeClock(heap)
+        self.log: Final = CoreLog(heap, stream(seed, f"disk {node}"), sync_failed)
+        self.state: Final = CoreState(heap)
+        self.life: Life | None = None
+        self.lives = 0
+        self.lost = False
+        self.held = 0
+
+
 class Life:
     """A node from its start to its end. Also its log, its state and its nursery, as its actors see
     them: from the moment of its death on nothing they do reaches anything.
 
     Args:
         node: its number.
-        incarnation: a name for this life.
-        disk: a name for its data directory.
-        app: the code.
-        voters: all members.
-        log, state: of the machine it runs on.
-        send: (receiver, envelope), from this node.
-        clock: of the machine.
-        heap: true time.
-        random: of this life.
-        judge: sees it all.
-        bodies: where step bodies run.
-        world: outside.
-        limits: of ``RaftConfig``, where they are not as usual.
+        life: which of its lives this is.
+        machine: it runs on.
+        habitat: what all nodes have in common.
+        chance: of this life.
     """
 
     def __init__(
-        self,
-        node: int,
-        *,
-        incarnation: str,
-        disk: str,
-        app: App,
-        voters: tuple[NodeId, ...],
-        log: CoreLog,
-        state: CoreState,
-        send: Callable[[int, GroupEnvelope], None],
-        clock: NodeClock,
-        heap: Heap,
-        random: Random,
-        judge: Judge,
-        bodies: Bodies,
-        world: World,
-        limits: Mapping[str, int],
+        self, node: int, life: int, machine: Machine, habitat: Habitat, chance: Random
     ) -> None:
         self.node: Final = NodeId(node)
         self.alive = True
@@ -139,52 +163,27 @@ class Life:
         self.touched = True
         self.look_at_runs = True
         self.handled = 0
-        self.place: Final = _Place(self, world, heap, random)
-        self._incarnation: Final = incarnation
-        self._app: Final = app
-        self._log: Final = log
-        self._state: Final = state
-        self._send: Final = send
-        self._clock: Final = clock
-        self._judge: Final = judge
-        self._bodies: Final = bodies
+        self.place: Final = _Place(self, habitat.world, habitat.heap, chance)
+        self._incarnation: Final = f"{node}.{life}"
+        self._log: Final = machine.log
+        self._state: Final = machine.state
+        self._clock: Final = machine.clock
+        self._habitat: Final = habitat
+        self._heap: Final = habitat.heap
+        self._judge: Final = habitat.judge
         self._scopes: Final[dict[trio.CancelScope, None]] = {}
         self._actors: Final[list[InstanceActor]] = []
         self._watched: Final[list[tuple[Promise[Any], Callable[[Promise[Any]], None]]]] = []
-        self._heap: Final = heap
         self._alarm_ns = -1
-        witness = judge.witness(node)
-        restored = log.restored(state.applied_index)
-        machine = Machine(voters, self)
-        core = Raft(
-            RaftConfig(self.node, voters, **limits),
-            restored,
-            random.getrandbits(64),
-        )
-        witness.recovered(core, restored, machine)
-        self.group: Final = GroupActor(
-            GROUP,
-            core=core,
-            machine=machine,
-            state=self,
-            log=self,
-            send=self._carry,
-            clock=clock,
-            on_notices=self._notified,
-            on_tick=self._ticked,
-            on_leader=self._leader_changed,
-            on_failure=self._storage_failed,
-            observer=self._observe,
-            witness=witness,
-        )
+        self.group: Final = self._recover(chance.getrandbits(64))
         self.liveness: Final = Liveness(
             self.group,
             node=self.node,
-            disk=disk,
-            incarnation=incarnation,
-            workflows=app.registered,
+            disk=f"disk {node}",
+            incarnation=self._incarnation,
+            workflows=habitat.app.registered,
             lease_seconds=OWNER_LEASE_SECONDS,
-            clock=clock,
+            clock=self._clock,
         )
         self.steps: Final = StepRunner(self.group.clock.now_ns, self._observe)
         self.instances: Final = Instances(
@@ -192,12 +191,35 @@ class Life:
             node=self.node,
             group=self.group,
             make=self._make_instance,
-            variables=VariableActors(self, machine.variable),
+            variables=VariableActors(self, self.group.machine.variable),
             observer=self._observe,
         )
         self.instances.open_all()
         self.group.begin()
         self.group.wake()
+
+    def _recover(self, seed: int) -> GroupActor:
+        """The group, from what the last life left on the machine."""
+        habitat, witness = self._habitat, self._judge.witness(self.node)
+        restored = self._log.restored(self._state.applied_index)
+        machine = StateMachine(habitat.voters, self)
+        core = Raft(RaftConfig(self.node, habitat.voters, **habitat.limits), restored, seed)
+        witness.recovered(core, restored, machine)
+        return GroupActor(
+            GROUP,
+            core=core,
+            machine=machine,
+            state=self,
+            log=self,
+            send=self._carry,
+            clock=self._clock,
+            on_notices=self._notified,
+            on_tick=self._ticked,
+            on_leader=self._leader_changed,
+            on_failure=self._storage_failed,
+            observer=self._observe,
+            witness=witness,
+        )
 
     # -- turns ------------------------------------------------------------------------------------
 
@@ -227,7 +249,7 @@ class Life:
             messages = actor.mailbox.take()
             if messages:
                 self.handled += len(messages)
-                if not actor.turn(messages, _BodiesOf(self, self._bodies)):
+                if not actor.turn(messages, _BodiesOf(self, self._habitat.bodies)):
                     self._actors.remove(actor)
                     actor.mailbox.close()
                     actor.close()
@@ -307,7 +329,7 @@ class Life:
             node=self.node,
             incarnation=self._incarnation,
             group=self.group,
-            definition=self._app.find(run.workflow_type, run.version),
+            definition=self._habitat.app.find(run.workflow_type, run.version),
             steps=self.steps,
             clock=self._clock,
             observer=self._observe,
@@ -385,7 +407,7 @@ class Life:
 
     def _carry(self, receiver: NodeId, envelope: GroupEnvelope) -> None:
         if self.alive:
-            self._send(receiver, envelope)
+            self._habitat.send(self.node, receiver, envelope)
 
     def point(self, run_id: RunId) -> None:
         """The body of a step is about to wait."""

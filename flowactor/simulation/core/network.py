@@ -50,7 +50,7 @@ class CoreNetwork:
 
     Args:
         heap: when messages arrive.
-        random: how late.
+        chance: how late.
         trace: what is sent and what arrives.
         deliver: (sender, receiver, envelope) has arrived; returns whether anybody is there.
     """
@@ -59,12 +59,12 @@ class CoreNetwork:
         self,
         nodes: range,
         heap: Heap,
-        random: Random,
+        chance: Random,
         trace: Trace,
         deliver: Callable[[int, int, GroupEnvelope], bool],
     ) -> None:
         self._heap: Final = heap
-        self._random: Final = random.random
+        self._random: Final = chance.random
         self._trace: Final = trace
         self._deliver: Final = deliver
         self._paths: Final = {(a, b): _Path() for a, b in product(nodes, nodes) if a != b}

@@ -31,7 +31,7 @@ class CoreLog:
 
     Args:
         heap: when writes are done.
-        random: how late.
+        chance: how late.
         failed: told that a sync failed: the process is to end.
 
     Attributes:
@@ -40,7 +40,7 @@ class CoreLog:
         slow_seconds, stalled, full, failing: what is wrong with the device now.
     """
 
-    def __init__(self, heap: Heap, random: Random, failed: Callable[[], None]) -> None:
+    def __init__(self, heap: Heap, chance: Random, failed: Callable[[], None]) -> None:
         self.durable: Final = DurableLog()
         self.damaged = False
         self.slow_seconds = 0.0
@@ -49,7 +49,7 @@ class CoreLog:
         self.failing = 0
         self.fail_once = False
         self._heap: Final = heap
-        self._random: Final = random
+        self._chance: Final = chance
         self._failed: Final = failed
         self._waiting: deque[_Waiting] = deque()
         self._syncing: list[_Waiting] = []
@@ -96,10 +96,10 @@ class CoreLog:
     def _begin(self) -> None:
         self._syncing = list(self._waiting)
         self._waiting.clear()
-        took = SYNC_NS_MIN + int(self._random.random() * SYNC_NS_JITTER)
-        took += int(self._random.random() * self.slow_seconds * NANOSECONDS)
-        if self._random.random() < HICCUP_ODDS:
-            took += int(self._random.random() * HICCUP_NS)
+        took = SYNC_NS_MIN + int(self._chance.random() * SYNC_NS_JITTER)
+        took += int(self._chance.random() * self.slow_seconds * NANOSECONDS)
+        if self._chance.random() < HICCUP_ODDS:
+            took += int(self._chance.random() * HICCUP_NS)
         self._heap.post(self._heap.now_ns + took, self._finish, self._life)
 
     def _finish(self, life: int) -> None:
@@ -138,7 +138,7 @@ class CoreLog:
         transaction, all has reached the device or nothing. Returns which.
         """
         self._life += 1
-        survives = bool(self._syncing) and not self.full and self._random.random() < 1 / 2
+        survives = bool(self._syncing) and not self.full and self._chance.random() < 1 / 2
         if survives:
             for write, _ in self._syncing:
                 self.durable.persist(write)
