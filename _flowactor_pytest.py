@@ -18,8 +18,8 @@ __all__: list[str] = []
 APP = "flowactor_app"
 FIXTURES = frozenset({"simulated_client", "simulated_cluster", "simulated_world"})
 MARKER = (
-    "simulated(nodes=3, seeds=1, seed=None, sockets=False, settle_seconds=60.0, invariants=()): "
-    "run an async test inside a simulation of flowactor, once for each of so many seeds"
+    "simulated(nodes=3, seeds=1, seed=None, sockets=False, settle_seconds=60.0, "
+    "limit_seconds=600.0, invariants=()): run an async test inside a simulation of flowactor, once for each of so many seeds"
 )
 _PREPARED: "pytest.StashKey[SimulatedItem]" = pytest.StashKey()
 

@@ -15,7 +15,7 @@ from attrs import field, fields_dict, frozen
 
 from flowactor.simulation.scenario import Invariant
 from flowactor.testing.simulated import SimulatedCluster
-from flowactor.testing.simulating import SETTLE_SECONDS, simulate_test
+from flowactor.testing.simulating import LIMIT_SECONDS, SETTLE_SECONDS, simulate_test
 from flowactor.workflow import App
 
 __all__ = ["SimulatedItem"]
@@ -39,6 +39,7 @@ class _Told:
     seed: int | None = None
     sockets: bool = False
     settle_seconds: float = SETTLE_SECONDS
+    limit_seconds: float = LIMIT_SECONDS
     invariants: tuple[Invariant, ...] = field(default=(), converter=tuple)
 
     @classmethod
@@ -131,6 +132,7 @@ class SimulatedItem:
                 seed=seed,
                 sockets=told.sockets,
                 settle_seconds=told.settle_seconds,
+                limit_seconds=told.limit_seconds,
                 invariants=told.invariants,
             )
         except BaseException as error:

@@ -8,13 +8,14 @@ from attrs import evolve
 
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.checks.judge import Judge
-from flowactor.simulation.failure import CheckFailed
+from flowactor.simulation.failure import CheckFailed, Deadlocked
 from flowactor.simulation.faults import Fault
 from flowactor.simulation.marks import Marks
 from flowactor.simulation.nodes import Clients, Cluster
 from flowactor.simulation.nodes.healing import Healing
 from flowactor.simulation.outcome import Failure
 from flowactor.simulation.runtime import Runtime, simulate
+from flowactor.simulation.runtime.watchdog import task_tree
 from flowactor.simulation.scenario import Invariant
 from flowactor.simulation.timeline import Timeline, render_text
 from flowactor.simulation.trace import Kind, Trace
@@ -23,12 +24,14 @@ from flowactor.testing.calendar import Calendar
 from flowactor.testing.simulated import SimulatedCluster
 from flowactor.workflow import App
 
-__all__ = ["SETTLE_SECONDS", "simulate_test"]
+__all__ = ["LIMIT_SECONDS", "SETTLE_SECONDS", "simulate_test"]
 
 T = TypeVar("T")
 
 SETTLE_SECONDS: Final = 60.0
 """Of virtual time for everything to come to its end, once a test has."""
+LIMIT_SECONDS: Final = 600.0
+"""Of virtual time that passed second by second: what waits for ever ends some time."""
 TAIL_ROWS: Final = 24
 """Of the timeline, under a failure."""
 
@@ -41,6 +44,7 @@ def simulate_test(
     seed: int = 0,
     sockets: bool = False,
     settle_seconds: float = SETTLE_SECONDS,
+    limit_seconds: float = LIMIT_SECONDS,
     invariants: Sequence[Invariant] = (),
 ) -> T:
     """``await body(cluster)`` in a simulation, and return what it returns.
@@ -57,15 +61,25 @@ def simulate_test(
         seed: decides all delays and orders. The same seed is the same run, as long as the code is.
         sockets: WebSockets in all their bytes between nodes; without, whole frames, for speed.
         settle_seconds: of virtual time for everything to come to its end; 0: nothing is awaited.
+        limit_seconds: of virtual time for the body, without what was left out of it by leaps.
         invariants: called with the world at the very end; raise what is wrong.
 
     Raises:
         CheckFailed: a promise was broken.
         SimulationEscape: code in the simulation reached for the real world; names its line.
-        Deadlocked: nothing can happen any more, and the body is not done; shows all tasks.
+        Deadlocked: the body is not done at its limit, or nothing can happen any more; shows tasks.
         RuntimeError: called inside another simulation.
     """
-    run = _Run(body, app, nodes, seed, sockets, settle_seconds, tuple(invariants))
+    run = _Run(
+        body,
+        app=app,
+        nodes=nodes,
+        seed=seed,
+        sockets=sockets,
+        settle_seconds=settle_seconds,
+        limit_seconds=limit_seconds,
+        invariants=tuple(invariants),
+    )
     try:
         simulate(run.main, seed=seed)
         return run.result()
@@ -80,11 +94,13 @@ class _Run(Generic[T]):
     def __init__(
         self,
         body: Callable[[SimulatedCluster], Awaitable[T]],
+        *,
         app: App,
         nodes: int,
         seed: int,
         sockets: bool,
         settle_seconds: float,
+        limit_seconds: float,
         invariants: tuple[Invariant, ...],
     ) -> None:
         self._body: Final = body
@@ -93,12 +109,14 @@ class _Run(Generic[T]):
         self._seed: Final = seed
         self._sockets: Final = sockets
         self._settle_seconds: Final = settle_seconds
+        self._limit_seconds: Final = limit_seconds
         self._invariants: Final = invariants
         self._trace: Final = Trace(keep=True)
         self._returned: Final[list[T]] = []
         self._raised: BaseException | None = None
         self._now_ns: Callable[[], int] = lambda: 0
         self._befell: Sequence[Fault] = ()
+        self._is_done = False
 
     async def main(self, runtime: Runtime) -> None:
         """The first task."""
@@ -121,7 +139,7 @@ class _Run(Generic[T]):
             )
             self._befell = handle.befell
             try:
-                self._returned.append(await self._play(handle, judge))
+                self._returned.append(await self._play(runtime, handle, judge))
                 if self._settle_seconds:
                     await self._settle(runtime, nursery, cluster, handle, judge)
                 for invariant in self._invariants:
@@ -133,10 +151,19 @@ class _Run(Generic[T]):
             handle.close()
             nursery.cancel_scope.cancel()
 
-    async def _play(self, handle: SimulatedCluster, judge: Judge) -> T:
+    async def _play(self, runtime: Runtime, handle: SimulatedCluster, judge: Judge) -> T:
         judge.write(0, Kind.PHASE, "test")
+        runtime.time.at(_ns(self._limit_seconds), lambda: self._give_up(runtime))
         await handle.begin()
-        return await self._body(handle)
+        try:
+            return await self._body(handle)
+        finally:
+            self._is_done = True
+
+    def _give_up(self, runtime: Runtime) -> None:
+        if not self._is_done:
+            seconds = f"{self._limit_seconds:g} s of virtual time"
+            runtime.fail(Deadlocked(f"the test has not ended after {seconds}\n{task_tree()}"))
 
     async def _settle(
         self,
@@ -158,7 +185,7 @@ class _Run(Generic[T]):
         )
         healed = trio.Event()
         clients.probe(nursery, healed)
-        end_ns = runtime.time.now_ns + round(self._settle_seconds * NANOSECONDS)
+        end_ns = runtime.time.now_ns + _ns(self._settle_seconds)
         healing = Healing(cluster, clients, judge, handle.nodes, healed, end_ns)
         await healing.come_to_rest()
         healing.check_state(runtime.time.now_ns)
@@ -195,3 +222,7 @@ class _Run(Generic[T]):
         plural = "s" * (self._nodes > 1)
         error.add_note(f"simulated with seed {self._seed} on {self._nodes} node{plural}")
         error.add_note(render_text(timeline, rows=TAIL_ROWS))
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * NANOSECONDS)
