@@ -53,6 +53,7 @@ class Device:
 
     fail_sync: str = ""  # a file whose name ends so cannot be synced
     full: str = ""  # a file whose name ends so cannot grow
+    readonly: str = ""  # a file whose name ends so belongs to somebody else
     happened: list = Factory(list)
 
     def mark(self, value):
@@ -64,6 +65,8 @@ class _File(apsw.VFSFile):
         self._device = device
         self._name = Path(name.filename() if isinstance(name, apsw.URIFilename) else name).name
         super().__init__("", name, flags)
+        if device.readonly and self._name.endswith(device.readonly):
+            flags[1] |= apsw.SQLITE_OPEN_READONLY
 
     def xWrite(self, data, offset):
         device = self._device
