@@ -89,21 +89,21 @@ class SectorFile:
         sector = offset // SECTOR_BYTES
         return sector not in self._sorted() and sector not in self._forsaken
 
-    def cut_power(self, random: Random) -> int:
+    def cut_power(self, chance: Random) -> int:
         """Each sector that is not durable becomes what it was, or not; the count of those that did.
 
         A file that has grown ends after the last sector that was written, or keeps its new size.
         """
-        odds, lost, end = random.choice((0.0, 0.5, 0.99, 1.0)), 0, self.durable_bytes
+        odds, lost, end = chance.choice((0.0, 0.5, 0.99, 1.0)), 0, self.durable_bytes
         for sector, durable in (self._sorted() | self._forsaken).items():
             start = sector * SECTOR_BYTES
             stop = min(start + SECTOR_BYTES, len(self.content))
-            if random.random() < odds:
+            if chance.random() < odds:
                 end = max(end, stop)
             else:
                 self.content[start:stop] = durable[: stop - start]
                 lost += 1
-        if random.random() < 0.5:
+        if chance.random() < 0.5:
             del self.content[end:]
         self._dirty.clear()
         self._forsaken.clear()

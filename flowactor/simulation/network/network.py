@@ -40,7 +40,7 @@ class Network:
 
     Args:
         agenda: its time.
-        random: a seed is drawn from it, once; each path has a generator of its own from there.
+        chance: a seed is drawn from it, once; each path has a generator of its own from there.
         nodes: machines 1 to this are nodes, the others clients. A partition cuts off a node that it
             does not name, but no client.
         latency_seconds: least and most of what a pair of machines usually needs for one way.
@@ -53,7 +53,7 @@ class Network:
     def __init__(
         self,
         agenda: Agenda,
-        random: Random,
+        chance: Random,
         *,
         nodes: int = NODES,
         latency_seconds: tuple[float, float] = (0.0001, 0.001),
@@ -62,7 +62,7 @@ class Network:
         told: Told = nobody,
     ) -> None:
         self._agenda: Final = agenda
-        self._seed: Final = random.getrandbits(64)
+        self._seed: Final = chance.getrandbits(64)
         self._nodes: Final = range(1, nodes + 1)
         self._latency_seconds: Final = latency_seconds
         self._window_bytes: Final = window_bytes
