@@ -34,6 +34,8 @@ SEEDS: Final = 100
 """The budget: a mutant that lives through so many was not caught."""
 SHRINK_RUNS: Final = 150
 HASH_SEEDS: Final = ("1", "2")
+LINE_WIDTH: Final = 160
+"""Of a table that goes into a file."""
 
 
 @frozen
@@ -109,12 +111,16 @@ def judge(mutant: Mutant, *, seeds: int = SEEDS, shrink_runs: int = SHRINK_RUNS)
 def _verdict(mutant: Mutant, lines: Iterable[dict[str, Any]]) -> Verdict:
     played, checker, message = 0, "", ""
     small: dict[str, Any] = {}
+    reached: set[str] = set()
     for line in lines:
         if "seed" in line:
             played += 1
             checker, message = line.get("checker", ""), line.get("message", "")
+            reached.update(line.get("marks", ()))
         else:
             small = line
+    if not checker and mutant.mark and mutant.mark not in reached:
+        checker, message = "marks", f"no run reached {mutant.mark!r}"
     return Verdict(
         mutant.name,
         mutant.rule,
@@ -223,6 +229,8 @@ def _list(console: Console) -> None:
 def main(names: Sequence[str], seeds: int, shrink: int, listing: bool, as_json: bool) -> None:
     """Play the mutants that were asked for."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=LINE_WIDTH)
     if listing:
         _list(console)
         return

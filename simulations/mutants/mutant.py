@@ -42,6 +42,7 @@ class Mutant:
         story: what goes wrong because of it.
         edits: that make it; none: this is flowactor as it is.
         by_hash_seed: what it does depends on the process: runs of one seed are compared over two.
+        mark: a place that it keeps every run from: that a campaign never gets there gives it away.
     """
 
     name: str
@@ -49,3 +50,4 @@ class Mutant:
     story: str
     edits: tuple[Edit, ...]
     by_hash_seed: bool = False
+    mark: str = ""

@@ -240,6 +240,7 @@ REPLICATION: Final = (
                 "    if role.uncommitted_bytes < 0 and (\n",
             ),
         ),
+        mark="uncommitted limit",
     ),
     Mutant(
         "no-inflight-limit",

@@ -45,7 +45,8 @@ def main(first: int, seeds: int, shrink_runs: int) -> None:
         outcome = play(scenario)
         failure = outcome.failure
         if failure is None:
-            _tell(seed=seed, digest=outcome.digest)
+            reached = [name for name, times in sorted(outcome.marks.items()) if times]
+            _tell(seed=seed, digest=outcome.digest, marks=reached)
             continue
         _tell(seed=seed, digest=outcome.digest, checker=failure.checker, message=failure.message)
         if shrink_runs and failure.checker != "hang":

@@ -72,10 +72,16 @@ async def knock() -> int:
     return attempt
 
 
+@fa.step(retry=STUBBORN)
+async def linger() -> None:
+    """Takes its time."""
+    await current_world().ledger("rests").record(None, seconds=0.1)
+
+
 @fa.step(retry=PATIENT)
 async def hope() -> None:
     """Fails however often it is tried."""
-    await current_world().ledger("hopes").record(fa.step_info().attempt)
+    await current_world().ledger("hopes").record(fa.step_info().attempt, seconds=0.3)
     raise ConnectionError("no answer")
 
 
@@ -88,7 +94,7 @@ async def beg(politely: bool) -> None:
     raise KeyError("no")
 
 
-@fa.step(retry=PATIENT, start_to_close=0.1)
+@fa.step(retry=PATIENT, start_to_close=0.4)
 async def wait_for_ever() -> None:
     """Runs out of time."""
     await current_world().ledger("waits").record(fa.step_info().attempt, seconds=3600)
@@ -140,9 +146,14 @@ class Errand:
 
     async def _fail(self) -> list[str]:
         errors = await fa.gather(
-            hope(), beg(True), beg(False), wait_for_ever(), return_exceptions=True
+            self._hope(), beg(True), beg(False), wait_for_ever(), return_exceptions=True
         )
         return [type(error).__name__ for error in errors]
+
+    async def _hope(self) -> None:
+        """A step of the first branch that begins after those of all others."""
+        await linger()
+        await hope()
 
     @fa.signal
     def note(self, number: int) -> None:
@@ -218,8 +229,9 @@ def draw(seed: int) -> Scenario:
     )
     if seed % 2:
         feud = Random(f"feud {seed}")
-        acts = sorted((*scenario.acts, *_traffic(feud)), key=lambda act: act.at)
-        return evolve(scenario, faults=_feud(feud, nodes), acts=tuple(acts))
+        faults = _feud(feud, nodes)
+        acts = sorted((*scenario.acts, *_traffic(feud, faults)), key=lambda act: act.at)
+        return evolve(scenario, faults=faults, acts=tuple(acts))
     if not scenario.faults:
         return evolve(scenario, invariants=(check_receipts, check_a_quiet_day))
     return scenario
@@ -232,9 +244,7 @@ def _feud(chance: Random, nodes: int) -> tuple[Fault, ...]:
     """One node after another is struck, and the next before the last has recovered: leaders come
     and go, each with entries that the others do not have.
     """
-    faults: list[Fault] = []
-    if nodes > 1 and chance.random() < 0.5:
-        faults.append(DiskSlow(chance.randint(1, nodes), 0.4, 0.0))
+    faults = list(_weakness(chance, nodes)) if nodes > 1 else []
     up_from = dict.fromkeys(range(1, nodes + 1), 0.0)
     at = chance.uniform(0.2, 1.5)
     while at < SECONDS - 0.5:
@@ -247,6 +257,21 @@ def _feud(chance: Random, nodes: int) -> tuple[Fault, ...]:
             faults += struck
         at += chance.uniform(0.1, 1.2 * (until - at))
     return tuple(faults)
+
+
+def _weakness(chance: Random, nodes: int) -> Iterator[Fault]:
+    """What is bad about a cluster all the time: a slow disk, or one node that answers late."""
+    weak = chance.randint(1, nodes)
+    match chance.choice(("none", "disk", "disk", "links")):
+        case "disk":
+            yield DiskSlow(weak, 0.4, 0.0)
+        case "links":
+            late = chance.choice((0.3, 2.0))
+            for other in range(1, nodes + 1):
+                if other != weak:
+                    yield SlowLink(weak, other, late, 0.0)
+        case _:
+            pass
 
 
 def _strike(chance: Random, nodes: int, node: int, at: float, until: float) -> list[Fault]:
@@ -279,17 +304,26 @@ def _strike(chance: Random, nodes: int, node: int, at: float, until: float) -> l
             return [Reorder(*pair, at, until) for pair in pairs]
 
 
-def _traffic(chance: Random) -> Iterator[Act]:
-    """Clients who ask and tell all the time, so that there is something to lose."""
-    at, value = 0.1, 1000
-    while at < SECONDS:
-        value += 1
-        name, client = chance.choice("xyz"), chance.randint(1, 4)
+def _traffic(chance: Random, faults: tuple[Fault, ...]) -> Iterator[Act]:
+    """Clients who ask and tell, so that there is something to lose: all the time, or just when
+    something goes wrong, so that one who is cut off has more in its log than those who go on.
+    """
+    begins = sorted({fault.at for fault in faults if fault.at})
+    moments: list[float] = []
+    if begins and chance.random() < 0.5:
+        for begin in begins:
+            moments += [begin + chance.uniform(0, 0.5) for _ in range(12)]
+    else:
+        at = 0.1
+        while at < SECONDS:
+            moments.append(at)
+            at += chance.expovariate(15)
+    for value, moment in enumerate(moments, 1000):
+        at, name, client = round(moment, 3), chance.choice("xyz"), chance.randint(1, 4)
         match chance.choice(("read", "read", "write", "write", "compare")):
             case "read":
-                yield Read(round(at, 3), name, client)
+                yield Read(at, name, client)
             case "write":
-                yield Write(round(at, 3), name, value, client)
+                yield Write(at, name, value, client)
             case _:
-                yield CompareAndSet(round(at, 3), name, value, client)
-        at += chance.expovariate(15)
+                yield CompareAndSet(at, name, value, client)
