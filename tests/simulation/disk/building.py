@@ -52,6 +52,24 @@ def make_disk(device, agenda=None, where="node 1"):
     return SimulatedDisk(device, agenda or HeapAgenda(), StoppedClock(), where)
 
 
+def recover(device):
+    """Do to the device what a start does; returns the logs it found."""
+    disk = make_disk(device)
+    try:
+        store = LogStore.open(disk)
+        try:
+            return {group: store.recover(group, 0, EVERYTHING) for group in (ONE, TWO)}
+        finally:
+            store.close()
+    finally:
+        disk.close()
+
+
+def found_on(device):
+    """What a start would find on the device, which stays as it is."""
+    return recover(device.copy(Random(0)))
+
+
 def rows_at(index):
     """The rows of ``TABLES`` when ``index`` was applied: no two indexes have the same."""
     if index == 0:
