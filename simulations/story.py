@@ -37,7 +37,8 @@ class Story:
 
     Attributes:
         scenario: what happens; its seed is the first of those it is played with.
-        marks: places that must be reached, in one of the seeds at least.
+        marks: places that must be reached at core depth, in one of the seeds at least; whole nodes
+            take their time otherwise, and may miss them.
         looks: what must be so in each of them.
         open_ended: workflow ids of runs that need not come to their end.
         strike: the kind of blow that is dealt at every point of the run, one run for each.
@@ -147,7 +148,7 @@ def play(
     return Played(
         runs=runs,
         failures=tuple(failures),
-        missing=tuple(marks.missing(story.marks)),
+        missing=tuple(marks.missing(story.marks if depth is Depth.CORE else ())),
         marks=marks,
         events=events,
         virtual_seconds=virtual_seconds,

@@ -10,7 +10,8 @@ from flowactor.simulation.faults import Crash
 from flowactor.simulation.marks import EXPECTED
 from flowactor.simulation.outcome import Failure
 from flowactor.simulation.run import simulate
-from flowactor.simulation.scenario import Scenario, Start
+from flowactor.simulation.scenario import Depth, Scenario, Start
+from flowactor.simulation.world import Effect, World
 from simulations.__main__ import main
 from simulations.directing import cut_off, deafen, kill_in_turn, let_lead, mute
 from simulations.looks import leader_is_replaced, signals_in_order, term_stays
@@ -88,6 +89,49 @@ def test_directions():
     assert killed == [Crash(1, 5, 7.0), Crash(2, 10, 12.0)]
 
 
+# -- what must be so can be found not to be ------------------------------------------------------
+
+
+def effect(value, *, step="charge#0", attempt=1, key=""):
+    """An entry of a ledger."""
+    return Effect(key, value, "r1", step, attempt, 1, 0)
+
+
+WRONG = [
+    ("results", "fibonacci/1 came to int 54", {"fibonacci/1": 54}, {}),
+    ("results", "ping-wrong/1", {"ping-wrong/1": "pong"}, {}),
+    ("results", "payment/2 came to str pay_payment/1", {"payment/2": "pay_payment/1"}, {}),
+    ("deeds", "payment/1 did [] in payments", {"payment/1": "pay_payment/1"}, {}),
+    ("deeds", "payment/1 did [4200, 4200]", {}, {"payments": [("payment/1", 4200)] * 2}),
+    ("deeds", "should not have", {}, {"payments": [("ping/1", 1)]}),
+    ("deeds", "trip/1 did", {}, {"trips": [("trip/1", "book car"), ("trip/1", "book flight")]}),
+    ("ledger stock", "2 times", {}, {"stock": [("x", "a"), ("x", "b")]}),
+    ("attempts", "attempt 1 of step charge#0", {}, {"calls": [("x", "charge")] * 2}),
+    ("clean-up", "did ['take']", {"table/1": "left"}, {"tables": [("table/1", "take")]}),
+]
+
+
+@pytest.mark.parametrize(("checker", "words", "results", "ledgers"), WRONG)
+def test_an_invariant_sees(checker, words, results, ledgers):
+    """Each invariant of the chores finds what it is there for, and passes a world in which nothing
+    happened.
+    """
+    world = World(lambda *_: None)
+    for invariant in INVARIANTS:
+        invariant(world)
+    for workflow_id, outcome in results.items():
+        world.ended(workflow_id, outcome)
+    for name, values in ledgers.items():
+        world.ledger(name).entries.extend(map(effect, values))
+    found = []
+    for invariant in INVARIANTS:
+        try:
+            invariant(world)
+        except CheckFailed as failed:
+            found.append(str(failed))
+    assert any(text.startswith(f"{checker}: ") and words in text for text in found), found
+
+
 # -- a story can fail ---------------------------------------------------------------------------
 
 QUIET = Scenario(app=app, acts=chore("collect", 1.5), seconds=6.0, faults=let_lead(1))
@@ -104,6 +148,12 @@ def test_a_mark_that_is_never_reached_fails_a_story():
     """A story that misses its point has not passed, although no run of it failed."""
     played = play(Story(scenario=QUIET, marks=("figure 8",)))
     assert (played.failures, played.missing, played.passed) == ((), ("figure 8",), False)
+
+
+def test_whole_nodes_take_their_time():
+    """At node depth a story is played without asking for its marks."""
+    story = Story(scenario=evolve(QUIET, sockets=False), marks=("figure 8",))
+    assert play(story, depth=Depth.NODE).passed
 
 
 def test_a_run_that_does_not_end_fails_a_story():
