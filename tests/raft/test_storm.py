@@ -6,6 +6,7 @@ from flowactor.identity import NodeId
 from flowactor.raft import AppendReply, Raft, election, follower, replication
 from flowactor.raft.durability import Durability
 from flowactor.raft.progress import Progress
+from flowactor.raft.reads import ReadQueue
 from flowactor.raft.state import State
 from flowactor.simulation.marks import Marks
 from tests.raft.storm import Storm
@@ -213,6 +214,20 @@ def read_joins_an_older_round(patch):
     patch.setattr(replication, "settle", late)
 
 
+def reads_dropped_in_silence(patch):
+    patch.setattr(ReadQueue, "abandon", lambda queue: [])
+
+
+def vote_forgotten_by_a_restart(patch):
+    begin = Raft.__init__
+
+    def forgetful(self, config, restored, seed):
+        begin(self, config, restored, seed)
+        self._state.vote = NodeId(0)
+
+    patch.setattr(Raft, "__init__", forgetful)
+
+
 def restart_emits_again(patch):
     begin = Raft.__init__
 
@@ -260,6 +275,8 @@ MUTANTS = (
     read_without_a_quorum,
     read_before_own_term,
     read_joins_an_older_round,
+    reads_dropped_in_silence,
+    vote_forgotten_by_a_restart,
     restart_emits_again,
     emit_before_durable,
     lost_append_is_never_missed,

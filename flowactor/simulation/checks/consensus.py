@@ -240,7 +240,7 @@ class ConsensusChecker:
                 raise CheckFailed("I1", f"nodes {first} and {node} both lead in term {status.term}")
             if view.role is not Role.LEADER or status.term != view.term:
                 self._marks["leader changed"] += len(self.leaders) > 1
-                self._leads(node, view)
+                self._leads(node, view, status.term)
         elif view.role is Role.LEADER and status.term == view.term:
             waited = view.ticks - view.writing[0][1] if view.writing else 0
             why = "over its disk" if waited > self._write_ticks_max else "without a quorum"
@@ -250,8 +250,10 @@ class ConsensusChecker:
             view.rounds.clear()
         view.term, view.role = status.term, status.role
 
-    def _leads(self, node: int, view: _View) -> None:
-        """I7: a new leader holds everything committed before."""
+    def _leads(self, node: int, view: _View, term: int) -> None:
+        """I1, I7: a new leader has a majority's votes, and holds everything committed before. Who
+        is in a later term by now may have voted for it.
+        """
         if len(view.log) < len(self.committed):
             raise CheckFailed(
                 "I7", f"leader {node} has {len(view.log)} entries, {len(self.committed)} committed"
@@ -260,10 +262,10 @@ class ConsensusChecker:
         votes = 0
         for voter, disk in self.disks.items():
             state = disk.hard_state
-            gave = (state.term, state.vote) == (view.term, node)
-            votes += gave or state.term > view.term or voter in self._lost
+            gave = (state.term, state.vote) == (term, node)
+            votes += gave or state.term > term or voter in self._lost
         if votes < self._quorum:
-            raise CheckFailed("I1", f"node {node} leads in term {view.term} with {votes} votes")
+            raise CheckFailed("I1", f"node {node} leads in term {term} with votes of {votes}")
 
     def _verify(self, node: int, view: _View, last: int, name: str) -> None:
         for index in range(view.verified, last):
@@ -366,7 +368,7 @@ class ConsensusChecker:
             raise CheckFailed("I14", f"node {node} serves a read at {index}, not at {committed}")
         answered = 1 + sum(round_ > begun for round_ in view.rounds.values())
         if answered < self._quorum:
-            raise CheckFailed("I14", f"node {node} serves a read that {answered} nodes confirmed")
+            raise CheckFailed("I14", f"node {node} serves a read confirmed by {answered} only")
 
     def _counted(self, node: int, view: _View, core: Raft) -> None:
         """I8: what the newest leader takes to be durable elsewhere is."""
