@@ -19,7 +19,8 @@ APP = "flowactor_app"
 FIXTURES = frozenset({"simulated_client", "simulated_cluster", "simulated_world"})
 MARKER = (
     "simulated(nodes=3, seeds=1, seed=None, sockets=False, settle_seconds=60.0, "
-    "limit_seconds=600.0, invariants=()): run an async test inside a simulation of flowactor, once for each of so many seeds"
+    "limit_seconds=600.0, invariants=()): run an async test inside a simulation of flowactor, "
+    "once for each of so many seeds"
 )
 _PREPARED: "pytest.StashKey[SimulatedItem]" = pytest.StashKey()
 

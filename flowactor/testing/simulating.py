@@ -162,8 +162,11 @@ class _Run(Generic[T]):
 
     def _give_up(self, runtime: Runtime) -> None:
         if not self._is_done:
-            seconds = f"{self._limit_seconds:g} s of virtual time"
-            runtime.fail(Deadlocked(f"the test has not ended after {seconds}\n{task_tree()}"))
+            message = (
+                f"the test has not ended after {self._limit_seconds:g} s of virtual time"
+                " (only cluster.sleep leaves time out)"
+            )
+            runtime.fail(Deadlocked(f"{message}\n{task_tree()}"))
 
     async def _settle(
         self,

@@ -10,6 +10,7 @@ of a second: give tests ``@settings(deadline=None)``.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import permutations
 from random import Random
 from typing import Any, Final
@@ -39,6 +40,7 @@ FAULTS_MAX: Final = 8
 DEVIATIONS_MAX: Final = 20
 BATCHES_MAX: Final = 4096
 SEED_MAX: Final = 2**32 - 1
+STRATEGIES_MAX: Final = 64
 EVERY_KIND: Final = tuple(KINDS)
 NETWORK_KINDS: Final = frozenset(
     {"partition", "block", "slow-link", "loss", "duplicate", "reorder", "reset"}
@@ -85,7 +87,8 @@ def clusters(
         clocks = st.lists(wrong, max_size=nodes if wrong_clocks else 0).map(tuple)
         return st.builds(ClusterShape, st.just(nodes), st.integers(0, SEED_MAX), clocks)
 
-    return st.sampled_from(tuple(sizes)).flatmap(of_size)
+    shapes = {nodes: of_size(nodes) for nodes in sizes}
+    return st.sampled_from(tuple(sizes)).flatmap(shapes.__getitem__)
 
 
 def deviations() -> st.SearchStrategy[frozenset[int] | None]:
@@ -124,7 +127,15 @@ def fault_schedules(
         wanted = tuple(kind for kind in wanted if kind not in NETWORK_KINDS)
     if not wanted:
         return st.just(())
-    each = st.one_of([_fault(kind, nodes, seconds) for kind in wanted])
+    return _schedules(nodes, seconds, wanted, max_size)
+
+
+@lru_cache(maxsize=STRATEGIES_MAX)
+def _schedules(
+    nodes: int, seconds: float, kinds: tuple[str, ...], max_size: int
+) -> st.SearchStrategy[tuple[Fault, ...]]:
+    """Made once: a strategy that is made anew for each example takes longer than what it draws."""
+    each = st.one_of([_fault(kind, nodes, seconds) for kind in kinds])
     return st.lists(each, max_size=max_size).map(lambda drawn: playable(drawn, nodes))
 
 
@@ -312,7 +323,7 @@ def scenarios(
             seconds=seconds,
             healing_seconds=healing_seconds,
             invariants=checks,
-            deviations=draw(deviations()) if depth is Depth.NODE else frozenset(),
+            deviations=draw(deviations()) if depth is Depth.NODE else None,
         )
 
     return scenario()
