@@ -18,6 +18,7 @@ from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import (
     DOWN,
     Block,
+    ClockDrift,
     Crash,
     DiskSlow,
     DiskStall,
@@ -34,6 +35,7 @@ from flowactor.simulation.world import World, current_world
 __all__ = ["APP", "Errand", "Receipt", "draw"]
 
 SECONDS: Final = 6.0
+HANDOVERS: Final = (0.8, 3.4)
 PARTS: Final = 2
 PAUSE_SECONDS: Final = 0.3
 ATTEMPTS_MAX: Final = 3
@@ -229,6 +231,8 @@ def draw(seed: int) -> Scenario:
     )
     if seed % 2:
         feud = Random(f"feud {seed}")
+        if nodes > 2 and feud.random() < 1 / 3:
+            return evolve(scenario, faults=_handovers(feud, nodes), acts=tuple(_bursts(feud)))
         faults = _feud(feud, nodes)
         acts = sorted((*scenario.acts, *_traffic(feud, faults)), key=lambda act: act.at)
         return evolve(scenario, faults=faults, acts=tuple(acts))
@@ -259,6 +263,36 @@ def _feud(chance: Random, nodes: int) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
+def _handovers(chance: Random, nodes: int) -> tuple[Fault, ...]:
+    """One who leads is cut off with a lot to write, and comes back when the next one goes: of those
+    who may lead now some have much that is old, and some have little that is new.
+
+    Who leads nobody can say beforehand; but clocks that run fast make it likely.
+    """
+    first, second, *others = chance.sample(range(1, nodes + 1), nodes)
+    faults: list[Fault] = [ClockDrift(first, 2.0, 0.0), ClockDrift(second, 1.4, 0.0)]
+    for begin in HANDOVERS:
+        away, gone = chance.choice(((first, second), (first, second), (second, first)))
+        back = round(begin + chance.uniform(1.0, 1.8), 3)
+        rest = tuple(sorted((gone, *others)))
+        faults.append(Partition(((away,), rest), begin, back))
+        if chance.random() < 0.4:
+            faults.append(DiskStall(away, begin + 0.2, back + 0.2))
+        if chance.random() < 0.7:
+            faults.append(Crash(gone, back - 0.1, begin + 2.5))
+    return tuple(sorted(faults, key=lambda fault: fault.at))
+
+
+def _bursts(chance: Random) -> Iterator[Act]:
+    """Next to nothing but writes at the very moment at which a leader is cut off."""
+    for client in range(1, 5):
+        yield Write(0.6, "x", client, client)
+    for begin in HANDOVERS:
+        for number in range(60):
+            at, client = round(begin + 0.001 + 0.005 * number, 3), chance.randint(1, 4)
+            yield Write(at, chance.choice("xyz"), round(begin * 1000) + number, client)
+
+
 def _weakness(chance: Random, nodes: int) -> Iterator[Fault]:
     """What is bad about a cluster all the time: a slow disk, or one node that answers late."""
     weak = chance.randint(1, nodes)
@@ -279,7 +313,17 @@ def _strike(chance: Random, nodes: int, node: int, at: float, until: float) -> l
     others = [other for other in range(1, nodes + 1) if other != node]
     kinds = ["crash", "power", "pause", "stall"]
     if others:
-        kinds += ["slow disk", "alone", "alone", "alone", "deaf", "mute", "slow", "overtaken"]
+        kinds += [
+            "slow disk",
+            "alone",
+            "alone",
+            "alone",
+            "deaf",
+            "mute",
+            "slow",
+            "overtaken",
+            "late",
+        ]
     match chance.choice(kinds):
         case "crash":
             return [Crash(node, at, until)]
@@ -299,6 +343,10 @@ def _strike(chance: Random, nodes: int, node: int, at: float, until: float) -> l
             return [Block(node, other, at, until) for other in others]
         case "slow":
             return [SlowLink(node, other, 1.0, at, until) for other in others]
+        case "late":
+            pairs = [(a, b) for a in range(1, nodes + 1) for b in others if a != b]
+            pairs += [(other, node) for other in others]
+            return [SlowLink(*pair, 1.2, at, min(at + 3, SECONDS - 0.1)) for pair in pairs]
         case _:
             pairs = [pair for other in others for pair in ((node, other), (other, node))]
             return [Reorder(*pair, at, until) for pair in pairs]
@@ -312,7 +360,7 @@ def _traffic(chance: Random, faults: tuple[Fault, ...]) -> Iterator[Act]:
     moments: list[float] = []
     if begins and chance.random() < 0.5:
         for begin in begins:
-            moments += [begin + chance.uniform(0, 0.5) for _ in range(12)]
+            moments += [begin + chance.uniform(0, 0.5) for _ in range(30)]
     else:
         at = 0.1
         while at < SECONDS:
