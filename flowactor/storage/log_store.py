@@ -239,7 +239,7 @@ class LogStore:
 
         Raises:
             StorageFull: the WAL stays long; the next to open the log copies it.
-            StoragePoisoned: a sync failed, and all is as it was; the next to open the log copies it.
+            StoragePoisoned: a sync failed; as above, nothing is lost.
         """
         try:
             if self._poison is None:

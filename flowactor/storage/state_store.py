@@ -330,7 +330,8 @@ class StateStore:
         connection = self._writer
         with self._transaction():
             sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'table'"
-            schema: dict[Any, Any] = dict(connection.execute(sql).fetchall())
+            rows: list[Any] = connection.execute(sql).fetchall()
+            schema = dict(rows)
             if not schema:
                 connection.execute(_APPLIED_INDEX)
                 connection.execute("INSERT INTO applied_index VALUES (0)")

@@ -51,6 +51,8 @@ def lost_commit(read: Reader, size_bytes: int, frames_replayed: int) -> int | No
     if size_bytes < HEADER_BYTES + FRAME_HEADER_BYTES:
         return None
     header = read(0, HEADER_BYTES)
+    magic: int
+    page_bytes: int
     magic, _, page_bytes = struct.unpack_from(">III", header)
     order = ">" if magic == _BIG_ENDIAN_MAGIC else "<"
     if _checksum(header[:24], (0, 0), order) != struct.unpack_from(">II", header, 24):

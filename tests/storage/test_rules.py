@@ -245,7 +245,7 @@ HIDDEN = {
     "the hard state": "DELETE FROM entry WHERE grp = 2 AND idx = 0",
     "where a group begins": "DELETE FROM start",
     "a whole group": "DELETE FROM entry WHERE grp = 1",
-    "a row, behind a key that is no number": "UPDATE entry SET grp = x'02' WHERE grp = 2 AND idx = 9",
+    "a row, behind a key of bytes": "UPDATE entry SET grp = x'02' WHERE grp = 2 AND idx = 9",
 }
 
 
@@ -452,6 +452,49 @@ def test_checkpoint_without_space_is_tried_again(faulty):
         store.persist([(ONE, write(entry(201)))])
         store.checkpoint()
     assert restored(disk).entries[-1] == entry(201)
+
+
+def test_log_is_closed_on_a_full_disk(faulty):
+    """A node that leaves while the disk is full ends without an error: what it acknowledged is in
+    the WAL, what waited was acknowledged to nobody, and the next to open the log finds all of it.
+    """
+    device, disk = faulty
+    told, acknowledged = [], []
+    writer = LogWriter(LogStore.open(disk), InlineWorker(), StoppedClock(), told.append)
+    writer.submit(ONE, append(200, data=bytes(500)), lambda: acknowledged.append(1))
+    device.full = "log.db"
+    writer.close()
+    assert [type(error) for error in told] == [StorageFull]
+    device.full = ""
+    writer = LogWriter(LogStore.open(disk), InlineWorker(), StoppedClock(), told.append)
+    device.full = "log.db-wal"
+    too_much = entries(201, 300, data=bytes(5000))
+    writer.submit(ONE, write(*too_much), lambda: acknowledged.append(2))
+    writer.close()
+    assert [type(error) for error in told] == [StorageFull, StorageFull]
+    device.full = ""
+    assert acknowledged == [1]
+    assert restored(disk).entries == entries(1, 200, data=bytes(500))
+
+
+@pytest.mark.parametrize("full", ["state-1.db-wal", "state-1.db"])
+def test_state_is_closed_on_a_full_disk(faulty, full):
+    """Closing the state while the disk is full is told once and is no error: the file is the state
+    at an earlier index, or at the last, and the log has what is above.
+    """
+    device, disk = faulty
+    told = []
+    store = StateStore(disk, ONE, TABLES, InlineWorker(), on_failure=told.append)
+    store.write([run_row("a", 1)], 1)
+    store.flush()
+    store.write([run_row("a", number, data=bytes(3000)) for number in range(20)], 2)
+    device.full = full
+    store.close()
+    assert [type(error) for error in told] == [StorageFull]
+    device.full = ""
+    again = StateStore(disk, ONE, TABLES, InlineWorker(), on_failure=told.append)
+    assert again.applied_index == (1 if full.endswith("-wal") else 2)
+    again.close()
 
 
 def test_state_without_space_keeps_its_rows_in_memory(faulty):

@@ -1,4 +1,4 @@
-"""Damage in a WAL against a torn tail: what SQLite wrote, with a bit changed or a sector missing."""
+"""Damage in a WAL or a torn tail: what SQLite wrote, with a bit changed or a sector missing."""
 
 from contextlib import closing
 from pathlib import Path

@@ -30,7 +30,7 @@ MILLISECOND_NS: Final = 1_000_000
 class _OpenFile:
     """One open file, as apsw asks for it: a class of its own base would call back into C."""
 
-    __slots__ = ("_content", "_device", "_file", "_level", "_locks")
+    __slots__ = ("_content", "_device", "_file", "_locks", "level")
 
     def __init__(
         self, device: Device, file: SectorFile, locks: "dict[SectorFile, _OpenFile]"
@@ -39,7 +39,7 @@ class _OpenFile:
         self._file = file
         self._content = file.content
         self._locks = locks
-        self._level = apsw.SQLITE_LOCK_NONE
+        self.level = apsw.SQLITE_LOCK_NONE
 
     def xRead(self, amount: int, offset: int) -> bytes:
         return bytes(self._content[offset : offset + amount])
@@ -65,17 +65,17 @@ class _OpenFile:
     def xLock(self, level: int) -> None:
         if self._locks.setdefault(self._file, self) is not self:
             raise apsw.exception_for(apsw.SQLITE_BUSY)
-        self._level = level
+        self.level = level
 
     def xUnlock(self, level: int) -> None:
-        self._level = level
+        self.level = level
         if level == apsw.SQLITE_LOCK_NONE and self._locks.get(self._file) is self:
             del self._locks[self._file]
 
     def xCheckReservedLock(self) -> bool:
         # A journal is hot if nobody who may have made it is left; a reader's lock does not count.
         holder = self._locks.get(self._file)
-        return holder is not None and holder._level >= apsw.SQLITE_LOCK_RESERVED
+        return holder is not None and holder.level >= apsw.SQLITE_LOCK_RESERVED
 
     def xFileControl(self, _operation: int, _pointer: int) -> bool:
         return False

@@ -137,6 +137,44 @@ def test_full_disk_recovers():
     image.close()
 
 
+def test_process_leaves_a_full_disk():
+    """Log and state are closed in good order on a full disk: it is told, nothing is raised, and the
+    next process finds what was acknowledged.
+    """
+    for seed in range(20):
+        life = Life(make_device(seed), Random(seed))
+        life.work(0.01, 15)
+        life.device.full = True
+        life.work(0.01, 5)
+        acknowledged, durable_index = life.acknowledged, life.state.applied_index
+        life.end()
+        life.acknowledged, life.durable_index = acknowledged, durable_index
+        assert {type(error) for error in life.told} <= {StorageFull}
+        life.device.full = False
+        after = Life(life.device, Random(seed), life.agenda)
+        life.check_next(after)
+        after.end()
+
+
+def test_hot_journal_is_rolled_back():
+    """A transaction that was under way when its process died is undone by the next: whoever may
+    have made its journal is gone. While he lives, his journal is left alone.
+    """
+    device = make_device()
+    disk = make_disk(device)
+    connection = disk.connect("any.db")
+    connection.execute("CREATE TABLE t (x); INSERT INTO t VALUES (1)")
+    connection.execute("PRAGMA cache_size = 1; BEGIN")
+    connection.execute("UPDATE t SET x = 2; INSERT INTO t VALUES (zeroblob(100000))")
+    connection.cache_flush()
+    assert disk.exists("any.db-journal")
+    after = make_disk(disk.crash(power_cut=False))
+    again = after.connect("any.db")
+    assert again.execute("SELECT x FROM t").fetchall() == [(1,)]
+    for it in (again, connection, after, disk):
+        it.close()
+
+
 def test_failed_sync_poisons():
     """After one failed sync nothing is acknowledged any more, though the next would not fail."""
     device, told, acknowledged = make_device(), [], []

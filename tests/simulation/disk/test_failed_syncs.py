@@ -1,4 +1,4 @@
-"""A sync fails, the process dies of it, the next one starts on the same machine, the power fails."""
+"""A sync fails, its process dies of it, another starts on the same machine, the power fails."""
 
 from contextlib import ExitStack, suppress
 from random import Random
