@@ -7,11 +7,12 @@ from typing import Any, Final
 from flowactor.simulation.agenda import Agenda
 from flowactor.simulation.runtime import Timeline
 
-__all__ = ["SLOT_NS", "Heap"]
+__all__ = ["SLOTS_NS", "Heap"]
 
-SLOT_NS: Final = 50_000
+SLOTS_NS: Final = (50_000, 200_000, 1_000_000)
 """What falls into one slot happens at one moment, in the order in which it was asked for. So what
-reaches a node together is handled together, as by an event loop that drains its mailboxes."""
+reaches a node together is handled together, as by an event loop that drains its mailboxes: at once
+by an idle one, in heaps by a busy one. A run draws which it is."""
 
 
 _Actions = list[tuple[Callable[..., None], tuple[Any, ...]]]
@@ -23,15 +24,19 @@ class Heap(Agenda):
     Args:
         timeline: of the run; it is asked for one action a slot.
         settle: called after each slot.
+        slot_ns: how long one is.
 
     Attributes:
         happened: how many actions were called.
     """
 
-    def __init__(self, timeline: Timeline, settle: Callable[[], None]) -> None:
+    def __init__(
+        self, timeline: Timeline, settle: Callable[[], None], slot_ns: int = SLOTS_NS[0]
+    ) -> None:
         self.happened = 0
         self._timeline: Final = timeline
         self._settle: Final = settle
+        self._slot_ns: Final = slot_ns
         self._slots: Final[dict[int, _Actions]] = {}
 
     @property
@@ -45,11 +50,11 @@ class Heap(Agenda):
 
     def post(self, due_ns: int, action: Callable[..., None], *arguments: Any) -> None:
         """``at``, with arguments for the action."""
-        slot = -(-max(due_ns, self._timeline.now_ns) // SLOT_NS)
+        slot = -(-max(due_ns, self._timeline.now_ns) // self._slot_ns)
         actions = self._slots.get(slot)
         if actions is None:
             actions = self._slots[slot] = []
-            self._timeline.at(slot * SLOT_NS, partial(self._play, slot, actions))
+            self._timeline.at(slot * self._slot_ns, partial(self._play, slot, actions))
         actions.append((action, arguments))
 
     def skip(self, nanoseconds: int) -> None:

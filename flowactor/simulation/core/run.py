@@ -8,7 +8,7 @@ import trio
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.core.clients import CoreClient, CoreClients
 from flowactor.simulation.core.cluster import CoreCluster
-from flowactor.simulation.core.heap import Heap
+from flowactor.simulation.core.heap import SLOTS_NS, Heap
 from flowactor.simulation.core.life import Bodies
 from flowactor.simulation.healing import LOOK_NS, Healing
 from flowactor.simulation.outcome import Outcome
@@ -51,8 +51,8 @@ class _CoreRun:
     ) -> None:
         self._scenario: Final = scenario
         self._runtime: Final = runtime
-        # The two know each other.
-        self._heap: Final = Heap(runtime.time, lambda: self._cluster.settle())  # noqa: PLW0108
+        slot_ns = runtime.random("slots").choice(SLOTS_NS)
+        self._heap: Final = Heap(runtime.time, self._settle, slot_ns)
         self.stage: Final = Stage(scenario, self._heap, trace, strike)
         self._done: Final = trio.Event()
         self._cluster: Final = CoreCluster(
@@ -95,6 +95,9 @@ class _CoreRun:
             self._heap.post(round(act.at * NANOSECONDS), client.perform, act)
         self._heap.post(round(scenario.seconds * NANOSECONDS), self._heal)
         await self._done.wait()
+
+    def _settle(self) -> None:
+        self._cluster.settle()
 
     def _heal(self) -> None:
         self.stage.heal()

@@ -8,7 +8,7 @@ from flowactor.cluster.envelopes import ReadAsk
 from flowactor.identity import GroupId
 from flowactor.ports import RowWrite
 from flowactor.raft import Entry, EntryKind, HardState, LoadEntries, Write
-from flowactor.simulation.core.heap import SLOT_NS, Heap
+from flowactor.simulation.core.heap import SLOTS_NS, Heap
 from flowactor.simulation.core.network import CoreNetwork
 from flowactor.simulation.core.storage import CoreLog, CoreState
 from flowactor.simulation.faults import Block, Duplicate, Loss, Partition, Reset
@@ -57,7 +57,7 @@ def test_a_slot_gathers_what_happens_together(line):
     heap = Heap(line, lambda: told.append("settled"))
     heap.post(10, lambda: (told.append("a"), heap.post(0, told.append, "c")))
     heap.post(20, told.append, "b")
-    heap.post(SLOT_NS + 1, told.append, "later")
+    heap.post(SLOTS_NS[0] + 1, told.append, "later")
     line.run(SECOND_NS)
     assert told == ["a", "b", "c", "settled", "later", "settled"]
     assert heap.happened == 4
