@@ -30,7 +30,8 @@ from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Act, Depth, Scenario
 from flowactor.simulation.source import script_of
 from flowactor.simulation.strike import Strike
-from simulations.workflows import CHORES, INVARIANTS, app, chore, registers
+from simulations.chores import CHORES, INVARIANTS, chore, registers
+from simulations.workflows import app
 
 HEALING_SECONDS = 90.0
 

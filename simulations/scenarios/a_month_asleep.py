@@ -9,9 +9,10 @@ Protects: a timer is a moment of log time in replicated state, not a wait of a p
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import PowerCut
 from flowactor.simulation.scenario import Scenario, Start
+from simulations.chores import INVARIANTS
 from simulations.record import Record
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, MONTH_SECONDS, app
+from simulations.workflows import MONTH_SECONDS, app
 
 DAY = 86_400.0
 ALL = (1, 2, 3)

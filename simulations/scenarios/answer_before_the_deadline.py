@@ -9,9 +9,10 @@ from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import PowerCut
 from flowactor.simulation.scenario import Scenario, Signal, Start
 from flowactor.simulation.world import World
+from simulations.chores import INVARIANTS
 from simulations.record import Record
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app
+from simulations.workflows import app
 
 ID = "patience"
 

@@ -11,8 +11,9 @@ from flowactor.limits import NANOSECONDS
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.scenario import Scenario
 from flowactor.simulation.world import World
+from simulations.chores import INVARIANTS, chore
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chore
+from simulations.workflows import app
 
 PAUSES = (1, 2, 4, 5)
 MOMENT = 0.8

@@ -14,9 +14,10 @@ from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import PowerCut
 from flowactor.simulation.scenario import Scenario
 from flowactor.simulation.world import World
+from simulations.chores import INVARIANTS, chore
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chore
+from simulations.workflows import app
 
 LATE = 0.9
 """What a call takes at most, and what it takes to hear that a pause is over."""

@@ -9,9 +9,10 @@ Thread: Jepsen's ``bridge`` nemesis; Cloudflare, "A Byzantine failure in the rea
 
 from flowactor.simulation.faults import Partition
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -8,9 +8,10 @@ Protects: cancellation is recorded, and so is the clean-up that it causes.
 
 from flowactor.simulation.faults import Crash
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chore
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chore
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

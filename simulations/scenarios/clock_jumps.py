@@ -10,10 +10,11 @@ Thread: decision 10 of this project.
 
 from flowactor.simulation.faults import ClockJump, Crash
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.looks import term_stays
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

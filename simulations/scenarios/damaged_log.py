@@ -9,9 +9,10 @@ Thread: Alagappan and others, "Protocol-Aware Recovery for Consensus-Based Stora
 
 from flowactor.simulation.faults import BitFlip, Crash
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

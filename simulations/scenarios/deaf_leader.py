@@ -8,10 +8,11 @@ Thread: etcd-io/etcd#13527, a leader that was cut off and did not step down.
 """
 
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import deafen, let_lead
 from simulations.looks import leader_is_replaced
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -8,10 +8,11 @@ Thread: Hoverbear/old-raft-rs#27, one node that could only send stopped a whole 
 """
 
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import deafen, let_lead
 from simulations.looks import term_stays
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

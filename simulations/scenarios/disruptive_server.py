@@ -9,10 +9,11 @@ etcd-io/etcd#8499.
 """
 
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import cut_off, let_lead
 from simulations.looks import term_stays
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -11,9 +11,10 @@ from itertools import permutations
 
 from flowactor.simulation.faults import Crash, Duplicate, Loss, Reorder
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

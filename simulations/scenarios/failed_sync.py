@@ -10,9 +10,10 @@ Failures?", ATC 2020.
 
 from flowactor.simulation.faults import SyncError
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -10,9 +10,10 @@ Thread: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorit
 
 from flowactor.simulation.faults import Crash
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import cut_off, let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -13,9 +13,10 @@ Algorithm", figure 8.
 from flowactor.limits import APPEND_BYTES_MAX
 from flowactor.simulation.faults import Crash
 from flowactor.simulation.scenario import Scenario, Signal, Start
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import cut_off, let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 CLIENTS = (1, 2, 3, 4, 5, 6)
 LONG = "x" * APPEND_BYTES_MAX

@@ -9,10 +9,11 @@ Thread: hashicorp/raft#503 and #683.
 
 from flowactor.simulation.faults import DiskStall
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.looks import leader_is_replaced
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

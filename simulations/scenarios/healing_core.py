@@ -9,9 +9,10 @@ Thread: TigerBeetle, "liveness mode" of its simulator.
 
 from flowactor.simulation.faults import ClockDrift, Crash, DiskStall, Pause
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import cut_off, let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -10,11 +10,12 @@ Thread: aphyr.com/posts/316-jepsen-etcd-and-consul, stale reads.
 
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import cut_off, let_lead
 from simulations.looks import leader_is_replaced
 from simulations.record import Record
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 
 def nothing_is_committed_alone(record: Record) -> None:

@@ -7,10 +7,11 @@ Protects: all of it together.
 """
 
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import CHORES, INVARIANTS, chores, registers
 from simulations.directing import kill_in_turn, let_lead
 from simulations.looks import signals_in_order
 from simulations.story import Story
-from simulations.workflows import CHORES, INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -10,9 +10,10 @@ Thread: Kleppmann, "How to do distributed locking", 2016.
 
 from flowactor.simulation.faults import ClockDrift, Pause
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import CHORES, INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import CHORES, INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

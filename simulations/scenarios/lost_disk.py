@@ -9,9 +9,10 @@ Thread: hashicorp/raft#661, a vote that was forgotten; decision 11 of this proje
 
 from flowactor.simulation.faults import Crash, Wipe
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

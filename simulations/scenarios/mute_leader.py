@@ -7,10 +7,11 @@ Protects: at most one leader a term; a higher term ends the lead.
 """
 
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead, mute
 from simulations.looks import leader_is_replaced
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -7,8 +7,9 @@ Protects: a step's outcome is recorded once, and nothing is seen outside before 
 """
 
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chore
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chore
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -9,10 +9,11 @@ Thread: Kleppmann, "How to do distributed locking", 2016.
 
 from flowactor.simulation.faults import Pause
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.looks import leader_is_replaced
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

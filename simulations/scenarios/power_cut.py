@@ -9,8 +9,9 @@ Thread: Pillai and others, "All File Systems Are Not Created Equal", OSDI 2014.
 
 from flowactor.simulation.faults import DiskSlow, PowerCut
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

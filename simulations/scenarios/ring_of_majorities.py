@@ -9,10 +9,11 @@ Thread: Jepsen's ``majorities-ring`` nemesis.
 
 from flowactor.simulation.faults import Partition
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.looks import term_stays
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 RING = ((1, 2), (2, 3), (3, 4), (4, 5), (5, 1))
 

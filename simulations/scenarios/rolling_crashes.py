@@ -8,8 +8,9 @@ Protects: nothing is lost with a minority; runs of a dead owner go on elsewhere.
 
 from flowactor.simulation.faults import Crash
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -7,8 +7,9 @@ Protects: compensations are steps like others: each once, in reverse order.
 """
 
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chore
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chore
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -8,10 +8,11 @@ Protects: every request of a session is applied once; the mailbox keeps its orde
 
 from flowactor.simulation.faults import Crash, Reset
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chore
 from simulations.directing import cut_off, deafen, let_lead
 from simulations.looks import signals_in_order
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chore
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -8,10 +8,11 @@ Protects: the slowest of three does not set the pace.
 
 from flowactor.simulation.faults import DiskSlow, SlowLink
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chores, registers
 from simulations.directing import let_lead
 from simulations.looks import term_stays
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chores, registers
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -7,9 +7,10 @@ Protects: due timers fire in one order that does not depend on who armed what wh
 
 from flowactor.simulation.faults import Crash
 from flowactor.simulation.scenario import Scenario
+from simulations.chores import INVARIANTS, chore
 from simulations.directing import let_lead
 from simulations.story import Story
-from simulations.workflows import INVARIANTS, app, chore
+from simulations.workflows import app
 
 STORY = Story(
     scenario=Scenario(

@@ -13,12 +13,13 @@ from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Depth, Scenario, Start
 from flowactor.simulation.world import Effect, World
 from simulations.__main__ import main
+from simulations.chores import CHORES, FEW, INVARIANTS, chore, chores, registers
 from simulations.directing import cut_off, deafen, kill_in_turn, let_lead, mute
 from simulations.looks import leader_is_replaced, signals_in_order, term_stays
 from simulations.record import Record
 from simulations.story import Story, check_known, find_stories, play, play_once
 from simulations.waiting import WAITING
-from simulations.workflows import CHORES, FEW, INVARIANTS, app, chore, chores, registers
+from simulations.workflows import app
 
 STORIES = find_stories()
 EVERY = 12

@@ -14,7 +14,8 @@ from flowactor.simulation.scenario import Depth, Scenario
 from flowactor.simulation.strike import Strike
 from simulations import kept, seeds
 from simulations.__main__ import main
-from simulations.workflows import INVARIANTS, app, chore
+from simulations.chores import INVARIANTS, chore
+from simulations.workflows import app
 
 KEPT = kept.find_kept()
 FOLDER = Path(seeds.__path__[0])
@@ -68,7 +69,7 @@ def test_a_run_can_be_kept(tmp_path):
     text = path.read_text()
     assert max(map(len, text.splitlines())) <= 100
     assert "import Crash\nfrom flowactor.simulation.run" in text
-    assert "Strike\nfrom simulations.workflows import (\n" in text
+    assert "Strike\nfrom simulations.chores import (\n" in text
     written = runpy.run_path(str(path))
     assert written["SCENARIO"] == evolve(FAILING, invariants=INVARIANTS)
     assert (written["DEPTH"], written["STRIKE"]) == (Depth.CORE, strike)
