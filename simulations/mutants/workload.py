@@ -276,8 +276,8 @@ def _handovers(chance: Random, nodes: int) -> tuple[Fault, ...]:
         back = round(begin + chance.uniform(1.0, 1.8), 3)
         rest = tuple(sorted((gone, *others)))
         faults.append(Partition(((away,), rest), begin, back))
-        if chance.random() < 0.4:
-            faults.append(DiskStall(away, begin + 0.2, back + 0.2))
+        if chance.random() < 0.6:
+            faults.append(DiskStall(away, begin, back + 0.3))
         if chance.random() < 0.7:
             faults.append(Crash(gone, back - 0.1, begin + 2.5))
     return tuple(sorted(faults, key=lambda fault: fault.at))
