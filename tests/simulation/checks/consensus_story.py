@@ -34,10 +34,13 @@ class Core:
     last_index: int = 0
     commit_index: int = 0
     counted: dict[int, int] = Factory(dict)
+    leader: int = 0
 
     def status(self):
         peers = tuple((peer, PeerStatus(index, 1, 0)) for peer, index in self.counted.items())
-        return Status(self.role, self.term, 0, 0, 0, self.last_index, self.commit_index, peers)
+        return Status(
+            self.role, self.term, self.leader, 0, 0, self.last_index, self.commit_index, peers
+        )
 
 
 class Story:
