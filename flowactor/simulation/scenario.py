@@ -164,6 +164,8 @@ class Scenario:
 
     Raises:
         ConfigurationError: something in it cannot be; the message says what.
+        UnknownWorkflowType: a client starts what the app does not have.
+        InvalidInput: or with arguments that do not fit.
     """
 
     app: App
@@ -190,7 +192,7 @@ class Scenario:
             raise ConfigurationError(f"{late[0]} begins after the faults end, at {self.seconds:g}")
         if self.core and (len(set(self.core)) * 2 <= self.nodes or max(self.core) > self.nodes):
             raise ConfigurationError(f"core {self.core} is no majority of {self.nodes} nodes")
-        known = {name for name, _ in self.app.registered}
         for act in self.acts:
-            if isinstance(act, Start) and act.workflow not in known:
-                self.app.get(act.workflow)
+            if isinstance(act, Start):
+                definition = self.app.get(act.workflow, act.version)
+                definition.run.encode_json(list(act.arguments))

@@ -37,7 +37,7 @@ from flowactor.simulation.simpler import (
 
 @fa.workflow
 class Plain:
-    async def run(self) -> None:
+    async def run(self, given: dict[str, list[int]] | None = None) -> None:
         await fa.sleep(1)
 
 

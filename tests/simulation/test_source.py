@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import types
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from flowactor.simulation.strike import Strike
 
 @fa.workflow
 class Sum:
-    async def run(self, start: int = 0) -> int:
+    async def run(self, start: Any = 0) -> Any:
         return start
 
     @fa.signal

@@ -44,6 +44,7 @@ LATENCY_NS_MAX: Final = 1_000_000
 ATTEMPT_NS: Final = 2 * NANOSECONDS
 PATIENCE_NS: Final = 30 * NANOSECONDS
 PAUSE_NS: Final = 100_000_000
+NO_SESSION: Final = SessionId("")
 _RETRIED: Final = ("Unavailable", "Overloaded", "DeadlineExceeded")
 
 
@@ -51,7 +52,8 @@ _RETRIED: Final = ("Unavailable", "Overloaded", "DeadlineExceeded")
 class _Request:
     """One act under way. ``sequence`` 0: it changes nothing, or opens the session.
 
-    ``attempt`` numbers the tries; what belongs to an older one is no answer any more.
+    ``attempt`` numbers the tries; what belongs to an older one is no answer any more. ``reached``
+    counts the nodes that may have proposed it, in ``session``.
     """
 
     number: int
@@ -61,7 +63,8 @@ class _Request:
     run_id: str
     expected: int = 0
     attempt: int = 0
-    reached: bool = False
+    reached: int = 0
+    session: SessionId = NO_SESSION
 
 
 class CoreClient:
@@ -99,7 +102,7 @@ class CoreClient:
         self._heap: Final = heap
         self._chance: Final = chance
         self._trace: Final = trace
-        self._session: Final = SessionId(chance.randbytes(8).hex())
+        self._session = SessionId(chance.randbytes(8).hex())
         self._is_open = False
         self._queued: Final[deque[_Request]] = deque()
         self._outstanding: Final[dict[int, _Request]] = {}
@@ -139,13 +142,21 @@ class CoreClient:
         self._tell(Kind.ASKED, request, word_of_act(act))
         if request.sequence:
             self._unsettled[request.sequence] = None
-        if request.sequence and not self._is_open:
-            self._queued.append(request)
-            if len(self._queued) == 1:
-                self._requests += 1
-                self._send(_Request(self._requests, None, self._heap.now_ns, 0, ""))
+        if request.sequence:
+            self._change(request)
         else:
             self._send(request)
+
+    def _change(self, request: _Request) -> None:
+        """Ask for a change: in the session, as soon as it is open."""
+        if self._is_open:
+            request.session = self._session
+            self._send(request)
+            return
+        self._queued.append(request)
+        if len(self._queued) == 1:
+            self._requests += 1
+            self._send(_Request(self._requests, None, self._heap.now_ns, 0, ""))
 
     def _send(self, request: _Request) -> None:
         """One more try, at a node that may be up."""
@@ -206,9 +217,9 @@ class CoreClient:
                 life.watch(barrier, lambda _: self._query(life, request, answer))
             case _:
                 body = self._body(life, request)
-                request.reached = True
+                request.reached += 1
                 floor = next(iter(self._unsettled), request.sequence)
-                operation = ClientOperation(self._session, request.sequence, floor, body)
+                operation = ClientOperation(request.session, request.sequence, floor, body)
                 self._propose(life, operation, answer)
 
     def _propose(
@@ -299,8 +310,25 @@ class CoreClient:
             self._failed(request, attempt)
         elif isinstance(answer, Rejected) and answer.code == "NotFound" and self._insists(request):
             self._ask_anew(request)
+        elif isinstance(answer, Rejected) and answer.code == "SessionExpired":
+            self._begin_anew(request)
         else:
             self._settle(request, answer)
+
+    def _begin_anew(self, request: _Request) -> None:
+        """The cluster has forgotten the session. What was sent once was refused, so it may be asked
+        for in a new one; of what was sent before, nobody knows.
+        """
+        if request.session == self._session:
+            self._session = SessionId(self._chance.randbytes(8).hex())
+            self._is_open = False
+        if request.reached > 1:
+            self._settle(request, None)
+            return
+        del self._outstanding[request.number]
+        request.reached = 0
+        request.attempt += 1
+        self._change(request)
 
     def _insists(self, request: _Request) -> bool:
         """A run that nobody knows yet may still be started."""
@@ -325,7 +353,7 @@ class CoreClient:
             return
         self._tell(Kind.ANSWERED, request, _described(answer))
         if isinstance(answer, Done | Started | Written):
-            self.acknowledged.append((self._session, request.sequence))
+            self.acknowledged.append((request.session, request.sequence))
         if isinstance(answer, Started) and isinstance(request.act, scenario.Start):
             self.started[request.act.id] = answer.run_id
         self._record(request, answer)
@@ -336,7 +364,7 @@ class CoreClient:
         self._is_open = isinstance(answer, Done)
         for request in waiting:
             if self._is_open:
-                self._send(request)
+                self._change(request)
             else:
                 self._outstanding[request.number] = request
                 self._settle(request, Rejected("Unavailable", "no session could be opened"))
