@@ -75,7 +75,7 @@ def story():
 
 
 def test_a_sound_story_passes(story):
-    """A leader that hears and is heard, a pre-vote in vain, a node given up after a lease of silence,
+    """A leader that hears and is heard, a vain pre-vote, a node given up after a lease of silence,
     and a leader that goes when it hears of a later term.
     """
     story.lead()
