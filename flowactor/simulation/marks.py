@@ -28,6 +28,9 @@ EXPECTED: Final = {
     "leader without a quorum": "a leader stepped down because it heard nobody",
     "leader over its disk": "a leader stepped down because its disk stood still",
     "wiped disk refused": "a node that lost its disk was not let in again",
+    "unsynced write survived": "a restart found a write that nobody had waited for any more",
+    "read abandoned": "a leader was deposed before it could answer a read",
+    "entries read back": "a follower was so far behind that the leader asked its disk",
 }
 """name -> what it means. What needs membership or snapshots is marked once they are built."""
 
