@@ -7,6 +7,7 @@ from flowactor.simulation.outcome import Failure, Outcome
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Depth, Scenario
 from flowactor.simulation.source import script_of
+from flowactor.testing.tracing import unexplained
 from flowactor.workflow import App
 
 __all__ = ["ScenarioFailed", "check"]
@@ -37,7 +38,8 @@ def check(scenario: Scenario, depth: Depth = Depth.CORE) -> Outcome:
     Raises:
         ScenarioFailed: something was wrong.
     """
-    outcome = simulate(scenario, depth)
+    with unexplained():
+        outcome = simulate(scenario, depth)
     if outcome.failure is not None:
         script = script_of(scenario, app=_path(scenario.app), depth=depth, failure=outcome.failure)
         raise ScenarioFailed(scenario, outcome.failure, script)

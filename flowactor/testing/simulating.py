@@ -22,6 +22,7 @@ from flowactor.simulation.trace import Kind, Trace
 from flowactor.simulation.world import Effect, Ledger, World
 from flowactor.testing.calendar import Calendar
 from flowactor.testing.simulated import SimulatedCluster
+from flowactor.testing.tracing import unexplained
 from flowactor.workflow import App
 
 __all__ = ["LIMIT_SECONDS", "SETTLE_SECONDS", "simulate_test"]
@@ -81,7 +82,8 @@ def simulate_test(
         invariants=tuple(invariants),
     )
     try:
-        simulate(run.main, seed=seed)
+        with unexplained():
+            simulate(run.main, seed=seed)
         return run.result()
     except BaseException as error:
         run.explain(error)

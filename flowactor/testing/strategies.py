@@ -162,64 +162,55 @@ def _contradict(one: Fault, other: Fault) -> bool:
 
 
 def _fault(kind: str, nodes: int, seconds: float) -> st.SearchStrategy[Fault]:
-    node, span = st.integers(1, nodes), _spans(seconds)
-    at = span.map(lambda both: both[0])
-    make = _maker(kind)
+    make: Callable[..., Fault] = KINDS[kind]
+    node, span = _one(st.integers(1, nodes)), _spans(seconds)
+    at = span.map(lambda both: both[:1])
     match kind:
         case "crash" | "pause" | "wipe" | "disk-stall" | "disk-full":
-            return st.builds(_spanning(make), node, span=span)
+            return _made(make, node, span)
         case "power-cut":
-            some = st.sets(node, min_size=1).map(lambda nodes: tuple(sorted(nodes)))
-            return st.builds(_spanning(f.PowerCut), some, span=span)
+            some = st.sets(st.integers(1, nodes), min_size=1)
+            return _made(make, _one(some.map(lambda chosen: tuple(sorted(chosen)))), span)
         case "partition":
-            return st.builds(_spanning(f.Partition), _sides(nodes), span=span)
+            return _made(make, _one(_sides(nodes)), span)
         case "block" | "reorder":
-            return st.builds(_on_link(make), _links(nodes), span=span)
+            return _made(make, _links(nodes), span)
         case "loss" | "duplicate":
-            return st.builds(_on_link(make), _links(nodes), _percents(1, 100), span=span)
+            return _made(make, _links(nodes), _one(_percents(1, 100)), span)
         case "slow-link":
-            return st.builds(_on_link(f.SlowLink), _links(nodes), _seconds(5), span=span)
+            return _made(make, _links(nodes), _one(_seconds(5)), span)
         case "reset":
-            return st.builds(_reset, _links(nodes), at)
+            return _made(make, _links(nodes), at)
         case "clock-offset":
-            return st.builds(_spanning(f.ClockOffset), node, _nonzero(3600), span=span)
+            return _made(make, node, _one(_nonzero(3600)), span)
         case "clock-drift":
-            return st.builds(_spanning(f.ClockDrift), node, _percents(25, 400), span=span)
+            return _made(make, node, _one(_percents(25, 400)), span)
         case "clock-jump":
-            return st.builds(f.ClockJump, node, _nonzero(3600), at)
+            return _made(make, node, _one(_nonzero(3600)), at)
         case "disk-slow":
-            return st.builds(_spanning(f.DiskSlow), node, _seconds(3), span=span)
+            return _made(make, node, _one(_seconds(3)), span)
         case "sync-error":
-            lasting = st.builds(_spanning(f.SyncError), node, span=span, lasting=st.just(True))
-            return st.one_of(st.builds(f.SyncError, node, at), lasting)
+            return st.one_of(_made(make, node, at), _made(make, node, span, st.just((True,))))
         case _:  # bit-flip, misdirected-write
             place = st.integers(0, 999).map(lambda thousandths: thousandths / 1000)
-            return st.builds(make, node, place, at)
+            return _made(make, node, _one(place), at)
 
 
-def _maker(kind: str) -> Callable[..., Fault]:
-    return KINDS[kind]
+@st.composite
+def _made(
+    draw: st.DrawFn,
+    make: Callable[..., Fault],
+    *parts: st.SearchStrategy[tuple[Any, ...]],
+) -> Fault:
+    """The fault of the arguments that all parts come to. Made here, and not by ``builds``, it is
+    shown by Hypothesis as people write it.
+    """
+    return make(*[argument for part in parts for argument in draw(part)])
 
 
-def _spanning(cls: Callable[..., Fault]) -> Callable[..., Fault]:
-    """The fault with its times taken from a span."""
-
-    def make(*told: Any, span: Span, **more: Any) -> Fault:
-        return cls(*told, *span, **more)
-
-    return make
-
-
-def _on_link(cls: Callable[..., Fault]) -> Callable[..., Fault]:
-    def make(link: tuple[int, int], *told: Any, span: Span) -> Fault:
-        return cls(*link, *told, *span)
-
-    return make
-
-
-def _reset(link: tuple[int, int], at: float) -> Fault:
-    source, target = link
-    return f.Reset(source, target, at)
+def _one(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any]]:
+    """A single argument."""
+    return strategy.map(lambda value: (value,))
 
 
 # -- numbers and places -------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Hypothesis strategies: what they draw can be played, and a bug shrinks to what it needs."""
 
+import sys
+
 import pytest
 from hypothesis import HealthCheck, Phase, assume, find, given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from flowactor.testing import (
     scenarios,
 )
 from flowactor.testing.strategies import playable
+from flowactor.testing.tracing import unexplained
 from tests.testing import shop
 from tests.testing.shop import Approval, Careful, Careless, app, each_order_charged_once
 
@@ -158,6 +161,35 @@ def test_an_app_that_cannot_be_found_is_called_by_a_stand_in():
     )
     with pytest.raises(ScenarioFailed, match="from your_module import app"):
         check(scenario)
+
+
+def test_only_the_tracer_of_hypothesis_is_kept_out():
+    """It explains failures line by line, at fifty times the price; coverage is still measured."""
+    seen = []
+
+    def look_on(frame, event, argument):
+        seen.append(frame.f_code.co_name)
+
+    class Explaining:
+        __module__ = "hypothesis.internal.scrutineer"
+
+        def explain(self, frame, event, argument):
+            return look_on(frame, event, argument)
+
+    def line():
+        """Is seen by whoever traces."""
+
+    before = sys.gettrace()
+    for tracer, is_seen in ((Explaining().explain, False), (look_on, True)):
+        seen.clear()
+        sys.settrace(tracer)
+        try:
+            with unexplained():
+                line()
+            assert sys.gettrace() == tracer
+        finally:
+            sys.settrace(before)
+        assert ("line" in seen) is is_seen
 
 
 def test_nothing_is_drawn_while_a_run_goes_on():

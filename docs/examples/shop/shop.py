@@ -1,5 +1,7 @@
 """A shop: it charges, it ships, and two weeks later it asks how the goods are."""
 
+import trio
+
 import flowactor as fa
 from flowactor.testing import World, current_world
 
@@ -9,7 +11,9 @@ DAY = 86_400
 @fa.step
 async def charge(order: str, cents: int) -> int:
     payments = current_world().ledger("payments")  # stands for the payment provider
-    return await payments.record((order, cents), seconds=0.5)
+    number = await payments.record((order, cents))
+    await trio.sleep(0.5)  # the money is on its way, the answer takes its time
+    return number
 
 
 @fa.step

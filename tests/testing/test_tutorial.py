@@ -1,0 +1,92 @@
+"""The tutorial on testing is true: its files are the examples, its commands print what it shows."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "testing.md").read_text()
+EXAMPLES = DOCS / "examples/shop"
+CONSOLE = re.compile(r"^```console\n\$ (.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FILE = re.compile(r'^```py\n(""".*?)^```$', re.DOTALL | re.MULTILINE)
+NUMBER = re.compile(r"\b[0-9a-f]{16,32}\b|\d+(?:[.,]\d+)*")
+
+REPAIRED, BROKEN_AGAIN = "## Repair it", "Take\nthe key out again"
+
+
+def shown(text):
+    """Without numbers: which node dies when is another one whenever anything is changed."""
+    return NUMBER.sub("0", text)
+
+
+def as_pattern(output):
+    """What the page shows; three dots stand for anything."""
+    parts = [re.escape(part) for part in shown(output).rstrip("\n").split("...")]
+    return re.compile("(?s:.*?)".join(parts) + r"\s*")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shutil.copy(EXAMPLES / "shop.py", tmp_path)
+    shutil.copy(EXAMPLES / "test_shop.py", tmp_path)
+    return tmp_path
+
+
+def run(command, folder):
+    words = shlex.split(command)
+    assert words[0] == "python"
+    installed = any(found.name == "flowactor" for found in entry_points(group="pytest11"))
+    plugins = {} if installed else {"PYTEST_PLUGINS": "_flowactor_pytest"}
+    environment = os.environ | plugins | {"PYTHONPATH": str(DOCS.parent), "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, *words[1:]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "place", range(len(CONSOLE.findall(PAGE))), ids=lambda place: f"command {place + 1}"
+)
+def test_commands_of_the_tutorial_print_what_it_shows(place, folder):
+    """Each command, on the shop as it is at that point of the page, but for numbers."""
+    told = list(CONSOLE.finditer(PAGE))[place]
+    if PAGE.index(REPAIRED) < told.start() < PAGE.index(BROKEN_AGAIN):
+        shutil.copy(EXAMPLES / "repaired.py", folder / "shop.py")
+    command, output = told.groups()
+    printed = shown(run(command, folder))
+    assert as_pattern(output).fullmatch(printed), printed
+
+
+def test_files_of_the_tutorial_are_the_examples():
+    """What a reader saves is what is type-checked and run here."""
+    shop, tests = FILE.findall(PAGE)
+    assert shop == (EXAMPLES / "shop.py").read_text()
+    assert tests == (EXAMPLES / "test_shop.py").read_text()
+
+
+def test_the_repaired_shop_differs_in_what_the_tutorial_says():
+    """Two lines in the place of one."""
+    wrong = (EXAMPLES / "shop.py").read_text()
+    [repair] = re.findall(r"hand it on:\n\n```py\n(.*?)```", PAGE, re.DOTALL)
+    changed = wrong.replace("    number = await payments.record((order, cents))\n", repair)
+    assert changed == (EXAMPLES / "repaired.py").read_text() != wrong
+
+
+def test_what_is_shown_is_compared():
+    """The comparison takes other numbers, and no other words."""
+    pattern = as_pattern("seed 12 failed: ...\nat 1.5 s")
+    assert pattern.fullmatch(shown("seed 7 failed: a\nb\nat 0.25 s\n"))
+    assert not pattern.fullmatch(shown("seed 7 passed: a\nb\nat 0.25 s\n"))
