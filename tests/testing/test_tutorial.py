@@ -22,8 +22,10 @@ REPAIRED, BROKEN_AGAIN = "## Repair it", "Take\nthe key out again"
 
 
 def shown(text):
-    """Without numbers: which node dies when is another one whenever anything is changed."""
-    return NUMBER.sub("0", text)
+    """Numbers only as none or some: which node dies when is another one whenever anything is
+    changed, but whether a run fails is not.
+    """
+    return NUMBER.sub(lambda found: "9" if found[0].strip("0.,") else "0", text)
 
 
 def as_pattern(output):
@@ -70,6 +72,19 @@ def test_commands_of_the_tutorial_print_what_it_shows(place, folder):
     assert as_pattern(output).fullmatch(printed), printed
 
 
+def test_the_readme_shows_what_comes_of_its_order(tmp_path):
+    """Its program survives every crash of its owner, and its test passes, as it says."""
+    readme = (DOCS.parent / "README.md").read_text()
+    [program] = re.findall(r"^```python\n(# orders.py.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+    [tests] = re.findall(r"^```py\n(# test_orders.py.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+    (tmp_path / "orders.py").write_text(program)
+    (tmp_path / "test_orders.py").write_text(tests)
+    [(command, output)] = CONSOLE.findall(readme)
+    printed = run(command, tmp_path)
+    assert as_pattern(output).fullmatch(shown(printed)), printed
+    assert "1 passed" in run("python -m pytest -q test_orders.py", tmp_path)
+
+
 def test_files_of_the_tutorial_are_the_examples():
     """What a reader saves is what is type-checked and run here."""
     shop, tests = FILE.findall(PAGE)
@@ -90,3 +105,4 @@ def test_what_is_shown_is_compared():
     pattern = as_pattern("seed 12 failed: ...\nat 1.5 s")
     assert pattern.fullmatch(shown("seed 7 failed: a\nb\nat 0.25 s\n"))
     assert not pattern.fullmatch(shown("seed 7 passed: a\nb\nat 0.25 s\n"))
+    assert not as_pattern("0 failed").fullmatch(shown("2 failed"))
