@@ -260,6 +260,12 @@ def test_under_hypothesis_each_example_is_a_run(play):
         async def test_small(simulated_cluster, number):
             assert number < 10
 
+        @pytest.mark.parametrize("most", [100, 1000])
+        @quick
+        @given(number=st.integers(0, 100))
+        async def test_parameters(simulated_cluster, number, most):
+            assert number <= most
+
         @quick
         @given(faults=fault_schedules(nodes=1, seconds=1, kinds=("crash",), max_size=1))
         async def test_faults(simulated_cluster, faults):
@@ -268,7 +274,7 @@ def test_under_hypothesis_each_example_is_a_run(play):
             assert len(simulated_cluster.befell) == len(faults)
     """
     result = play(source, *TRIO)
-    result.assert_outcomes(passed=1, failed=1)
+    result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["E*test_small(", "E*number=10,"])
 
 
