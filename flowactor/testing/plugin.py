@@ -1,4 +1,4 @@
-"""Runs one test of pytest in a simulation: what is behind ``_flowactor_pytest``, pytest's door.
+"""Runs one test of pytest in a simulation: what is behind ``door``.
 
 The test is run once for each seed, and each time with a cluster of its own; under Hypothesis that
 is once for each seed and example. What other plugins make of an async test is left aside.

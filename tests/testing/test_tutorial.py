@@ -45,7 +45,7 @@ def run(command, folder):
     words = shlex.split(command)
     assert words[0] == "python"
     installed = any(found.name == "flowactor" for found in entry_points(group="pytest11"))
-    plugins = {} if installed else {"PYTEST_PLUGINS": "_flowactor_pytest"}
+    plugins = {} if installed else {"PYTEST_PLUGINS": "flowactor.testing.door"}
     environment = os.environ | plugins | {"PYTHONPATH": str(DOCS.parent), "COLUMNS": "100"}
     done = subprocess.run(
         [sys.executable, *words[1:]],
