@@ -26,7 +26,6 @@ from flowactor.simulation.checks.clients import (
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.checks.linearizability import Undecided, check_linearizable
 from flowactor.simulation.failure import CheckFailed
-from flowactor.simulation.scenario import Scenario
 from flowactor.simulation.world import World
 from flowactor.workflow import App, decode_failure
 
@@ -93,22 +92,30 @@ class Healing:
         clients: who asked for something.
         judge: knows the runs.
         time: is skipped when nothing else is left to do.
-        scenario: how long all may take.
+        patience_seconds: how long all may take, from now on or from when time was last skipped.
+        horizon_seconds: a timer that is further away is not waited for.
 
     Attributes:
         end_ns: when everything has to be at rest; later, whenever time was skipped.
     """
 
     def __init__(
-        self, cluster: Cluster, clients: Clients, judge: Judge, time: Time, scenario: Scenario
+        self,
+        cluster: Cluster,
+        clients: Clients,
+        judge: Judge,
+        time: Time,
+        *,
+        patience_seconds: float,
+        horizon_seconds: float,
     ) -> None:
         self._cluster: Final = cluster
         self._clients: Final = clients
         self._judge: Final = judge
         self._time: Final = time
-        self._scenario: Final = scenario
+        self._horizon_ns: Final = round(horizon_seconds * NANOSECONDS)
         self._terms: Final = judge.consensus.last_term
-        self._patience_ns: Final = round(scenario.healing_seconds * NANOSECONDS)
+        self._patience_ns: Final = round(patience_seconds * NANOSECONDS)
         self.end_ns = time.now_ns + self._patience_ns
 
     def is_over(self) -> bool:
@@ -163,7 +170,7 @@ class Healing:
             return False
         due_ns = groups[leader].machine.next_due_ns
         left_ns = 0 if due_ns is None else due_ns - groups[leader].clock.now_ns()
-        if not 0 < left_ns < self._scenario.horizon_seconds * NANOSECONDS:
+        if not 0 < left_ns < self._horizon_ns:
             return False
         self._time.skip(left_ns - NEAR_NS)
         self.end_ns = self._time.now_ns + self._patience_ns
@@ -224,7 +231,7 @@ def _unfinished(run: RunState, log_ns: int) -> str:
         return "has not seen all that happened to it"
     for step in run.steps.values():
         if step.state is StepState.RUNNING or step.due_ns - log_ns <= NEAR_NS:
-            return f"has not ended its step {step.command.name}"
+            return f"has not ended its step {step.command.name!r}"
     if any(due_ns - log_ns <= NEAR_NS for due_ns in run.timers.values()):
         return "waits for a timer that is due"
     return ""

@@ -1,8 +1,8 @@
 """Pytest's door to ``flowactor.testing``, found by pytest at each of its starts.
 
-It is installed once more, as ``_flowactor_pytest`` beside the package: to import ``flowactor`` takes
-a quarter of a second, and most runs of pytest on a machine simulate nothing. What runs a simulated
-test is in ``flowactor.testing.plugin``, which is imported when there is one.
+It is installed a second time, as ``_flowactor_pytest`` beside the package: that imports in no time,
+while ``flowactor`` takes a quarter of a second, and most runs of pytest simulate nothing. What runs
+a simulated test is in ``flowactor.testing.plugin``, which is imported when there is one.
 """
 
 from collections.abc import Generator

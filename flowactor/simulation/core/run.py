@@ -109,7 +109,12 @@ class _CoreRun:
         probe.perform(Read(at, "probe", PROBE_CLIENT))
         clients = CoreClients(self._clients.values())
         self._healing = Healing(
-            self._cluster, clients, self.stage.judge, self._heap, self._scenario
+            self._cluster,
+            clients,
+            self.stage.judge,
+            self._heap,
+            patience_seconds=self._scenario.healing_seconds,
+            horizon_seconds=self._scenario.horizon_seconds,
         )
         self._heap.post(self._heap.now_ns + LOOK_NS, self._look)
 

@@ -6,10 +6,9 @@ from typing import Final
 import trio
 
 from flowactor.limits import NANOSECONDS
-from flowactor.simulation.failure import CheckFailed
-from flowactor.simulation.healing import LOOK_NS, Healing
 from flowactor.simulation.nodes.clients import Clients
 from flowactor.simulation.nodes.cluster import Cluster
+from flowactor.simulation.nodes.rest import come_to_rest
 from flowactor.simulation.outcome import Outcome
 from flowactor.simulation.runtime import Runtime
 from flowactor.simulation.scenario import Scenario
@@ -87,7 +86,16 @@ class _NodeRun:
         self._clients.start(self._nursery, scenario.acts)
         time.at(round(scenario.seconds * NANOSECONDS), self._heal)
         await self._healed.wait()
-        await self._come_to_rest()
+        healing = await come_to_rest(
+            self._runtime,
+            self._nursery,
+            self._cluster,
+            self._clients,
+            self.stage.judge,
+            patience_seconds=scenario.healing_seconds,
+            horizon_seconds=scenario.horizon_seconds,
+        )
+        healing.tell(self.stage.world, scenario.app)
         self.stage.leave()
         for number in self._cluster.machines:
             self._cluster.kill(number, "the run is over")
@@ -95,15 +103,3 @@ class _NodeRun:
     def _heal(self) -> None:
         self.stage.heal()
         self._healed.set()
-
-    async def _come_to_rest(self) -> None:
-        time = self._runtime.time
-        healing = Healing(self._cluster, self._clients, self.stage.judge, time, self._scenario)
-        probed = trio.Event()
-        self._clients.probe(self._nursery, probed)
-        while not (probed.is_set() and healing.is_over()):
-            if time.now_ns >= healing.end_ns:
-                raise healing.missing() or CheckFailed("I33", "a new client is not served")
-            await trio.sleep(LOOK_NS / NANOSECONDS)
-        healing.check()
-        healing.tell(self.stage.world, self._scenario.app)
