@@ -30,7 +30,7 @@ from simulations.mutants import CONTROL, MUTANTS, NOT_APPLICABLE, Mutant
 __all__ = ["SEEDS", "Verdict", "copy_mutated", "judge", "main"]
 
 ROOT: Final = Path(__file__).parents[1]
-SEEDS: Final = 150
+SEEDS: Final = 250
 """The budget: a mutant that lives through so many was not caught."""
 SHRINK_RUNS: Final = 100
 HASH_SEEDS: Final = ("1", "2")

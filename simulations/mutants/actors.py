@@ -51,6 +51,7 @@ ACTORS: Final = (
                 "        if self._group.is_leader and status.commit_index < status.last_index:\n",
             ),
         ),
+        missed="clients and timers never leave a log quiet for long enough",
     ),
     Mutant(
         "effect-before-commit",
@@ -198,6 +199,7 @@ ACTORS: Final = (
                 "        for entry in again:\n            entry.sent_ns = now_ns",
             ),
         ),
+        missed="clients ask again themselves before it matters",
     ),
     Mutant(
         "timer-stamp-lost",
@@ -210,6 +212,7 @@ ACTORS: Final = (
                 "        self._waiting_peers.clear()",
             ),
         ),
+        missed="one node has to lead twice, and nothing else may be proposed meanwhile",
     ),
     Mutant(
         "log-time-stands-still",
@@ -288,6 +291,7 @@ ACTORS: Final = (
         "waiter_registered_atomically",
         "A read whose index is applied already waits until something else is.",
         (Edit(READS, "        if index <= applied:\n", "        if index < 0:\n"),),
+        missed="nobody reads when all is at rest",
     ),
     Mutant(
         "lost-read-forgotten",
@@ -301,6 +305,7 @@ ACTORS: Final = (
                 "",
             ),
         ),
+        missed="clients ask again themselves before it matters",
     ),
     Mutant(
         "time-out-is-any-error",

@@ -81,6 +81,7 @@ MACHINE: Final = (
         "stale_epoch_refused",
         "What a leader of before said about a silent node is done.",
         (Edit(OWNERSHIP, "if operation.term != term:", "if operation.term > term:"),),
+        missed="at core depth nothing comes between a leader's verdict and its own log",
     ),
     Mutant(
         "stale-failure-applied",

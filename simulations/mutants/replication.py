@@ -256,5 +256,6 @@ REPLICATION: Final = (
                 "        return config.append_bytes_max",
             ),
         ),
+        missed="no checker is told the limits of a core",
     ),
 )

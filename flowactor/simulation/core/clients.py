@@ -254,7 +254,10 @@ class CoreClient:
             inbox_last = life.group.machine.runs[run.run_id].inbox_last
             life.tell(run.run_id, QueryAsked(act.name, arguments, inbox_last, promise))
         else:
-            promise.set(query_past(life.group, run, definition, act.name, arguments))
+            try:
+                promise.set(query_past(life.group, run, definition, act.name, arguments))
+            except Exception as error:  # noqa: BLE001  # as below; or the run ended before it began
+                promise.fail(error)
 
         def settled(promise: Promise[bytes]) -> None:
             try:
