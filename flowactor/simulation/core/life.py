@@ -28,6 +28,7 @@ from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.core.heap import Heap
 from flowactor.simulation.core.storage import CoreLog, CoreState
 from flowactor.simulation.runtime import NodeClock, stream
+from flowactor.simulation.runtime.scheduling import unshield
 from flowactor.simulation.world import World, at_place
 from flowactor.workflow import App, step_info
 
@@ -434,6 +435,7 @@ class Life:
         self.woken.set()
         for scope in self._scopes:
             scope.cancel()
+            unshield(scope)  # the dead have no time to clean up
         for actor in self._actors:
             actor.close()
         self._watched.clear()

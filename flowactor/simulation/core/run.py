@@ -94,7 +94,11 @@ class _CoreRun:
             client = self._clients[act.client]
             self._heap.post(round(act.at * NANOSECONDS), client.perform, act)
         self._heap.post(round(scenario.seconds * NANOSECONDS), self._heal)
-        await self._done.wait()
+        try:
+            await self._done.wait()
+        finally:
+            for node in self._cluster.machines:
+                self._cluster.kill(node, "the run is over")
 
     def _settle(self) -> None:
         self._cluster.settle()
