@@ -34,6 +34,7 @@ from flowactor.limits import (
     OPERATION_BYTES_MAX,
     RESEND_SECONDS,
 )
+from flowactor.machine.commands import CancelStep
 from flowactor.machine.events import Event, StepCompleted, TimerFired
 from flowactor.machine.notices import Advanced, OperationRefused, OwnerChanged, StepsDue
 from flowactor.machine.operations import (
@@ -408,8 +409,11 @@ class InstanceActor:
         assert self._interpreter is not None
         for step in [step for step in self._bodies if step not in run.steps]:
             self._bodies.pop(step)[1].cancel()
+        # The code has given these up, and does not know them any more; that is not committed yet.
+        ahead = self._proposed.commands if self._proposed is not None else ()
+        given_up = {command.step for command in ahead if isinstance(command, CancelStep)}
         for step, pending in run.steps.items():
-            if pending.state is not StepState.RUNNING or step in self._results:
+            if pending.state is not StepState.RUNNING or step in self._results or step in given_up:
                 continue
             known = self._bodies.get(step)
             if known is not None and known[0] == pending.attempt:

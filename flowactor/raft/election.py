@@ -13,11 +13,13 @@ __all__ = ["count_own_vote", "on_vote", "on_vote_reply", "tick"]
 def tick(state: State) -> None:
     """Time passes for a node that does not lead.
 
-    Who could not make its own vote durable does not campaign: it would win nothing.
+    Who could not make its own vote durable does not campaign: it would win nothing. Nor does who
+    has not done so yet: each campaign in vain would ask for another write, for ever.
     """
     state.leader_ticks_silent += 1
     state.election_elapsed += 1
-    if state.election_elapsed >= state.election_ticks and not state.disk_stalled:
+    writes = state.term_is_durable and not state.disk_stalled
+    if state.election_elapsed >= state.election_ticks and writes:
         _campaign_softly(state)
 
 

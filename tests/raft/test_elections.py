@@ -272,6 +272,19 @@ def test_sole_voter_leads_at_once():
     assert node.status().role is Role.LEADER
 
 
+def test_a_slow_disk_delays_a_sole_voter_only():
+    """While its vote is on its way to the disk a node does not campaign anew: each campaign would
+    ask for one more write, and a disk that takes longer than a tick would never be done.
+    """
+    node = core(voters=(1,))
+    write = node.step([Tick()]).write
+    for _ in range(5):
+        assert node.step([Tick()]).write is None
+    assert node.status().term == 1
+    node.step([WritePersisted(write.number)])
+    assert node.status().role is Role.LEADER
+
+
 def test_election_time_outs_differ():
     """Time-outs stay within their bounds, vary, and are decided by the seed alone (paper 5.2)."""
 
