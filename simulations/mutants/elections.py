@@ -141,8 +141,8 @@ ELECTIONS: Final = (
         (
             Edit(
                 ELECTION,
-                "and not state.disk_stalled:\n        _campaign_softly(state)",
-                "and not state.disk_stalled:\n        _campaign(state)",
+                "and writes:\n        _campaign_softly(state)",
+                "and writes:\n        _campaign(state)",
             ),
         ),
     ),
