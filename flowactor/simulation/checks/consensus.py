@@ -88,7 +88,7 @@ class ConsensusChecker:
         self.committed: Final[list[Entry]] = []
         self.leaders: Final[dict[int, int]] = {}
         self.disks: Final = {node: DurableLog() for node in voters}
-        self._lost: Final[set[int]] = set()
+        self._lost: Final[dict[int, DurableLog]] = {}  # what was durable when the disk was lost
         self._write_ticks_max: Final = write_ticks_max
         self._quorum: Final = len(voters) // 2 + 1
         self._views: Final[dict[int, _View]] = {}
@@ -141,7 +141,7 @@ class ConsensusChecker:
 
     def lost(self, node: int) -> None:
         """The node's disk is gone: it promises nothing any more."""
-        self._lost.add(node)
+        self._lost.setdefault(node, self.disks[node])
         self.disks[node] = DurableLog()
         self._views.pop(node, None)
 
@@ -295,7 +295,7 @@ class ConsensusChecker:
         if view.role is Role.LEADER:
             if term != view.term:
                 raise CheckFailed("I8", f"leader {node} commits {commit} of older term {term}")
-            holding = sum(disk.holds(commit, term) for disk in self.disks.values())
+            holding = self._holding(commit, term)
             if holding < self._quorum:
                 raise CheckFailed(
                     "I8", f"leader {node} commits {commit}, durable on {holding} nodes only"
@@ -385,8 +385,17 @@ class ConsensusChecker:
                 index = event.message.index
                 term = self._term_at(view, index)
                 if event.message.success and view.commit < index and 0 < term < view.term:
-                    holding = sum(disk.holds(index, term) for disk in self.disks.values())
-                    self._marks["figure 8"] += holding >= self._quorum
+                    self._marks["figure 8"] += self._holding(index, term) >= self._quorum
+
+    def _holding(self, index: int, term: int) -> int:
+        """How many nodes have an entry durable, or had when they acknowledged it: that a disk was
+        lost since, nobody can have told the leader.
+        """
+        books = ((disk, self._lost.get(node)) for node, disk in self.disks.items())
+        return sum(
+            disk.holds(index, term) or (lost is not None and lost.holds(index, term))
+            for disk, lost in books
+        )
 
     @staticmethod
     def _term_at(view: _View, index: int) -> int:

@@ -63,6 +63,18 @@ def test_a_sound_story_passes(story):
     assert story.marks["leader changed"] == story.marks["follower truncated"] == 1
 
 
+def test_an_acknowledgement_counts_though_its_disk_was_lost_since(story):
+    """A leader cannot know that: what was durable on a majority once may be committed (I8)."""
+    blank = begun(story)
+    after = story.elect(2, 2, 3)
+    story.sync(2)
+    story.append(3, 2, None, blank)
+    story.append(3, 2, blank, after)
+    story.checker.lost(3)
+    story.step(2, commit=2, committed=[blank, after])
+    assert story.checker.committed == [blank, after]
+
+
 def test_what_survived_without_a_promise_is_taken(story):
     """A restart may find the beginning of what was under way: nothing, one write, even a cut."""
     blank = begun(story)
