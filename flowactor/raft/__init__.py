@@ -48,6 +48,7 @@ And without being asked:
 """
 
 from flowactor.raft.config import RaftConfig, Restored
+from flowactor.raft.configuration import Configuration, Snapshot
 from flowactor.raft.core import Raft
 from flowactor.raft.effects import (
     Effects,
@@ -74,7 +75,9 @@ from flowactor.raft.messages import (
     Entry,
     EntryKind,
     HardState,
+    InstallSnapshot,
     Message,
+    TimeoutNow,
     Vote,
     VoteReply,
 )
@@ -82,12 +85,14 @@ from flowactor.raft.messages import (
 __all__ = [
     "Append",
     "AppendReply",
+    "Configuration",
     "Effects",
     "EntriesLoaded",
     "Entry",
     "EntryKind",
     "Event",
     "HardState",
+    "InstallSnapshot",
     "LoadEntries",
     "Message",
     "PeerStatus",
@@ -100,8 +105,10 @@ __all__ = [
     "Restored",
     "Role",
     "ShareCommit",
+    "Snapshot",
     "Status",
     "Tick",
+    "TimeoutNow",
     "Vote",
     "VoteReply",
     "Write",

@@ -7,6 +7,7 @@ from attrs import field, frozen
 from flowactor import limits
 from flowactor.errors import ConfigurationError, StorageCorrupt
 from flowactor.identity import NodeId
+from flowactor.raft.configuration import Configuration
 from flowactor.raft.messages import Entry, HardState
 
 __all__ = ["RaftConfig", "Restored"]
@@ -87,6 +88,8 @@ class Restored:
         previous_index: just below ``entries``.
         previous_term: the term there.
         applied: what the state machine already holds durably; nothing up to here is emitted again.
+        configuration: the newest one at or below ``previous_index``.
+        configuration_index: of the entry that brought it; 0 is the founding one.
 
     Raises:
         StorageCorrupt: these facts contradict each other.
@@ -98,6 +101,8 @@ class Restored:
     previous_index: int = 0
     previous_term: int = 0
     applied: int = 0
+    configuration: Configuration = Configuration()
+    configuration_index: int = 0
 
     def __attrs_post_init__(self) -> None:
         wrong = [reason for broken, reason in self._complaints() if broken]

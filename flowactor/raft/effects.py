@@ -5,6 +5,7 @@ import enum
 from attrs import Factory, define, frozen
 
 from flowactor.identity import NodeId
+from flowactor.raft.configuration import Snapshot
 from flowactor.raft.messages import Entry, HardState, Message
 
 __all__ = ["Effects", "LoadEntries", "PeerStatus", "RefusalReason", "Role", "Status", "Write"]
@@ -25,8 +26,9 @@ class RefusalReason(enum.Enum):
 
 @frozen
 class Write:
-    """One atomic durable write: first cut the log from ``truncate_from`` on (0: do not), then
-    append ``entries``, then set the hard state if given. Report its number with
+    """One atomic durable write: first, if there is a ``snapshot``, it and the state staged with it
+    take the place of the whole log and of the old state; then cut the log from ``truncate_from``
+    on (0: do not), append ``entries``, and set the hard state if given. Report its number with
     ``WritePersisted``.
     """
 
@@ -34,6 +36,7 @@ class Write:
     hard_state: HardState | None
     truncate_from: int
     entries: tuple[Entry, ...]
+    snapshot: Snapshot | None = None
 
 
 @frozen

@@ -6,6 +6,7 @@ from attrs import frozen
 
 from flowactor.codec.records import record
 from flowactor.identity import NodeId
+from flowactor.raft.configuration import Snapshot
 
 __all__ = [
     "Append",
@@ -13,14 +14,18 @@ __all__ = [
     "Entry",
     "EntryKind",
     "HardState",
+    "InstallSnapshot",
     "Message",
+    "TimeoutNow",
     "Vote",
     "VoteReply",
 ]
 
 
 class EntryKind(enum.IntEnum):
-    """``BLANK`` is the leader's no-op; ``CONFIGURATION`` is reserved for membership changes."""
+    """``BLANK`` is the leader's no-op; the data of a ``CONFIGURATION`` is an encoded
+    ``Configuration``.
+    """
 
     PAYLOAD = 0
     BLANK = 1
@@ -107,4 +112,24 @@ class AppendReply:
     hint_term: int = 0
 
 
-Message = Vote | VoteReply | Append | AppendReply
+@record(107)
+@frozen
+class InstallSnapshot:
+    """The leader's state as of ``snapshot`` is here whole, staged by the driver: it follows the
+    last of its chunks, and is answered as an append is (paper, figure 13).
+    """
+
+    term: int
+    round: int
+    snapshot: Snapshot
+
+
+@record(108)
+@frozen
+class TimeoutNow:
+    """The leader of ``term`` hands over: campaign at once (thesis 3.10)."""
+
+    term: int
+
+
+Message = Vote | VoteReply | Append | AppendReply | InstallSnapshot | TimeoutNow
