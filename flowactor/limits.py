@@ -88,6 +88,9 @@ this wait for the next one.
 """
 
 # -- counts -------------------------------------------------------------------------------------
+SLOTS: Final = 1024
+"""Parts into which all workflow ids fall, for ever: 1 % of a group's runs is the least that can be
+moved with ten groups, and a table of all of them is a few kilobytes."""
 MAILBOX_MESSAGES_MAX: Final = 100_000
 """A group's mailbox; senders beyond it get ``Overloaded``."""
 LINK_QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024
