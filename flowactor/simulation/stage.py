@@ -21,7 +21,7 @@ from flowactor.simulation.faults import (
 )
 from flowactor.simulation.marks import Marks
 from flowactor.simulation.outcome import Failure, Outcome
-from flowactor.simulation.runtime import Runtime, simulate
+from flowactor.simulation.runtime import Runtime, collected_at_its_end, simulate
 from flowactor.simulation.scenario import Scenario
 from flowactor.simulation.strike import Strike
 from flowactor.simulation.trace import Kind, Trace
@@ -166,7 +166,13 @@ def perform(
     Raises:
         Exception: the run could not even begin.
     """
-    trace = Trace(keep=keep)
+    with collected_at_its_end():
+        return _perform(scenario, make, Trace(keep=keep))
+
+
+def _perform(
+    scenario: Scenario, make: Callable[[Runtime, trio.Nursery, Trace], Play], trace: Trace
+) -> Outcome:
     begun: list[tuple[Play, Runtime]] = []
 
     async def main(runtime: Runtime) -> None:

@@ -14,7 +14,7 @@ from flowactor.simulation.marks import Marks
 from flowactor.simulation.nodes import Clients, Cluster
 from flowactor.simulation.nodes.rest import come_to_rest
 from flowactor.simulation.outcome import Failure
-from flowactor.simulation.runtime import Runtime, simulate
+from flowactor.simulation.runtime import Runtime, collected_at_its_end, simulate
 from flowactor.simulation.runtime.watchdog import task_tree
 from flowactor.simulation.scenario import Invariant
 from flowactor.simulation.timeline import Timeline, render_text
@@ -71,23 +71,17 @@ def simulate_test(
         Deadlocked: the body is not done at its limit, or nothing can happen any more; shows tasks.
         RuntimeError: called inside another simulation.
     """
-    run = _Run(
-        body,
-        app=app,
-        nodes=nodes,
-        seed=seed,
-        sockets=sockets,
-        settle_seconds=settle_seconds,
-        limit_seconds=limit_seconds,
-        invariants=tuple(invariants),
-    )
-    try:
-        with unexplained():
-            simulate(run.main, seed=seed)
-        return run.result()
-    except BaseException as error:
-        run.explain(error)
-        raise
+    with collected_at_its_end():
+        return _Run(
+            body,
+            app=app,
+            nodes=nodes,
+            seed=seed,
+            sockets=sockets,
+            settle_seconds=settle_seconds,
+            limit_seconds=limit_seconds,
+            invariants=tuple(invariants),
+        ).play()
 
 
 class _Run(Generic[T]):
@@ -120,7 +114,17 @@ class _Run(Generic[T]):
         self._befell: Sequence[Fault] = ()
         self._is_done = False
 
-    async def main(self, runtime: Runtime) -> None:
+    def play(self) -> T:
+        """All of it; returns what the body returned."""
+        try:
+            with unexplained():
+                simulate(self._main, seed=self._seed)
+            return self._result()
+        except BaseException as error:
+            self._explain(error)
+            raise
+
+    async def _main(self, runtime: Runtime) -> None:
         """The first task."""
         calendar = Calendar(runtime.time)
         self._now_ns = lambda: calendar.now_ns
@@ -209,13 +213,13 @@ class _Run(Generic[T]):
 
     # -- what it came to ---------------------------------------------------------------------------
 
-    def result(self) -> T:
+    def _result(self) -> T:
         """What the body returned, or what it raised."""
         if self._raised is not None:
             raise self._raised
         return self._returned[0]
 
-    def explain(self, error: BaseException) -> None:
+    def _explain(self, error: BaseException) -> None:
         """Add to what was raised which run it was, and the end of what happened in it."""
         self._trace.finish()
         checker = error.checker if isinstance(error, CheckFailed) else type(error).__name__

@@ -1,5 +1,6 @@
 """One run, at either depth: what it finds, how fast virtual time goes, and how it ends."""
 
+import gc
 import re
 from time import perf_counter
 
@@ -20,6 +21,9 @@ from flowactor.simulation.strike import Strike
 from flowactor.simulation.trace import Kind
 from tests.simulation import flows
 from tests.simulation.flows import APP
+
+FORGOTTEN_MAX = 100
+"""Objects in cycles that libraries leave behind, as Trio does; a run makes hundreds and more."""
 
 
 @pytest.fixture(params=Depth, ids=lambda depth: depth.value)
@@ -172,3 +176,12 @@ def test_a_cluster_without_a_majority_makes_no_promise(play):
     """Where too many disks are lost nothing is awaited, and nothing that is wrong is shown."""
     faults = (Partition(((1,), (2, 3)), at=0.5),)
     assert play(faults=faults, nodes=3).failure is None
+
+
+def test_a_run_leaves_nothing_behind(play):
+    """What a run made is gone when its outcome is there: a campaign does not grow."""
+    play(Start(0.5, "Patient", "a"), Signal(1.0, "a", "note", ("hello",)))
+    gc.collect()
+    outcome = play(Start(0.5, "Patient", "a"), Signal(1.0, "a", "note", ("hello",)))
+    assert outcome.failure is None
+    assert gc.collect() < FORGOTTEN_MAX

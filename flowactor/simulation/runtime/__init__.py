@@ -15,6 +15,7 @@ nothing that is written down depends on ``id``, ``hash`` or the order of a set.
 from flowactor.simulation.runtime.agenda import Timeline
 from flowactor.simulation.runtime.chance import SeededEntropy, stream
 from flowactor.simulation.runtime.clock import EPOCH_NS, NodeClock
+from flowactor.simulation.runtime.memory import collected_at_its_end
 from flowactor.simulation.runtime.processes import Processes
 from flowactor.simulation.runtime.running import Limits, Runtime, simulate
 
@@ -26,6 +27,7 @@ __all__ = [
     "Runtime",
     "SeededEntropy",
     "Timeline",
+    "collected_at_its_end",
     "simulate",
     "stream",
 ]

@@ -13,6 +13,7 @@ from flowactor.simulation.failure import Deadlocked
 from flowactor.simulation.runtime.agenda import Timeline
 from flowactor.simulation.runtime.chance import stream
 from flowactor.simulation.runtime.escapes import no_way_out
+from flowactor.simulation.runtime.memory import collected_at_its_end
 from flowactor.simulation.runtime.processes import Processes
 from flowactor.simulation.runtime.scheduling import Schedule, in_order, unshield
 from flowactor.simulation.runtime.watchdog import Limits, Watchdog
@@ -124,7 +125,7 @@ def simulate(
         CheckFailed, SimulationEscape, Deadlocked: and whatever else ended the run.
         RuntimeError: called inside another simulation.
     """
-    with _no_collection():
+    with collected_at_its_end():
         try:
             return _play(Runtime(seed, deviations, limits or Limits()), main)
         except _EndedByForce as end:
@@ -154,27 +155,6 @@ def _play(runtime: Runtime, main: Callable[[Runtime], Awaitable[T]]) -> T:
             if runtime.failure is None or runtime.failure is error:
                 raise
             raise runtime.failure from error
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Finalizers run where references end, never at a moment that memory decides.
-
-    What the run leaves behind is collected at its end. That looks only at what the run has made:
-    else it would take a tenth of a second, for all the modules there are, after every short run.
-    """
-    enabled, frozen = gc.isenabled(), gc.get_freeze_count() > 0
-    gc.disable()
-    if not frozen:
-        gc.freeze()
-    try:
-        yield
-    finally:
-        gc.collect()
-        if not frozen:
-            gc.unfreeze()
-        if enabled:
-            gc.enable()
 
 
 def _bury() -> None:
