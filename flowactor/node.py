@@ -63,7 +63,7 @@ from flowactor.observability.events import (
     describe,
 )
 from flowactor.ports import Clock, Connection, Disk, Entropy, Transport
-from flowactor.raft import Raft, RaftConfig
+from flowactor.raft import Configuration, Raft, RaftConfig
 from flowactor.storage import (
     DirectoryDisk,
     LogStore,
@@ -404,8 +404,11 @@ class Node:
         closing.callback(state.close)
         closing.callback(state_worker.close)
         machine = Machine(voters, state)
-        restored = store.recover(EXECUTION_GROUP, state.applied_index, LOG_CACHE_BYTES_MAX)
-        core = Raft(RaftConfig(node, voters), restored, self._world.entropy.seed())
+        restored = evolve(
+            store.recover(EXECUTION_GROUP, state.applied_index, LOG_CACHE_BYTES_MAX),
+            configuration=Configuration(voters),
+        )
+        core = Raft(RaftConfig(node), restored, self._world.entropy.seed())
         if self._world.witness is not None:
             self._world.witness.recovered(core, restored, machine)
         last_index = restored.previous_index + len(restored.entries)

@@ -60,13 +60,16 @@ from flowactor.raft.effects import (
     Write,
 )
 from flowactor.raft.events import (
+    ChangeConfiguration,
     EntriesLoaded,
     Event,
     Propose,
     ReadIndex,
     Receive,
     ShareCommit,
+    SnapshotStaged,
     Tick,
+    TransferLeadership,
     WritePersisted,
 )
 from flowactor.raft.messages import (
@@ -85,6 +88,7 @@ from flowactor.raft.messages import (
 __all__ = [
     "Append",
     "AppendReply",
+    "ChangeConfiguration",
     "Configuration",
     "Effects",
     "EntriesLoaded",
@@ -106,9 +110,11 @@ __all__ = [
     "Role",
     "ShareCommit",
     "Snapshot",
+    "SnapshotStaged",
     "Status",
     "Tick",
     "TimeoutNow",
+    "TransferLeadership",
     "Vote",
     "VoteReply",
     "Write",

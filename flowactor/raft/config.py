@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from attrs import field, frozen
+from attrs import Factory, frozen
 
 from flowactor import limits
 from flowactor.errors import ConfigurationError, StorageCorrupt
@@ -19,20 +19,17 @@ class RaftConfig:
 
     Attributes:
         node: who this is.
-        voters: everybody who votes in the group, this node included.
         inflight_appends_max: appends on their way to one follower before it must answer.
         inflight_bytes_max: the same, in bytes of entries.
         append_bytes_max: entries in one append; a single larger entry still travels.
         uncommitted_bytes_max: proposals are refused beyond this tail.
         cache_bytes_max: entries kept in memory; applied ones beyond it are read back when needed.
-        peers: the voters without this node.
 
     Raises:
         ConfigurationError: a value, or two together, that cannot work.
     """
 
     node: NodeId
-    voters: tuple[NodeId, ...]
     election_ticks_min: int = limits.ELECTION_TICKS_MIN
     election_ticks_max: int = limits.ELECTION_TICKS_MAX
     heartbeat_ticks: int = limits.HEARTBEAT_TICKS
@@ -41,11 +38,6 @@ class RaftConfig:
     append_bytes_max: int = limits.APPEND_BYTES_MAX
     uncommitted_bytes_max: int = limits.UNCOMMITTED_BYTES_MAX
     cache_bytes_max: int = limits.LOG_CACHE_BYTES_MAX
-    peers: tuple[NodeId, ...] = field(init=False)
-
-    @peers.default
-    def _everybody_else(self) -> tuple[NodeId, ...]:
-        return tuple(voter for voter in self.voters if voter != self.node)
 
     def __attrs_post_init__(self) -> None:
         wrong = [reason for broken, reason in self._complaints() if broken]
@@ -54,9 +46,7 @@ class RaftConfig:
 
     def _complaints(self) -> list[tuple[bool, str]]:
         return [
-            (self.node not in self.voters, f"is not one of the voters {self.voters}"),
-            (len(set(self.voters)) != len(self.voters), f"voters {self.voters} repeat"),
-            (any(voter < 1 for voter in self.voters), "node ids count from 1"),
+            (self.node < 1, "node ids count from 1"),
             (self.heartbeat_ticks < 1, "heartbeat_ticks must be positive"),
             (
                 self.heartbeat_ticks >= self.election_ticks_min,
@@ -101,7 +91,7 @@ class Restored:
     previous_index: int = 0
     previous_term: int = 0
     applied: int = 0
-    configuration: Configuration = Configuration()
+    configuration: Configuration = Factory(Configuration)
     configuration_index: int = 0
 
     def __attrs_post_init__(self) -> None:

@@ -1,8 +1,9 @@
 """Who belongs to a group, and what stands for the entries that are gone (thesis 4 and 5)."""
 
-from attrs import field, frozen
+from attrs import frozen
 
 from flowactor.codec.records import record
+from flowactor.errors import ConfigurationError
 from flowactor.identity import NodeId
 
 __all__ = ["Configuration", "Snapshot"]
@@ -22,10 +23,27 @@ class Configuration:
         context: what its owner wants agreed upon in the same moment; opaque here.
     """
 
-    voters: tuple[NodeId, ...] = field(default=(), converter=tuple)
-    learners: tuple[NodeId, ...] = field(default=(), converter=tuple)
-    outgoing: tuple[NodeId, ...] = field(default=(), converter=tuple)
+    voters: tuple[NodeId, ...] = ()
+    learners: tuple[NodeId, ...] = ()
+    outgoing: tuple[NodeId, ...] = ()
     context: bytes = b""
+
+    def check(self) -> None:
+        """Raises:
+        ConfigurationError: this can be no founding configuration, and no aim of a change.
+        """
+        wrong = [reason for broken, reason in self._complaints() if broken]
+        if wrong:
+            raise ConfigurationError("these members cannot be a group: " + "; ".join(wrong))
+
+    def _complaints(self) -> list[tuple[bool, str]]:
+        named = [*self.voters, *self.learners]
+        return [
+            (not self.voters, "there is no voter"),
+            (len(set(named)) != len(named), f"{named} names a node twice"),
+            (any(node < 1 for node in named), "node ids count from 1"),
+            (self.is_joint, "it is joint, which is a step on the way of a change"),
+        ]
 
     @property
     def is_joint(self) -> bool:

@@ -5,24 +5,36 @@ from random import Random
 from typing import assert_never
 
 from flowactor.identity import NodeId
-from flowactor.raft import election, follower, replication
+from flowactor.raft import changes, election, follower, handover, replication
 from flowactor.raft.config import RaftConfig, Restored
 from flowactor.raft.durability import Durability
 from flowactor.raft.effects import Effects, PeerStatus, Role, Status
 from flowactor.raft.events import (
+    ChangeConfiguration,
     EntriesLoaded,
     Event,
     Propose,
     ReadIndex,
     Receive,
     ShareCommit,
+    SnapshotStaged,
     Tick,
+    TransferLeadership,
     WritePersisted,
 )
 from flowactor.raft.log import Log
-from flowactor.raft.messages import Append, AppendReply, Vote, VoteReply
+from flowactor.raft.membership import Membership
+from flowactor.raft.messages import (
+    Append,
+    AppendReply,
+    InstallSnapshot,
+    TimeoutNow,
+    Vote,
+    VoteReply,
+)
+from flowactor.raft.progress import Progress
 from flowactor.raft.roles import Candidate, Follower, Leader, PreCandidate
-from flowactor.raft.state import State
+from flowactor.raft.state import NOBODY, State
 
 __all__ = ["Raft"]
 
@@ -31,8 +43,9 @@ class Raft:
     """One member of one consensus group, without a clock, a disk or a network.
 
     Args:
-        config: settings; every member of a group has the same voters.
-        restored: what this node's disk holds.
+        config: settings.
+        restored: what this node's disk holds, the founding configuration at least; without one, or
+            in one that does not name it, a node waits for a leader to make it a member.
         seed: of this node's election time-outs. Members need different ones.
     """
 
@@ -40,9 +53,12 @@ class Raft:
         hard = restored.hard_state
         log = Log(restored.previous_index, restored.previous_term, restored.entries)
         last = log.last_index
-        self._voters = frozenset(config.voters)
+        founding = (restored.configuration_index, restored.configuration)
+        membership = Membership(config.node, [founding])
+        membership.append(restored.entries)
         self._state = State(
             config=config,
+            membership=membership,
             random=Random(seed),
             log=log,
             durable=Durability(last, hard.term, hard.vote, handed=hard, handed_index=last),
@@ -51,6 +67,7 @@ class Raft:
             commit=max(hard.commit, restored.applied),
             emitted=restored.applied,
         )
+        membership.committed(self._state.commit)
         self._state.restart_election_clock()
 
     def step(self, events: Iterable[Event]) -> Effects:
@@ -61,12 +78,16 @@ class Raft:
         """
         state = self._state
         state.effects = effects = Effects()
-        before = (type(state.role), state.term, state.leader)
+        before = self._landmarks()
         for event in events:
             self._handle(event)
         self._finish()
-        effects.status_changed = before != (type(state.role), state.term, state.leader)
+        effects.status_changed = effects.status_changed or before != self._landmarks()
         return effects
+
+    def _landmarks(self) -> tuple[object, ...]:
+        state = self._state
+        return type(state.role), state.term, state.leader, state.membership.index
 
     def _handle(self, event: Event) -> None:
         state = self._state
@@ -91,16 +112,23 @@ class Raft:
                 replication.on_share_commit(state, event)
             case EntriesLoaded():
                 replication.on_entries_loaded(state, event)
+            case SnapshotStaged():
+                replication.on_snapshot_staged(state, event)
+            case ChangeConfiguration():
+                changes.change(state, event)
+            case TransferLeadership():
+                handover.transfer(state, event)
             case _:
                 assert_never(event)
 
     def _receive(self, event: Receive) -> None:
-        """Hand a message to its handler; strangers are not heard."""
+        """Hand a message to its handler. Who this node does not know may be a member of a later
+        configuration than its own, and is heard (thesis 4.1).
+        """
         state, sender, message = self._state, event.sender, event.message
-        if sender not in self._voters:
-            return
         if isinstance(state.role, Leader):
-            state.role.peers[sender].ticks_silent = 0
+            if sender in state.role.peers:
+                state.role.peers[sender].ticks_silent = 0
         elif sender == (state.leader or state.previous_leader):
             state.leader_ticks_silent = 0
         match message:
@@ -112,6 +140,10 @@ class Raft:
                 election.on_vote(state, sender, message)
             case VoteReply():
                 election.on_vote_reply(state, sender, message)
+            case InstallSnapshot():
+                follower.on_install(state, sender, message)
+            case TimeoutNow():
+                election.on_timeout_now(state, sender, message)
             case _:
                 assert_never(message)
 
@@ -121,12 +153,15 @@ class Raft:
         election.count_own_vote(state)
         if isinstance(state.role, Leader):
             replication.settle(state, state.role)
+            changes.settle(state, state.role)
+            handover.settle(state, state.role)
         log, durable = state.log, state.durable
         state.effects.write = durable.flush(state.term, state.vote, state.commit, log, state.ticks)
         self._release_held()
         match state.role:
             case Leader() as role:
                 replication.send_appends(state, role)
+                handover.leave_if_removed(state, role)
             case Follower() as role:
                 follower.answer(state, role)
             case PreCandidate() | Candidate():
@@ -153,6 +188,11 @@ class Raft:
         """Hand out what is committed and durable here (rule *restart_emits_nothing_twice*)."""
         state = self._state
         last = min(state.commit, state.durable.index)
+        if state.restoring is not None:
+            if last < state.restoring.index:
+                return
+            state.effects.restored, state.restoring = state.restoring, None
+            state.emitted = state.effects.restored.index
         if last > state.emitted:
             state.effects.committed.extend(state.log.between(state.emitted + 1, last))
             state.emitted = last
@@ -167,15 +207,18 @@ class Raft:
         """Where this node stands after the last step."""
         state = self._state
         peers: tuple[tuple[NodeId, PeerStatus], ...] = ()
+        transferring = NOBODY
         match state.role:
             case Leader() as leader:
                 role = Role.LEADER
                 peers = tuple(
-                    (peer, PeerStatus(p.match_index, p.next_index, p.ticks_silent))
-                    for peer, p in leader.peers.items()
+                    (peer, self._peer_status(leader, peer, progress))
+                    for peer, progress in leader.peers.items()
                 )
+                if leader.transfer is not None:
+                    transferring = leader.transfer.target
             case Follower():
-                role = Role.FOLLOWER
+                role = Role.FOLLOWER if state.membership.is_voter else Role.LEARNER
             case PreCandidate() | Candidate():
                 role = Role.CANDIDATE
             case _:
@@ -188,5 +231,16 @@ class Raft:
             leader_ticks_silent=state.leader_ticks_silent,
             last_index=state.log.last_index,
             commit_index=state.commit,
+            configuration=state.membership.current,
+            configuration_index=state.membership.index,
+            transferring=transferring,
             peers=peers,
+        )
+
+    def _peer_status(self, leader: Leader, peer: NodeId, progress: Progress) -> PeerStatus:
+        return PeerStatus(
+            progress.match_index,
+            progress.next_index,
+            progress.ticks_silent,
+            changes.has_caught_up(self._state, leader, peer),
         )

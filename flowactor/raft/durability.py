@@ -5,6 +5,7 @@ from collections import deque
 from attrs import Factory, define
 
 from flowactor.identity import NodeId
+from flowactor.raft.configuration import Snapshot
 from flowactor.raft.effects import Write
 from flowactor.raft.log import Log
 from flowactor.raft.messages import HardState
@@ -34,6 +35,7 @@ class Durability:
         index: everything up to here is durable, exactly as the log in memory has it.
         term: the durable term.
         vote: the durable vote, in that term.
+        snapshot: what the next write replaces the whole log by.
     """
 
     index: int
@@ -42,17 +44,30 @@ class Durability:
     handed: HardState
     handed_index: int
     truncate_from: int = 0
+    snapshot: Snapshot | None = None
     number: int = 0
     pending: deque[_Pending] = Factory(deque)
 
     def cut_from(self, first: int) -> None:
         """The log was cut: nothing from ``first`` on is durable any more, whatever completes."""
-        self.index = min(self.index, first - 1)
-        for write in self.pending:
-            write.last_index = min(write.last_index, first - 1)
+        self._vouch_up_to(first - 1)
         if first <= self.handed_index:
             self.truncate_from = first
             self.handed_index = first - 1
+
+    def replace(self, snapshot: Snapshot, kept: int) -> None:
+        """A snapshot takes the place of the whole log, of which ``kept`` was the last entry that
+        may be vouched for meanwhile.
+        """
+        self._vouch_up_to(kept)
+        self.snapshot = snapshot
+        self.truncate_from = 0
+        self.handed_index = snapshot.index
+
+    def _vouch_up_to(self, index: int) -> None:
+        self.index = min(self.index, index)
+        for write in self.pending:
+            write.last_index = min(write.last_index, index)
 
     def flush(self, term: int, vote: NodeId, commit: int, log: Log, tick: int) -> Write | None:
         """The write for everything that changed since the last one, or None.
@@ -61,7 +76,8 @@ class Durability:
         """
         handed = self.handed
         entries = log.last_index > self.handed_index
-        if not entries and not self.truncate_from and handed.term == term and handed.vote == vote:
+        changed = entries or self.truncate_from or self.snapshot is not None
+        if not changed and handed.term == term and handed.vote == vote:
             return None
         hard_state = None
         if handed.commit != commit or handed.term != term or handed.vote != vote:
@@ -72,10 +88,12 @@ class Durability:
             hard_state,
             self.truncate_from,
             tuple(log.between(self.handed_index + 1, log.last_index)) if entries else (),
+            self.snapshot,
         )
         self.pending.append(_Pending(self.number, log.last_index, term, vote, tick))
         self.handed_index = log.last_index
         self.truncate_from = 0
+        self.snapshot = None
         return write
 
     def persisted(self, number: int) -> None:

@@ -5,7 +5,7 @@ import enum
 from attrs import Factory, define, frozen
 
 from flowactor.identity import NodeId
-from flowactor.raft.configuration import Snapshot
+from flowactor.raft.configuration import Configuration, Snapshot
 from flowactor.raft.messages import Entry, HardState, Message
 
 __all__ = ["Effects", "LoadEntries", "PeerStatus", "RefusalReason", "Role", "Status", "Write"]
@@ -22,6 +22,10 @@ class RefusalReason(enum.Enum):
     NOT_LEADER = "not leader"
     LOST_LEADERSHIP = "lost leadership"
     OVERLOADED = "uncommitted tail is full"
+    TRANSFERRING = "the lead is being handed over"
+    CHANGE_PENDING = "the last change of members is not committed, or nothing of this term is"
+    NOT_CAUGHT_UP = "a new voter has not caught up as a learner"
+    NO_VOTER = "the target is no other voter"
 
 
 @frozen
@@ -61,7 +65,11 @@ class Effects:
         refused: (token, why) of proposals and reads; the hint is ``Status.leader``.
         reads: (token, index): serve once applied up to index.
         loads: read these back from the log.
-        status_changed: term, role or leader differ from before: look at ``Raft.status()``.
+        snapshots: these peers need entries that are gone: bring them a snapshot.
+        restored: the state of this snapshot has taken the place of all that was applied; comes
+            before ``committed``.
+        status_changed: term, role, leader, configuration or the target of a transfer differ from
+            before: look at ``Raft.status()``.
     """
 
     messages: list[tuple[NodeId, Message]] = Factory(list)
@@ -71,22 +79,29 @@ class Effects:
     refused: list[tuple[int, RefusalReason]] = Factory(list)
     reads: list[tuple[int, int]] = Factory(list)
     loads: list[LoadEntries] = Factory(list)
+    snapshots: list[NodeId] = Factory(list)
+    restored: Snapshot | None = None
     status_changed: bool = False
 
 
 @frozen
 class PeerStatus:
-    """A leader's knowledge of one peer; ``ticks_silent`` since anything was heard from it."""
+    """A leader's knowledge of one peer; ``ticks_silent`` since anything was heard from it.
+
+    ``caught_up``: it has what the leader had an election time-out ago, and may be made a voter.
+    """
 
     match_index: int
     next_index: int
     ticks_silent: int
+    caught_up: bool
 
 
 @frozen
 class Status:
     """Where a core stands. ``leader`` is 0 if unknown; ``leader_ticks_silent`` counts a follower's
-    ticks since it last heard from ``previous_leader`` or ``leader``.
+    ticks since it last heard from ``previous_leader`` or ``leader``; ``configuration`` is the
+    newest in the log, committed or not; ``transferring`` is whom a leader hands over to, or 0.
     """
 
     role: Role
@@ -96,4 +111,7 @@ class Status:
     leader_ticks_silent: int
     last_index: int
     commit_index: int
+    configuration: Configuration
+    configuration_index: int
+    transferring: NodeId
     peers: tuple[tuple[NodeId, PeerStatus], ...]

@@ -2,12 +2,12 @@
 
 from flowactor.identity import NodeId
 from flowactor.raft import replication
-from flowactor.raft.messages import Vote, VoteReply
+from flowactor.raft.messages import TimeoutNow, Vote, VoteReply
 from flowactor.raft.quorum import Verdict, verdict
 from flowactor.raft.roles import Candidate, PreCandidate
 from flowactor.raft.state import NOBODY, State
 
-__all__ = ["count_own_vote", "on_vote", "on_vote_reply", "tick"]
+__all__ = ["count_own_vote", "on_timeout_now", "on_vote", "on_vote_reply", "tick"]
 
 
 def tick(state: State) -> None:
@@ -18,9 +18,13 @@ def tick(state: State) -> None:
     """
     state.leader_ticks_silent += 1
     state.election_elapsed += 1
-    writes = state.term_is_durable and not state.disk_stalled
-    if state.election_elapsed >= state.election_ticks and writes:
+    if state.election_elapsed >= state.election_ticks and _may_campaign(state):
         _campaign_softly(state)
+
+
+def _may_campaign(state: State) -> bool:
+    writes = state.term_is_durable and not state.disk_stalled
+    return writes and state.membership.may_campaign
 
 
 def _campaign_softly(state: State) -> None:
@@ -29,20 +33,28 @@ def _campaign_softly(state: State) -> None:
     state.restart_election_clock()
     state.role = PreCandidate({state.config.node: True})
     log = state.log
-    for peer in state.config.peers:
+    for peer in state.membership.peers:
         state.send(peer, Vote(state.term + 1, log.last_index, log.last_term, pre=True))
     _count(state)
 
 
-def _campaign(state: State) -> None:
+def _campaign(state: State, *, transfer: bool = False) -> None:
     """Enter the next term and ask for votes, once the vote for oneself is durable."""
     state.term += 1
     state.vote = state.config.node
     state.restart_election_clock()
     state.role = Candidate()
     log = state.log
-    for peer in state.config.peers:
-        state.hold(peer, Vote(state.term, log.last_index, log.last_term, pre=False))
+    for peer in state.membership.peers:
+        state.hold(peer, Vote(state.term, log.last_index, log.last_term, False, transfer))
+
+
+def on_timeout_now(state: State, sender: NodeId, message: TimeoutNow) -> None:
+    """The leader hands over: campaign without asking whether it is time. One that comes late, or
+    from a leader of the past, finds another leader or term here and does nothing.
+    """
+    if message.term == state.term and state.leader == sender and _may_campaign(state):
+        _campaign(state, transfer=True)
 
 
 def count_own_vote(state: State) -> None:
@@ -60,7 +72,7 @@ def count_own_vote(state: State) -> None:
 def _count(state: State) -> None:
     role = state.role
     assert isinstance(role, PreCandidate | Candidate)
-    match verdict(state.config.voters, role.votes):
+    match verdict(state.membership.current, role.votes):
         case Verdict.WON if isinstance(role, PreCandidate):
             _campaign(state)
         case Verdict.WON:

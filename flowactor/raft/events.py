@@ -3,16 +3,20 @@
 from attrs import frozen
 
 from flowactor.identity import NodeId
+from flowactor.raft.configuration import Configuration, Snapshot
 from flowactor.raft.messages import Entry, Message
 
 __all__ = [
+    "ChangeConfiguration",
     "EntriesLoaded",
     "Event",
     "Propose",
     "ReadIndex",
     "Receive",
     "ShareCommit",
+    "SnapshotStaged",
     "Tick",
+    "TransferLeadership",
     "WritePersisted",
 ]
 
@@ -74,4 +78,54 @@ class ShareCommit:
     peers: tuple[NodeId, ...]
 
 
-Event = Tick | Receive | Propose | ReadIndex | WritePersisted | EntriesLoaded | ShareCommit
+@frozen
+class ChangeConfiguration:
+    """Bring the group to this configuration, if this node leads and the last change is done.
+
+    ``token`` comes back in ``Effects.accepted`` with the place of the entry that begins the change,
+    or in ``Effects.refused``. New voters must have caught up as learners.
+
+    Raises:
+        ConfigurationError: it can be no aim of a change.
+    """
+
+    token: int
+    wanted: Configuration
+
+    def __attrs_post_init__(self) -> None:
+        self.wanted.check()
+
+
+@frozen
+class TransferLeadership:
+    """Hand the lead to a voter, 0 being the one whose log is furthest (thesis 3.10). Nothing is
+    proposed meanwhile. Within an election time-out it leads, or all is as before; ``token`` comes
+    back in ``Effects.refused`` if that does not even begin.
+    """
+
+    token: int
+    target: NodeId
+
+
+@frozen
+class SnapshotStaged:
+    """The answer to ``Effects.snapshots``: the peer holds the state of ``snapshot`` whole and
+    durable, ready to be installed. None: it could not be brought there.
+    """
+
+    peer: NodeId
+    snapshot: Snapshot | None
+
+
+Event = (
+    Tick
+    | Receive
+    | Propose
+    | ReadIndex
+    | WritePersisted
+    | EntriesLoaded
+    | ShareCommit
+    | ChangeConfiguration
+    | TransferLeadership
+    | SnapshotStaged
+)

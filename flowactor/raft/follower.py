@@ -1,11 +1,11 @@
 """The receiving side of AppendEntries (paper 5.3, figure 2)."""
 
 from flowactor.identity import NodeId
-from flowactor.raft.messages import Append, AppendReply, Entry
+from flowactor.raft.messages import Append, AppendReply, Entry, InstallSnapshot
 from flowactor.raft.roles import Follower, Leader
 from flowactor.raft.state import State
 
-__all__ = ["answer", "on_append"]
+__all__ = ["answer", "on_append", "on_install"]
 
 
 def on_append(state: State, sender: NodeId, append: Append) -> None:
@@ -13,16 +13,7 @@ def on_append(state: State, sender: NodeId, append: Append) -> None:
     if append.term < state.term:
         state.hold(sender, _refusal(state, append))
         return
-    if append.term > state.term:
-        state.adopt(append.term)
-    role = state.role
-    assert not isinstance(role, Leader), f"{sender} and this node both lead term {state.term}"
-    if not isinstance(role, Follower) or state.leader != sender:
-        state.follow(sender)
-        assert isinstance(state.role, Follower)
-        role = state.role
-    state.election_elapsed = 0
-    role.round = max(role.round, append.round)
+    role = _listen(state, sender, append)
     if not _fits(state, append):
         role.refusal = _refusal(state, append)
         return
@@ -32,6 +23,42 @@ def on_append(state: State, sender: NodeId, append: Append) -> None:
     known = min(append.commit, matched)  # rule commit_at_most_matched: by this message
     if known > state.commit:
         state.commit_to(known)
+
+
+def on_install(state: State, sender: NodeId, install: InstallSnapshot) -> None:
+    """Take a snapshot in place of the log, if it says more than what is here (paper, figure 13).
+
+    What is committed here is the same in the snapshot, and so is a log that has its last entry:
+    then there is nothing to install, and no entry above is lost.
+    """
+    if install.term < state.term:
+        state.hold(sender, AppendReply(state.term, False, state.log.last_index, install.round))
+        return
+    role = _listen(state, sender, install)
+    snapshot, log = install.snapshot, state.log
+    if snapshot.index > state.commit:
+        known = log.previous_index <= snapshot.index <= log.last_index
+        if known and log.term_at(snapshot.index) == snapshot.term:
+            state.commit_to(snapshot.index)
+        else:
+            state.replace(snapshot)
+    role.matched = max(role.matched, snapshot.index)
+    role.answer_due = True
+
+
+def _listen(state: State, sender: NodeId, message: Append | InstallSnapshot) -> Follower:
+    """Follow who leads in the present term, or in a later one."""
+    if message.term > state.term:
+        state.adopt(message.term)
+    role = state.role
+    assert not isinstance(role, Leader), f"{sender} and this node both lead term {state.term}"
+    if not isinstance(role, Follower) or state.leader != sender:
+        state.follow(sender)
+        assert isinstance(state.role, Follower)
+        role = state.role
+    state.election_elapsed = 0
+    role.round = max(role.round, message.round)
+    return role
 
 
 def _fits(state: State, append: Append) -> bool:
@@ -52,17 +79,16 @@ def _take(state: State, entries: tuple[Entry, ...]) -> bool:
     if not entries:
         return False
     if entries[0].index == log.last_index + 1:
-        log.append(entries)
+        state.append(entries)
         return True
     for position, entry in enumerate(entries):
         if entry.index > log.last_index:
-            log.append(entries[position:])
+            state.append(entries[position:])
             return True
         if entry.index > log.previous_index and log.term_at(entry.index) != entry.term:
             assert entry.index > state.commit, f"committed entry {entry.index} contradicted"
-            log.cut_from(entry.index)
-            state.durable.cut_from(entry.index)
-            log.append(entries[position:])
+            state.cut_from(entry.index)
+            state.append(entries[position:])
             return True
     return False
 

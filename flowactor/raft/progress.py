@@ -6,6 +6,7 @@ from collections import deque
 from attrs import Factory, define
 
 from flowactor.raft.config import RaftConfig
+from flowactor.raft.configuration import Snapshot
 from flowactor.raft.messages import Append
 
 __all__ = ["Flow", "Progress"]
@@ -13,11 +14,13 @@ __all__ = ["Flow", "Progress"]
 
 class Flow(enum.Enum):
     """``PROBE``: where the logs meet is a guess, one append at a time asks. ``REPLICATE``: it is
-    known, appends follow each other without waiting, within a window.
+    known, appends follow each other without waiting, within a window. ``SNAPSHOT``: the entries
+    that come next are gone, and the driver brings the follower a state in their place.
     """
 
     PROBE = "probe"
     REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
 
 
 @define(eq=False)
@@ -59,6 +62,8 @@ class Progress:
         """How many bytes of entries may be sent now (rule *inflight_bounded_in_bytes*)."""
         if self.flow is Flow.PROBE:
             return 0 if self.asked else config.append_bytes_max
+        if self.flow is Flow.SNAPSHOT:
+            return 0
         if len(self.inflight) >= config.inflight_appends_max:
             return 0
         return min(config.append_bytes_max, config.inflight_bytes_max - self.inflight_bytes)
@@ -85,7 +90,8 @@ class Progress:
             self.match_index = index
             while self.inflight and self.inflight[0][0] <= index:
                 self.inflight_bytes -= self.inflight.popleft()[1]
-        if self.flow is Flow.PROBE and (news or index >= self.next_index - 1):
+        probed = self.flow is Flow.PROBE and index >= self.next_index - 1
+        if self.flow is not Flow.REPLICATE and (news or probed):
             self.flow = Flow.REPLICATE
             self.asked = False
             self.next_index = self.match_index + 1
@@ -98,10 +104,28 @@ class Progress:
 
         What contradicts a durable match, or answers an older question, is stale.
         """
-        if at <= self.match_index or (self.flow is Flow.PROBE and at != self.next_index - 1):
+        stale = at <= self.match_index or (self.flow is Flow.PROBE and at != self.next_index - 1)
+        if stale or self.flow is Flow.SNAPSHOT:
             return
+        self._probe_from(max(self.match_index + 1, min(at, hint + 1)))
+
+    def lacks_entries(self) -> None:
+        """What comes next for this follower is gone from the log."""
+        self._probe_from(self.next_index)
+        self.flow = Flow.SNAPSHOT
+
+    def staged(self, snapshot: Snapshot | None) -> None:
+        """The follower was told to install this; its answer, like one to an append at that place,
+        says whether it did. None: try again with entries, and so perhaps with another snapshot.
+        """
+        self._probe_from(self.next_index if snapshot is None else snapshot.index + 1)
+        if snapshot is not None:
+            self.asked = True
+            self.known = (snapshot.index, snapshot.term)
+
+    def _probe_from(self, index: int) -> None:
         self.flow = Flow.PROBE
         self.asked = False
         self.inflight.clear()
         self.inflight_bytes = 0
-        self.next_index = max(self.match_index + 1, min(at, hint + 1))
+        self.next_index = index

@@ -1,9 +1,10 @@
-"""Majorities, as pure functions over one set of voters; a joint configuration has two sets."""
+"""Majorities, as pure functions; a joint configuration needs one in both of its sets."""
 
 import enum
 from collections.abc import Mapping, Sequence
 
 from flowactor.identity import NodeId
+from flowactor.raft.configuration import Configuration
 
 __all__ = ["Verdict", "majority", "reached", "verdict"]
 
@@ -21,15 +22,26 @@ def majority(voters: int) -> int:
     return voters // 2 + 1
 
 
-def reached(voters: Sequence[NodeId], values: Mapping[NodeId, int]) -> int:
-    """The highest value that a majority has reached; who has none counts as 0."""
+def reached(configuration: Configuration, values: Mapping[NodeId, int]) -> int:
+    """The highest value that a quorum has reached; who has none counts as 0."""
+    return min(_reached(voters, values) for voters in configuration.quorums)
+
+
+def _reached(voters: Sequence[NodeId], values: Mapping[NodeId, int]) -> int:
     assert voters, "a quorum of nobody agrees to everything"
     ordered = sorted([values.get(voter, 0) for voter in voters])
     return ordered[len(ordered) - majority(len(ordered))]
 
 
-def verdict(voters: Sequence[NodeId], answers: Mapping[NodeId, bool]) -> Verdict:
-    """Won by a majority of yes, lost once the noes leave none; strangers do not count."""
+def verdict(configuration: Configuration, answers: Mapping[NodeId, bool]) -> Verdict:
+    """Won by a quorum of yes, lost once the noes leave none; strangers do not count."""
+    verdicts = [_verdict(voters, answers) for voters in configuration.quorums]
+    if Verdict.LOST in verdicts:
+        return Verdict.LOST
+    return Verdict.PENDING if Verdict.PENDING in verdicts else Verdict.WON
+
+
+def _verdict(voters: Sequence[NodeId], answers: Mapping[NodeId, bool]) -> Verdict:
     assert voters, "a vote of nobody"
     yes = sum(answers.get(voter, False) for voter in voters)
     no = sum(not answers.get(voter, True) for voter in voters)

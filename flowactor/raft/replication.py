@@ -1,21 +1,24 @@
 """The leader: taking the lead, sending entries, counting answers (paper 5.3, 5.4; thesis 10.2)."""
 
 from flowactor.identity import NodeId
+from flowactor.raft import handover
 from flowactor.raft.effects import LoadEntries, RefusalReason
-from flowactor.raft.events import EntriesLoaded, Propose, ReadIndex, ShareCommit
+from flowactor.raft.events import EntriesLoaded, Propose, ReadIndex, ShareCommit, SnapshotStaged
 from flowactor.raft.log import ENTRY_OVERHEAD_BYTES
-from flowactor.raft.messages import Append, AppendReply, Entry, EntryKind
-from flowactor.raft.progress import Progress
+from flowactor.raft.messages import Append, AppendReply, Entry, EntryKind, InstallSnapshot
+from flowactor.raft.progress import Flow, Progress
 from flowactor.raft.quorum import Verdict, reached, verdict
 from flowactor.raft.roles import Leader
 from flowactor.raft.state import NOBODY, State
 
 __all__ = [
+    "append",
     "ask_read",
     "lead",
     "on_append_reply",
     "on_entries_loaded",
     "on_share_commit",
+    "on_snapshot_staged",
     "propose",
     "send_appends",
     "settle",
@@ -36,18 +39,20 @@ def lead(state: State) -> None:
     silent = {state.previous_leader: state.leader_ticks_silent}
     peers = {
         peer: Progress(log.last_index + 1, ticks_silent=silent.get(peer, 0))
-        for peer in state.config.peers
+        for peer in state.membership.peers
     }
     tail = log.bytes_between(state.commit + 1, log.last_index)
-    role = Leader(peers, log.last_index + 1, tail)
+    first = log.last_index + 1
+    role = Leader(peers, first, tail, pace=(first, first))
     state.role = role
     state.set_leader(node)
-    _append(state, role, [Entry(state.term, role.first_index, EntryKind.BLANK, b"")])
+    append(state, role, [Entry(state.term, first, EntryKind.BLANK, b"")])
 
 
-def _append(state: State, role: Leader, entries: list[Entry]) -> None:
+def append(state: State, role: Leader, entries: list[Entry]) -> None:
+    """Add entries of this leadership to the log."""
     before = state.log.bytes
-    state.log.append(entries)
+    state.append(entries)
     role.uncommitted_bytes += state.log.bytes - before
 
 
@@ -56,6 +61,9 @@ def propose(state: State, event: Propose) -> None:
     role = state.role
     if not isinstance(role, Leader):
         state.effects.refused.append((event.token, RefusalReason.NOT_LEADER))
+        return
+    if role.transfer is not None:
+        state.effects.refused.append((event.token, RefusalReason.TRANSFERRING))
         return
     size = sum(map(len, event.payloads)) + ENTRY_OVERHEAD_BYTES * len(event.payloads)
     if role.uncommitted_bytes and (
@@ -68,7 +76,7 @@ def propose(state: State, event: Propose) -> None:
         Entry(term, index, EntryKind.PAYLOAD, payload)
         for index, payload in enumerate(event.payloads, first)
     ]
-    _append(state, role, entries)
+    append(state, role, entries)
     state.effects.accepted.append((event.token, term, first, state.log.last_index))
 
 
@@ -87,9 +95,12 @@ def tick(state: State, role: Leader) -> None:
         for peer, progress in role.peers.items()
     }
     heard[state.config.node] = True
-    if state.disk_stalled or verdict(state.config.voters, heard) is not Verdict.WON:
+    if state.disk_stalled or verdict(state.membership.current, heard) is not Verdict.WON:
         state.follow(NOBODY)
         return
+    if role.ticks % state.config.election_ticks_min == 0:
+        role.pace = (role.pace[1], state.log.last_index)
+    handover.tick(state, role)
     role.heartbeat_elapsed += 1
     if role.heartbeat_elapsed >= state.config.heartbeat_ticks:
         role.heartbeat_elapsed = 0
@@ -104,7 +115,9 @@ def on_append_reply(state: State, sender: NodeId, reply: AppendReply) -> None:
     role = state.role
     if reply.term < state.term or not isinstance(role, Leader):
         return
-    progress = role.peers[sender]
+    progress = role.peers.get(sender)
+    if progress is None:
+        return
     progress.round_acked = max(progress.round_acked, reply.round)
     if reply.success:
         assert reply.index <= state.log.last_index, f"{sender} acknowledges what was never sent"
@@ -137,12 +150,15 @@ def on_share_commit(state: State, event: ShareCommit) -> None:
 def on_entries_loaded(state: State, event: EntriesLoaded) -> None:
     """Send what came from disk, if the follower still needs exactly that."""
     role = state.role
-    if not isinstance(role, Leader) or not role.peers[event.peer].loading:
+    progress = role.peers.get(event.peer) if isinstance(role, Leader) else None
+    if progress is None or not progress.loading:
         return
-    progress = role.peers[event.peer]
+    assert isinstance(role, Leader)
     progress.loading = False
     if not event.entries:
-        progress.load_round = role.round + 1
+        if progress.next_index < state.log.first_index and progress.flow is not Flow.SNAPSHOT:
+            progress.lacks_entries()
+            state.effects.snapshots.append(event.peer)
         return
     previous = event.entries[0].index - 1
     if previous + 1 != progress.next_index or not progress.room_bytes(state.config):
@@ -154,12 +170,26 @@ def on_entries_loaded(state: State, event: EntriesLoaded) -> None:
     _send(state, role, event.peer, (append, size))
 
 
+def on_snapshot_staged(state: State, event: SnapshotStaged) -> None:
+    """Have the follower install what it holds, if that is still what it waits for."""
+    role = state.role
+    progress = role.peers.get(event.peer) if isinstance(role, Leader) else None
+    if progress is None or progress.flow is not Flow.SNAPSHOT:
+        return
+    assert isinstance(role, Leader)
+    progress.staged(event.snapshot)
+    if event.snapshot is None:
+        progress.load_round = role.round + 1
+    else:
+        state.send(event.peer, InstallSnapshot(state.term, role.round, event.snapshot))
+
+
 def settle(state: State, role: Leader) -> None:
     """Commit what a quorum has durable, and serve the reads that a quorum has confirmed."""
-    config = state.config
+    node, configuration = state.config.node, state.membership.current
     match = {peer: progress.match_index for peer, progress in role.peers.items()}
-    match[config.node] = state.durable.index
-    index = reached(config.voters, match)
+    match[node] = state.durable.index
+    index = reached(configuration, match)
     if index > state.commit and index >= role.first_index:  # rule commit_only_own_term
         assert state.log.term_at(index) == state.term, "the own term's entries come last"
         state.commit_to(index)
@@ -169,8 +199,8 @@ def settle(state: State, role: Leader) -> None:
         reads.begin(state.commit, role.round)
     if reads.waiting:
         rounds = {peer: progress.round_acked for peer, progress in role.peers.items()}
-        rounds[config.node] = role.round
-        state.effects.reads.extend(reads.confirm(reached(config.voters, rounds)))
+        rounds[node] = role.round
+        state.effects.reads.extend(reads.confirm(reached(configuration, rounds)))
 
 
 def send_appends(state: State, role: Leader) -> None:

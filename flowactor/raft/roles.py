@@ -7,7 +7,7 @@ from flowactor.raft.messages import AppendReply
 from flowactor.raft.progress import Progress
 from flowactor.raft.reads import ReadQueue
 
-__all__ = ["Candidate", "Follower", "Leader", "PreCandidate", "RoleState"]
+__all__ = ["Candidate", "Follower", "Leader", "PreCandidate", "RoleState", "Transfer"]
 
 
 @define(eq=False)
@@ -46,26 +46,46 @@ class Candidate:
 
 
 @define(eq=False)
+class Transfer:
+    """The lead is being handed over.
+
+    Attributes:
+        target: to whom.
+        ticks: since it began.
+        told: the target has everything, and was told to campaign.
+    """
+
+    target: NodeId
+    ticks: int = 0
+    told: bool = False
+
+
+@define(eq=False)
 class Leader:
     """Replicates.
 
     Attributes:
-        peers: progress of every other voter, in the order of the configuration.
+        peers: progress of every other member; of one that was removed, until it knows.
         first_index: of the blank entry that opened this term; only from here on may entries be
             committed by counting (paper 5.4.2).
         round: of heartbeats; each read waits for one that began after it.
         uncommitted_bytes: the size of everything above the commit index, of whatever term.
         ticks: since this leadership began.
         heartbeat_elapsed: ticks since the last round of heartbeats by the clock.
+        pace: the last index at two moments, both within the last two election time-outs, the older
+            one at least one ago: who has that has caught up (thesis 4.2.1).
+        transfer: to whom the lead is being handed over.
     """
 
     peers: dict[NodeId, Progress]
     first_index: int
     uncommitted_bytes: int
+    pace: tuple[int, int]
     round: int = 0
     reads: ReadQueue = Factory(ReadQueue)
     ticks: int = 0
     heartbeat_elapsed: int = 0
+    transfer: Transfer | None = None
 
 
 RoleState = Follower | PreCandidate | Candidate | Leader

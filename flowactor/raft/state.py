@@ -1,15 +1,18 @@
 """What every role of a node shares, and the few moves that any of them may cause."""
 
+from collections.abc import Sequence
 from random import Random
 
 from attrs import Factory, define
 
 from flowactor.identity import NodeId
 from flowactor.raft.config import RaftConfig
+from flowactor.raft.configuration import Snapshot
 from flowactor.raft.durability import Durability
 from flowactor.raft.effects import Effects, RefusalReason
 from flowactor.raft.log import Log
-from flowactor.raft.messages import Message
+from flowactor.raft.membership import Membership
+from flowactor.raft.messages import Entry, Message
 from flowactor.raft.roles import Follower, Leader, RoleState
 
 __all__ = ["NOBODY", "State"]
@@ -29,11 +32,13 @@ class State:
             ``previous_leader``; meaningless while this node leads.
         ticks: since this process began.
         election_elapsed: ticks since the leader was heard, a vote was given, or a campaign began.
+        restoring: a snapshot that is being made durable; nothing is emitted before.
         held: messages that claim the present term or vote, which is not durable yet.
         effects: of the step under way.
     """
 
     config: RaftConfig
+    membership: Membership
     random: Random
     log: Log
     durable: Durability
@@ -48,6 +53,7 @@ class State:
     ticks: int = 0
     election_elapsed: int = 0
     election_ticks: int = 1
+    restoring: Snapshot | None = None
     held: list[tuple[NodeId, Message]] = Factory(list)
     effects: Effects = Factory(Effects)
 
@@ -112,7 +118,7 @@ class State:
     def restart_election_clock(self) -> None:
         """Wait another random election time-out (paper 5.2). A sole voter disturbs nobody."""
         self.election_elapsed = 0
-        if self.config.peers:
+        if not self.membership.decides_alone:
             low, high = self.config.election_ticks_min, self.config.election_ticks_max
             self.election_ticks = self.random.randint(low, high)
 
@@ -123,3 +129,28 @@ class State:
             newly = self.log.bytes_between(self.commit + 1, index)
             self.role.uncommitted_bytes -= newly
         self.commit = index
+        self.membership.committed(index)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """The log grows; a configuration among the entries is in force from here on."""
+        self.log.append(entries)
+        self.membership.append(entries)
+
+    def cut_from(self, first: int) -> None:
+        """The log ends before ``first``."""
+        self.log.cut_from(first)
+        self.membership.cut_from(first)
+        self.durable.cut_from(first)
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """The whole log gives way to a snapshot, with the configuration that it carries (rule
+        *snapshot_carries_config*): what was appended above it, and never committed, is gone.
+        """
+        assert snapshot.index > self.commit, "a snapshot of what is known here"
+        self.durable.replace(snapshot, self.commit)
+        self.log = Log(snapshot.index, snapshot.term, ())
+        self.membership = Membership(
+            self.config.node, [(snapshot.configuration_index, snapshot.configuration)]
+        )
+        self.commit = snapshot.index
+        self.restoring = snapshot

@@ -2,7 +2,15 @@
 
 from typing import assert_never
 
-from flowactor.raft import Append, AppendReply, Message, Vote, VoteReply
+from flowactor.raft import (
+    Append,
+    AppendReply,
+    InstallSnapshot,
+    Message,
+    TimeoutNow,
+    Vote,
+    VoteReply,
+)
 from flowactor.simulation.scenario import (
     Act,
     AskQuery,
@@ -29,6 +37,10 @@ def word_of_message(message: Message) -> str:
             return "pre-vote?" if pre else "vote?"
         case VoteReply(granted=granted):
             return "vote" if granted else "no vote"
+        case InstallSnapshot():
+            return "snapshot"
+        case TimeoutNow():
+            return "time-out now"
         case _:
             assert_never(message)
 

@@ -5,9 +5,11 @@ Every step is judged by the simulator's own checker; the disks here are the driv
 
 from random import Random
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, frozen
 
+from flowactor.codec.records import decode
 from flowactor.raft import (
+    Configuration,
     EntriesLoaded,
     Entry,
     EntryKind,
@@ -23,6 +25,8 @@ from flowactor.raft import (
     Restored,
     Role,
     ShareCommit,
+    Snapshot,
+    SnapshotStaged,
     Tick,
     Write,
     WritePersisted,
@@ -36,9 +40,15 @@ TICKS = {"heartbeat_ticks": 2, "election_ticks_min": 10, "election_ticks_max": 2
 """Time of these tests, whatever the product's own is: transcripts and counts are written in it."""
 
 
-def config(node=1, voters=(1, 2, 3), **settings):
+def config(node=1, **settings):
     """A core's settings, in the time of these tests."""
-    return RaftConfig(node, voters, **TICKS | settings)
+    return RaftConfig(node, **TICKS | settings)
+
+
+def lone(restored=None, seed=1, *, node=1, voters=(1, 2, 3), **settings):
+    """One core by itself, founded with these voters."""
+    restored = evolve(restored or Restored(), configuration=Configuration(voters))
+    return Raft(config(node, **settings), restored, seed)
 
 
 @frozen
@@ -63,6 +73,7 @@ class Member:
     applied: int = 0
     durable_applied: int = 0
     loads: list[LoadEntries] = Factory(list)
+    snapshots: list[int] = Factory(list)
     reads: dict[int, int] = Factory(dict)
     refused: dict[int, object] = Factory(dict)
     accepted: dict[int, tuple[int, int, int]] = Factory(dict)
@@ -81,6 +92,7 @@ class Cluster:
 
     def __init__(self, count=3, seed=1, disks=None, **settings) -> None:
         voters = tuple(range(1, count + 1))
+        self.founding = Configuration(voters)
         self.random = Random(seed)
         self.seed = seed
         self.network: list[Packet] = []
@@ -88,11 +100,11 @@ class Cluster:
         self.tokens = 0
         disks = disks or {}
         self.members = {
-            node: Member(config(node, voters, **settings), disks.get(node) or DurableLog())
+            node: Member(config(node, **settings), disks.get(node) or DurableLog())
             for node in voters
         }
         self.marks = Marks()
-        patience = config(1, voters, **settings).election_ticks_min
+        patience = config(1, **settings).election_ticks_min
         self.checker = ConsensusChecker(voters, self.marks, patience)
         for node in voters:
             self.start(node)
@@ -112,6 +124,8 @@ class Cluster:
             previous_index=disk.previous_index,
             previous_term=disk.previous_term,
             applied=member.durable_applied,
+            configuration=disk.configuration or self.founding,
+            configuration_index=disk.configuration_index,
         )
         seed = self.seed * 1000 + node * 100 + member.starts
         member.raft = Raft(member.config, restored, seed)
@@ -123,6 +137,7 @@ class Cluster:
         member.raft = None
         member.queue.clear()
         member.loads.clear()
+        member.snapshots.clear()
         if applied is not None:
             member.durable_applied = applied
 
@@ -144,10 +159,13 @@ class Cluster:
         )
         assert effects.status_changed or not changed, "nobody is told that the status changed"
         self.checker.stepped(node, member.raft, events, effects)
+        if effects.restored is not None:
+            member.applied = member.durable_applied = effects.restored.index
         member.applied += len(effects.committed)
         if effects.write is not None:
             member.queue.append(effects.write)
         member.loads += effects.loads
+        member.snapshots += effects.snapshots
         member.reads.update(effects.reads)
         member.refused.update(effects.refused)
         member.accepted.update({token: place for token, *place in effects.accepted})
@@ -181,6 +199,27 @@ class Cluster:
             found.append(entry)
         self.step(node, EntriesLoaded(wanted.peer, previous_term, tuple(found)))
 
+    def bring(self, node: int) -> None:
+        """Bring a snapshot of this node's applied state to the oldest that needs one."""
+        member = self.members[node]
+        peer = member.snapshots.pop(0)
+        index = member.durable_applied
+        term = member.disk.term_at(index)
+        assert term is not None
+        place, configuration = self.configured(node, index)
+        snapshot = Snapshot(index, term, configuration, place)
+        up = self.members[peer].raft is not None and (node, peer) not in self.cut
+        self.step(node, SnapshotStaged(peer, snapshot if up else None))
+
+    def configured(self, node: int, index: int) -> tuple[int, Configuration]:
+        """The newest configuration up to ``index`` that a node's disk knows, and its own index."""
+        disk = self.members[node].disk
+        place = (disk.configuration_index, disk.configuration or self.founding)
+        for entry in disk.between(1, index):
+            if entry.kind is EntryKind.CONFIGURATION:
+                place = (entry.index, decode(entry.data))
+        return place
+
     # -- the network ----------------------------------------------------------------------------
 
     def deliver(self, packet: Packet) -> None:
@@ -209,13 +248,17 @@ class Cluster:
                 node
                 for node, member in self.members.items()
                 if member.raft is not None
-                and ((member.queue and node not in frozen_disks) or member.loads)
+                and (
+                    (member.queue and node not in frozen_disks) or member.loads or member.snapshots
+                )
             ]
             if not busy:
                 return
             for node in busy:
                 if self.members[node].loads:
                     self.load(node)
+                elif self.members[node].snapshots:
+                    self.bring(node)
                 elif node not in frozen_disks:
                     self.sync(node)
         raise AssertionError("the cluster never comes to rest")

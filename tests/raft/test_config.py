@@ -3,16 +3,21 @@
 import pytest
 
 from flowactor.errors import ConfigurationError, StorageCorrupt
-from flowactor.raft import Entry, EntryKind, HardState, Restored
+from flowactor.raft import (
+    ChangeConfiguration,
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Restored,
+)
 from tests.raft.cluster import config
 
 
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"node": 4}, "not one of the voters"),
-        ({"voters": (1, 2, 2)}, "repeat"),
-        ({"voters": (0, 1)}, "count from 1"),
+        ({"node": 0}, "count from 1"),
         ({"heartbeat_ticks": 0}, "must be positive"),
         ({"heartbeat_ticks": 10}, "below election_ticks_min"),
         ({"election_ticks_max": 10}, "votes split"),
@@ -49,3 +54,19 @@ def test_facts_that_contradict_each_other(facts, complaint):
     """A log and a hard state that no run of Raft leaves behind are called corrupt."""
     with pytest.raises(StorageCorrupt, match=complaint):
         Restored(**{"hard_state": HardState(3, 0, 0)} | facts)
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        (Configuration(), "there is no voter"),
+        (Configuration((1, 2, 2)), "names a node twice"),
+        (Configuration((1,), (1,)), "names a node twice"),
+        (Configuration((0, 1)), "count from 1"),
+        (Configuration((1,), outgoing=(2,)), "joint"),
+    ],
+)
+def test_members_that_cannot_be_a_group(members, complaint):
+    """A change is asked for with members that can be a group, or not at all."""
+    with pytest.raises(ConfigurationError, match=complaint):
+        ChangeConfiguration(1, members)

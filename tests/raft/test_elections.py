@@ -7,7 +7,6 @@ from flowactor.raft import (
     AppendReply,
     HardState,
     Propose,
-    Raft,
     ReadIndex,
     Receive,
     RefusalReason,
@@ -18,15 +17,14 @@ from flowactor.raft import (
     VoteReply,
     WritePersisted,
 )
-from tests.raft.cluster import Cluster, config, restored_disk
+from tests.raft.cluster import Cluster, lone, restored_disk
 
 HEARTBEAT_1 = Append(1, 0, 0, 0, 1, ())
 
 
-def core(term=0, vote=0, node=1, voters=(1, 2, 3), **settings):
+def core(term=0, vote=0, **settings):
     """A node that starts with this term and vote."""
-    restored = Restored(hard_state=HardState(term, vote, 0))
-    return Raft(config(node, voters, **settings), restored, seed=1)
+    return lone(Restored(hard_state=HardState(term, vote, 0)), **settings)
 
 
 def messages(effects, kind):
@@ -94,7 +92,7 @@ def test_only_an_up_to_date_log_is_voted_for(last_index, last_term, granted):
     disk = restored_disk([1, 1, 2], term=2)
     restored = Restored(hard_state=disk.hard_state, entries=tuple(disk.entries))
     for pre in (True, False):
-        voter = Raft(config(), restored, seed=1)
+        voter = lone(restored)
         effects = voter.step([Receive(2, Vote(4, last_index, last_term, pre))])
         if effects.write:
             effects = voter.step([WritePersisted(effects.write.number)])
@@ -289,7 +287,7 @@ def test_election_time_outs_differ():
     """Time-outs stay within their bounds, vary, and are decided by the seed alone (paper 5.2)."""
 
     def waits(seed):
-        node = Raft(config(), Restored(), seed)
+        node = lone(seed=seed)
         found, ticks = [], 0
         while len(found) < 50:
             ticks += 1
@@ -325,11 +323,18 @@ def test_silence_is_remembered_over_a_change_of_leader():
     assert dict(cluster.status(2).peers)[1].ticks_silent == 0
 
 
-def test_strangers_are_not_heard():
-    """A message of a node that is no voter changes nothing."""
+def test_strangers_are_heard_and_do_not_count():
+    """Who is not in this node's configuration may be in a later one: it gets an answer, and is
+    followed; but its own vote counts for nothing here (thesis 4.1).
+    """
     node = core()
-    effects = node.step([Receive(9, Vote(5, 9, 9, pre=False)), Receive(9, HEARTBEAT_1)])
-    assert (effects.messages, effects.write, node.status().term) == ([], None, 0)
+    effects = node.step([Receive(9, HEARTBEAT_1)])
+    assert (node.status().leader, effects.write.hard_state.term) == (9, 1)
+    candidate = core()
+    while candidate.status().role is not Role.CANDIDATE:
+        candidate.step([Tick()])
+    candidate.step([Receive(9, VoteReply(1, granted=True, pre=True))])
+    assert candidate.status().term == 0
 
 
 def test_only_a_leader_accepts():

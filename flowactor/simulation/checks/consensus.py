@@ -11,19 +11,24 @@ from typing import Final
 
 from attrs import Factory, define
 
+from flowactor.identity import NodeId
 from flowactor.limits import ELECTION_TICKS_MIN
 from flowactor.raft import (
     Append,
     AppendReply,
+    Configuration,
     Effects,
     Entry,
+    EntryKind,
     Event,
+    InstallSnapshot,
     Raft,
     ReadIndex,
     Receive,
     RefusalReason,
     Restored,
     Role,
+    Snapshot,
     Status,
     Tick,
     Vote,
@@ -32,10 +37,20 @@ from flowactor.raft import (
     WritePersisted,
 )
 from flowactor.simulation.checks.durable import DurableLog
+from flowactor.simulation.checks.members import Members, disjoint_quorums, is_quorum
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.marks import Marks
 
 __all__ = ["ConsensusChecker"]
+
+_FromLeader = Append | InstallSnapshot
+
+
+def _reach(message: _FromLeader) -> int:
+    """The last index that a leader's message speaks of."""
+    if isinstance(message, InstallSnapshot):
+        return message.snapshot.index
+    return message.previous_index + len(message.entries)
 
 
 @define(eq=False)
@@ -43,7 +58,9 @@ class _View:
     """One life of one node, as its steps let it be seen.
 
     Attributes:
-        log: what the core holds in memory: whatever it was restored from, and all it wrote since.
+        log: the whole log, from index 1: what the core was restored from, all it wrote since, and
+            below a snapshot what is committed.
+        members: the configurations in it.
         verified: up to here the log was compared with what is committed.
         writing: (write, tick) handed to the disk, and not reported durable yet, oldest first.
         asked: token of a read -> the highest index that was committed when it was asked, and the
@@ -55,6 +72,7 @@ class _View:
     """
 
     log: list[Entry]
+    members: Members
     term: int
     commit: int
     emitted: int
@@ -72,7 +90,7 @@ class ConsensusChecker:
     """Invariants of one group.
 
     Args:
-        voters: all members.
+        voters: those that found the group.
         marks: counts what was ever reached.
         write_ticks_max: for how long a leader may wait for its disk, for the marks.
 
@@ -88,9 +106,10 @@ class ConsensusChecker:
         self.committed: Final[list[Entry]] = []
         self.leaders: Final[dict[int, int]] = {}
         self.disks: Final = {node: DurableLog() for node in voters}
+        self._founding: Final = Configuration(tuple(map(NodeId, voters)))
+        self._members: Final = Members(self._founding)  # of what is committed
         self._lost: Final[dict[int, DurableLog]] = {}  # what was durable when the disk was lost
         self._write_ticks_max: Final = write_ticks_max
-        self._quorum: Final = len(voters) // 2 + 1
         self._views: Final[dict[int, _View]] = {}
         self._marks: Final = marks
 
@@ -115,12 +134,15 @@ class ConsensusChecker:
         else:
             assert restored.previous_index == 0, "the first life of a node has a whole log"
             self.disks[node] = DurableLog(restored.hard_state, list(restored.entries))
+        disk = self.disks[node]
         commit = core.commit_index
         if commit > len(self.committed):
             known = len(self.committed)
             raise CheckFailed("I3", f"node {node} restarts with commit {commit}, it was {known}")
-        log = list(self.disks[node].entries)
-        self._views[node] = _View(log, restored.hard_state.term, commit, restored.applied)
+        log = [*self.committed[: disk.previous_index], *disk.entries]
+        members = Members(self._founding, log)
+        term = restored.hard_state.term
+        self._views[node] = _View(log, members, term, commit, restored.applied)
         self._verify(node, self._views[node], commit, "I5")
 
     def _find(self, node: int, restored: Restored) -> None:
@@ -150,14 +172,14 @@ class ConsensusChecker:
     def stepped(self, node: int, core: Raft, events: Sequence[Event], effects: Effects) -> None:
         """Check one step of a core, before anything comes of it."""
         view = self._views[node]
-        appends: list[Append] = []
+        appends: list[_FromLeader] = []
         for event in events:
             match event:
                 case Tick():
                     view.ticks += 1
                     if view.role is Role.LEADER and view.term == max(self.leaders):
                         self._counted(node, view, core)
-                case Receive(message=Append() as append):
+                case Receive(message=Append() | InstallSnapshot() as append):
                     appends.append(append)
                 case Receive(sender=sender, message=Vote(pre=False) as vote) if not appends:
                     last_term = self._term_at(view, len(view.log))
@@ -185,6 +207,8 @@ class ConsensusChecker:
             raise CheckFailed("I4", f"node {node} cuts its log while it leads")
         if core.commit_index != view.commit:
             self._commit(node, view, core.commit_index, appends)
+        if effects.restored is not None:
+            self._restored(node, view, effects.restored)
         if effects.committed:
             self._emitted(node, view, effects.committed)
         for peer, message in effects.messages:
@@ -205,8 +229,13 @@ class ConsensusChecker:
             if last and self._term_at(view, last) != durable.term_at(last):
                 self._marks["late write"] += 1
 
-    def _written(self, node: int, view: _View, write: Write, appends: Sequence[Append]) -> None:
+    def _written(
+        self, node: int, view: _View, write: Write, appends: Sequence[_FromLeader]
+    ) -> None:
         view.writing.append((write, view.ticks))
+        if write.snapshot is not None:
+            self._installs(node, view, write.snapshot)
+        view.members.written(write)
         if write.truncate_from:
             if write.truncate_from <= view.commit:
                 cut = f"cuts from {write.truncate_from}, {view.commit} is committed"
@@ -222,10 +251,36 @@ class ConsensusChecker:
         if view.log and view.log[-1].index != len(view.log):
             raise CheckFailed("I11", f"node {node}: a hole before entry {view.log[-1].index}")
         for append in appends:
+            if isinstance(append, InstallSnapshot):
+                continue
             index = append.previous_index
             took = append.entries and append.entries[0] in view.log[index : index + 1]
             if took and self._term_at(view, index) != append.previous_term:
                 raise CheckFailed("I5", f"node {node} appends after another entry {index}")
+
+    def _installs(self, node: int, view: _View, snapshot: Snapshot) -> None:
+        """I3, I6, I31: a snapshot is of what is committed, says who belongs to the group then, and
+        takes nothing back.
+        """
+        index = snapshot.index
+        if index <= view.commit:
+            raise CheckFailed("I3", f"node {node} installs {index}, {view.commit} is committed")
+        if self.committed_term(index) != snapshot.term:
+            raise CheckFailed("I6", f"node {node} installs {index}, which is not committed so")
+        known = self._members.at(index)
+        if known != (snapshot.configuration_index, snapshot.configuration):
+            raise CheckFailed("I31", f"node {node} installs {index} with the members of another")
+        view.log[:] = self.committed[:index]
+        view.verified = view.commit = index
+        self._marks["snapshot installed"] += 1
+
+    def _restored(self, node: int, view: _View, snapshot: Snapshot) -> None:
+        """I10, I11: a snapshot takes the place of what was applied once it is durable."""
+        if self.disks[node].previous_index < snapshot.index:
+            raise CheckFailed("I11", f"node {node} restores {snapshot.index} before it is durable")
+        if snapshot.index <= view.emitted:
+            raise CheckFailed("I11", f"node {node} restores {snapshot.index} a second time")
+        view.emitted = snapshot.index
 
     def _status(self, node: int, view: _View, status: Status) -> None:
         if status.last_index != len(view.log):
@@ -259,13 +314,18 @@ class ConsensusChecker:
                 "I7", f"leader {node} has {len(view.log)} entries, {len(self.committed)} committed"
             )
         self._verify(node, view, len(self.committed), "I7")
-        votes = 0
-        for voter, disk in self.disks.items():
-            state = disk.hard_state
-            gave = (state.term, state.vote) == (term, node)
-            votes += gave or state.term > term or voter in self._lost
-        if votes < self._quorum:
-            raise CheckFailed("I1", f"node {node} leads in term {term} with votes of {votes}")
+        votes = {
+            voter
+            for voter, disk in self.disks.items()
+            if (disk.hard_state.term, disk.hard_state.vote) == (term, node)
+            or disk.hard_state.term > term
+            or voter in self._lost
+        }
+        if not is_quorum(votes, view.members.current):
+            given = ", ".join(map(str, sorted(votes)))
+            raise CheckFailed("I1", f"node {node} leads in term {term} with the votes of {given}")
+        if view.members.current.is_joint:
+            self._marks["leader changed inside a joint configuration"] += 1
 
     def _verify(self, node: int, view: _View, last: int, name: str) -> None:
         for index in range(view.verified, last):
@@ -288,7 +348,7 @@ class ConsensusChecker:
             raise CheckFailed("I11", f"node {node} applies {last} before it is durable")
         view.emitted = last
 
-    def _commit(self, node: int, view: _View, commit: int, appends: Sequence[Append]) -> None:
+    def _commit(self, node: int, view: _View, commit: int, appends: Sequence[_FromLeader]) -> None:
         if not view.commit < commit <= len(view.log):
             raise CheckFailed("I3", f"node {node}: the commit went from {view.commit} to {commit}")
         term = self._term_at(view, commit)
@@ -296,19 +356,30 @@ class ConsensusChecker:
             if term != view.term:
                 raise CheckFailed("I8", f"leader {node} commits {commit} of older term {term}")
             holding = self._holding(commit, term)
-            if holding < self._quorum:
-                raise CheckFailed(
-                    "I8", f"leader {node} commits {commit}, durable on {holding} nodes only"
-                )
-            self.committed.extend(view.log[len(self.committed) : commit])
+            if not is_quorum(holding, view.members.current):
+                found = ", ".join(map(str, sorted(holding)))
+                raise CheckFailed("I8", f"leader {node} commits {commit}, durable only on {found}")
+            self._commit_more(view.log[len(self.committed) : commit])
         elif commit > len(self.committed):
             raise CheckFailed("I8", f"follower {node} commits {commit} before any leader")
-        elif commit > max(
-            (append.previous_index + len(append.entries) for append in appends), default=0
-        ):
+        elif commit > max(map(_reach, appends), default=0):
             raise CheckFailed("I5", f"follower {node} commits {commit}: no message speaks of it")
         self._verify(node, view, commit, "I5")
         view.commit = commit
+
+    def _commit_more(self, entries: list[Entry]) -> None:
+        """I13: of consecutive configurations each quorum of one meets each of the other."""
+        self.committed.extend(entries)
+        for entry in entries:
+            if entry.kind is EntryKind.CONFIGURATION:
+                before = self._members.current
+                self._members.written(Write(0, None, 0, (entry,)))
+                apart = disjoint_quorums(before, self._members.current)
+                if apart is not None:
+                    raise CheckFailed(
+                        "I13", f"{apart[0]} and {apart[1]} may decide without another"
+                    )
+                self._marks["members changed"] += 1
 
     def _reads(self, node: int, view: _View, effects: Effects) -> None:
         """I14: each read has one answer; if it is served, one that misses nothing."""
@@ -366,9 +437,10 @@ class ConsensusChecker:
         """
         if index < committed:
             raise CheckFailed("I14", f"node {node} serves a read at {index}, not at {committed}")
-        answered = 1 + sum(round_ > begun for round_ in view.rounds.values())
-        if answered < self._quorum:
-            raise CheckFailed("I14", f"node {node} serves a read confirmed by {answered} only")
+        answered = {node, *(peer for peer, latest in view.rounds.items() if latest > begun)}
+        if not is_quorum(answered, view.members.current):
+            found = ", ".join(map(str, sorted(answered)))
+            raise CheckFailed("I14", f"node {node} serves a read confirmed only by {found}")
 
     def _counted(self, node: int, view: _View, core: Raft) -> None:
         """I8: what the newest leader takes to be durable elsewhere is."""
@@ -385,17 +457,19 @@ class ConsensusChecker:
                 index = event.message.index
                 term = self._term_at(view, index)
                 if event.message.success and view.commit < index and 0 < term < view.term:
-                    self._marks["figure 8"] += self._holding(index, term) >= self._quorum
+                    holding = self._holding(index, term)
+                    self._marks["figure 8"] += is_quorum(holding, view.members.current)
 
-    def _holding(self, index: int, term: int) -> int:
-        """How many nodes have an entry durable, or had when they acknowledged it: that a disk was
+    def _holding(self, index: int, term: int) -> set[int]:
+        """Which nodes have an entry durable, or had when they acknowledged it: that a disk was
         lost since, nobody can have told the leader.
         """
-        books = ((disk, self._lost.get(node)) for node, disk in self.disks.items())
-        return sum(
-            disk.holds(index, term) or (lost is not None and lost.holds(index, term))
-            for disk, lost in books
-        )
+        return {
+            node
+            for node, disk in self.disks.items()
+            if disk.holds(index, term)
+            or (node in self._lost and self._lost[node].holds(index, term))
+        }
 
     @staticmethod
     def _term_at(view: _View, index: int) -> int:

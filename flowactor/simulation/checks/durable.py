@@ -2,7 +2,16 @@
 
 from attrs import Factory, define
 
-from flowactor.raft import Entry, HardState, Restored, Write
+from flowactor.codec.records import decode
+from flowactor.raft import (
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Restored,
+    Snapshot,
+    Write,
+)
 from flowactor.simulation.failure import CheckFailed
 
 __all__ = ["DurableLog"]
@@ -17,12 +26,16 @@ class DurableLog:
         entries: from ``previous_index + 1`` on.
         previous_index: up to here entries were purged; 0 if none were.
         previous_term: the term there.
+        configuration: the newest up to there; None is the founding one.
+        configuration_index: of the entry that brought it.
     """
 
     hard_state: HardState = Factory(HardState)
     entries: list[Entry] = Factory(list)
     previous_index: int = 0
     previous_term: int = 0
+    configuration: Configuration | None = None
+    configuration_index: int = 0
 
     @property
     def last_index(self) -> int:
@@ -37,8 +50,8 @@ class DurableLog:
         return None
 
     def holds(self, index: int, term: int) -> bool:
-        """Whether a power cut now would leave this entry. What was purged does not count."""
-        return index > self.previous_index and self.term_at(index) == term
+        """Whether a power cut now would leave this entry, or the state that it led to."""
+        return index < self.previous_index or self.term_at(index) == term
 
     def between(self, first: int, last: int) -> list[Entry]:
         """Entries ``first`` to ``last``, as far as they are there."""
@@ -52,6 +65,8 @@ class DurableLog:
             CheckFailed: it takes back what was promised (I2, I3, I12), or does not fit what is
                 there (I3, I11).
         """
+        if write.snapshot is not None:
+            self._install(write.snapshot)
         if write.truncate_from:
             if write.truncate_from <= self.previous_index:
                 raise CheckFailed("I12", f"a cut from {write.truncate_from}, into what was purged")
@@ -65,6 +80,14 @@ class DurableLog:
             self.hard_state = write.hard_state
         if self.entries and self.entries[-1].term > self.hard_state.term:
             raise CheckFailed("I3", "an entry of a term that is not durable itself")
+
+    def _install(self, snapshot: Snapshot) -> None:
+        if snapshot.index <= self.hard_state.commit:
+            raise CheckFailed("I3", f"a snapshot of {snapshot.index} takes back what is committed")
+        self.entries.clear()
+        self.previous_index, self.previous_term = snapshot.index, snapshot.term
+        self.configuration = snapshot.configuration
+        self.configuration_index = snapshot.configuration_index
 
     def check_kept(self, state: HardState) -> None:
         """Term, vote and commit may become these.
@@ -98,5 +121,8 @@ class DurableLog:
         """Forget entries up to ``index``, as log compaction does."""
         term = self.term_at(index)
         assert term is not None, f"entry {index} is not there"
+        for entry in self.between(self.previous_index + 1, index):
+            if entry.kind is EntryKind.CONFIGURATION:
+                self.configuration, self.configuration_index = decode(entry.data), entry.index
         del self.entries[: index - self.previous_index]
         self.previous_index, self.previous_term = index, term

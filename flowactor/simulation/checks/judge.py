@@ -99,7 +99,7 @@ class _NodeWitness(Witness):
         """See ``Witness``."""
         self._machine = machine
         self._judge.consensus.recovered(self._node, core, restored)
-        self._judge.leadership.recovered(self._node, restored.hard_state.term)
+        self._judge.leadership.recovered(self._node, restored)
         last = restored.previous_index + len(restored.entries)
         self._judge.write(self._node, Kind.STARTED, restored.applied, last)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import Factory, define
 
+from flowactor.identity import NodeId
 from flowactor.limits import (
     ELECTION_TICKS_MAX,
     ELECTION_TICKS_MIN,
@@ -19,17 +20,21 @@ from flowactor.limits import (
 )
 from flowactor.raft import (
     Append,
+    Configuration,
     Effects,
     Event,
     Message,
     Raft,
     Receive,
+    Restored,
     Role,
     Tick,
+    TimeoutNow,
     Vote,
     VoteReply,
     WritePersisted,
 )
+from flowactor.simulation.checks.members import Members, is_quorum
 from flowactor.simulation.failure import CheckFailed
 
 __all__ = ["LeadershipChecker"]
@@ -42,6 +47,7 @@ class _Sight:
     """One life of one node.
 
     Attributes:
+        members: the configurations in its log.
         silence: peer -> ticks since anything came from it.
         leader_silence: ticks since an append that its term allowed.
         led_ticks: since it leads.
@@ -52,8 +58,9 @@ class _Sight:
         owed: the highest term that messages of this step oblige it to enter.
     """
 
-    silence: dict[int, int]
+    members: Members
     term: int
+    silence: dict[int, int] = Factory(dict)
     role: Role = Role.FOLLOWER
     leader: int = 0
     ticks: int = 0
@@ -64,6 +71,11 @@ class _Sight:
     untold: dict[int, int] = Factory(dict)
     told: set[int] = Factory(set)
     owed: int = 0
+
+    def look(self, node: int) -> None:
+        """The members may be others now: the silence of new ones begins."""
+        peers = [member for member in self.members.current.members if member != node]
+        self.silence = {peer: self.silence.get(peer, 0) for peer in peers}
 
     @property
     def in_lease(self) -> bool:
@@ -78,19 +90,20 @@ class LeadershipChecker:
     """Invariants of elections and of silence in one group.
 
     Args:
-        voters: all members.
+        voters: those that found the group.
     """
 
     def __init__(self, voters: Sequence[int]) -> None:
-        self._voters: Final = tuple(voters)
-        self._quorum: Final = len(self._voters) // 2 + 1
+        self._founding: Final = Configuration(tuple(map(NodeId, voters)))
         self._sights: Final[dict[int, _Sight]] = {}
         self._silent: Final[set[tuple[int, int]]] = set()
 
-    def recovered(self, node: int, term: int) -> None:
-        """A node begins a life in this term."""
-        peers = [voter for voter in self._voters if voter != node]
-        self._sights[node] = _Sight(dict.fromkeys(peers, 0), term)
+    def recovered(self, node: int, restored: Restored) -> None:
+        """A node begins a life with what its disk held."""
+        founding = restored.configuration if restored.configuration.voters else self._founding
+        members = Members(founding, restored.entries)
+        self._sights[node] = _Sight(members, restored.hard_state.term)
+        self._sights[node].look(node)
 
     def stepped(self, node: int, core: Raft, events: Sequence[Event], effects: Effects) -> None:
         """Check one step of a core, before anything comes of it."""
@@ -99,8 +112,7 @@ class LeadershipChecker:
         for event in events:
             match event:
                 case Receive(sender=sender, message=message):
-                    if sender in sight.silence:
-                        self._heard(sight, sender, message)
+                    self._heard(sight, sender, message)
                 case Tick():
                     ticked = True
                     self._tick(sight)
@@ -116,6 +128,9 @@ class LeadershipChecker:
         if effects.status_changed:
             led_on = self._changed(node, sight, core) and led_on
             terms = (*terms, *sight.told, sight.term)
+        if effects.write is not None:
+            sight.members.written(effects.write)
+            sight.look(node)
         if sight.role is Role.LEADER and (ticked or not led_on):
             self._note_silence(sight)
             if led_on:
@@ -131,6 +146,10 @@ class LeadershipChecker:
         if sight.told:
             sight.told.clear()
         sight.owed = 0
+
+    def is_leading(self, node: int) -> bool:
+        """Whether this node leads, as its last step left it."""
+        return self._sights[node].role is Role.LEADER
 
     def check_given_away(self, term: int, owner: int) -> None:
         """In this term the runs of ``owner`` were given to others.
@@ -153,14 +172,18 @@ class LeadershipChecker:
             sight.silence[peer] += 1
 
     def _heard(self, sight: _Sight, sender: int, message: Message) -> None:
-        sight.silence[sender] = 0
+        if sender in sight.silence:
+            sight.silence[sender] = 0
         term = message.term
         match message:
             case Vote(pre=True):
                 pass  # it asks what would be, and obliges to nothing
-            case Vote():
-                if term > sight.term and not sight.in_lease:
+            case Vote(transfer=transfer):
+                if term > sight.term and (transfer or not sight.in_lease):
                     sight.told.add(term)
+            case TimeoutNow():
+                if term == sight.term:
+                    sight.told.add(term + 1)
             case VoteReply(pre=True, granted=True):
                 sight.promised.setdefault(term, set()).add(sender)
             case _:
@@ -181,12 +204,13 @@ class LeadershipChecker:
             raise CheckFailed("I40", f"node {node} was told of term {sight.owed}, and ignores it")
         same_term = status.term == sight.term
         if not same_term and status.term not in sight.told:
-            promised = len(sight.promised.get(status.term, ())) + 1
-            if promised < self._quorum:
+            promised = {node, *sight.promised.get(status.term, ())}
+            if not is_quorum(promised, sight.members.current):
+                would = ", ".join(map(str, sorted(promised)))
                 raise CheckFailed(
                     "I40",
                     f"node {node} enters term {status.term}: nobody that it had to listen to told"
-                    f" it to, and {promised} would vote for it, of {self._quorum} that are needed",
+                    f" it to, and only {would} would vote for it",
                 )
         if not same_term:
             sight.promised.clear()
@@ -204,10 +228,14 @@ class LeadershipChecker:
 
     def _may_lead_on(self, node: int, sight: _Sight) -> None:
         """A leader counted one more tick, and leads on."""
-        silences = [min(ticks, sight.led_ticks) for ticks in sight.silence.values()]
-        heard = 1 + sum(ticks < ELECTION_TICKS_MAX for ticks in silences)
-        if heard < self._quorum:
-            raise CheckFailed("I38", f"node {node} leads, and hears {heard} nodes only")
+        heard = {
+            peer
+            for peer, ticks in sight.silence.items()
+            if min(ticks, sight.led_ticks) < ELECTION_TICKS_MAX
+        }
+        if not is_quorum({node, *heard}, sight.members.current):
+            found = ", ".join(map(str, sorted(heard))) or "nobody"
+            raise CheckFailed("I38", f"node {node} leads, and hears only {found}")
         if sight.writing and sight.ticks - sight.writing[0][1] > ELECTION_TICKS_MIN:
             waited = sight.ticks - sight.writing[0][1]
             raise CheckFailed("I38", f"node {node} leads, and its disk hangs for {waited} ticks")

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any, Final, TypeVarTuple
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from flowactor.actors import Promise
 from flowactor.cluster.envelopes import GroupEnvelope
@@ -23,7 +23,7 @@ from flowactor.machine import Machine as StateMachine
 from flowactor.machine import Notice
 from flowactor.observability.events import ObservedEvent
 from flowactor.ports import RowWrite
-from flowactor.raft import Entry, LoadEntries, Raft, RaftConfig, Write
+from flowactor.raft import Configuration, Entry, LoadEntries, Raft, RaftConfig, Write
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.core.heap import Heap
 from flowactor.simulation.core.storage import CoreLog, CoreState
@@ -202,9 +202,12 @@ class Life:
     def _recover(self, seed: int) -> GroupActor:
         """The group, from what the last life left on the machine."""
         habitat, witness = self._habitat, self._judge.witness(self.node)
-        restored = self._log.restored(self._state.applied_index)
+        restored = evolve(
+            self._log.restored(self._state.applied_index),
+            configuration=Configuration(habitat.voters),
+        )
         machine = StateMachine(habitat.voters, self)
-        core = Raft(RaftConfig(self.node, habitat.voters, **habitat.limits), restored, seed)
+        core = Raft(RaftConfig(self.node, **habitat.limits), restored, seed)
         witness.recovered(core, restored, machine)
         return GroupActor(
             GROUP,

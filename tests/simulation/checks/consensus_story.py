@@ -5,6 +5,7 @@ from attrs import Factory, define
 from flowactor.raft import (
     Append,
     AppendReply,
+    Configuration,
     Effects,
     Entry,
     EntryKind,
@@ -37,9 +38,21 @@ class Core:
     leader: int = 0
 
     def status(self):
-        peers = tuple((peer, PeerStatus(index, 1, 0)) for peer, index in self.counted.items())
+        peers = tuple(
+            (peer, PeerStatus(index, 1, 0, True)) for peer, index in self.counted.items()
+        )
         return Status(
-            self.role, self.term, self.leader, 0, 0, self.last_index, self.commit_index, peers
+            role=self.role,
+            term=self.term,
+            leader=self.leader,
+            previous_leader=0,
+            leader_ticks_silent=0,
+            last_index=self.last_index,
+            commit_index=self.commit_index,
+            configuration=Configuration((1, 2, 3)),
+            configuration_index=0,
+            transferring=0,
+            peers=peers,
         )
 
 

@@ -9,12 +9,12 @@ from tests.simulation.checks.consensus_story import entry
 
 
 def test_a_purged_log_knows_where_it_begins():
-    """What was purged is gone but for the last term; the rest is where it was, and goes on."""
+    """What was purged is gone but for the last term and what it led to; the rest goes on."""
     log = DurableLog(HardState(3, 0, 0), [entry(index, 1 + index // 3) for index in range(1, 6)])
     log.purge_to(3)
     assert (log.previous_index, log.previous_term, log.last_index) == (3, 2, 5)
     assert [log.term_at(index) for index in range(2, 7)] == [None, 2, 2, 2, None]
-    assert [log.holds(index, 2) for index in range(2, 7)] == [False, False, True, True, False]
+    assert [log.holds(index, 2) for index in range(2, 7)] == [True, True, True, True, False]
     assert log.between(1, 9) == log.between(4, 5) == [entry(4, 2), entry(5, 2)]
     log.persist(Write(1, None, 5, (entry(5, 3), entry(6, 3))))
     assert log.between(5, 6) == [entry(5, 3), entry(6, 3)]

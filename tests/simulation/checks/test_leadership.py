@@ -12,6 +12,7 @@ from flowactor.raft import (
     AppendReply,
     Effects,
     Receive,
+    Restored,
     Role,
     Tick,
     Vote,
@@ -45,7 +46,7 @@ class Story:
         self.checker = LeadershipChecker((1, 2, 3))
         self.cores = {node: Core() for node in (1, 2, 3)}
         for node in self.cores:
-            self.checker.recovered(node, 0)
+            self.checker.recovered(node, Restored())
 
     def step(self, node, *events, messages=(), write=None, **status):
         """A core takes these events, and has this ``role``, ``term`` and ``leader`` now."""

@@ -1,0 +1,67 @@
+"""A leader hands over: to another voter (thesis 3.10), or because it was removed (thesis 4.2.2)."""
+
+from flowactor.identity import NodeId
+from flowactor.raft.effects import RefusalReason
+from flowactor.raft.events import TransferLeadership
+from flowactor.raft.messages import TimeoutNow
+from flowactor.raft.roles import Leader, Transfer
+from flowactor.raft.state import NOBODY, State
+
+__all__ = ["leave_if_removed", "settle", "tick", "transfer"]
+
+
+def transfer(state: State, event: TransferLeadership) -> None:
+    """Begin to hand over, or say why not. Another target takes the place of an earlier one."""
+    role = state.role
+    if not isinstance(role, Leader):
+        state.effects.refused.append((event.token, RefusalReason.NOT_LEADER))
+        return
+    target = event.target or _furthest(state, role)
+    if target not in role.peers or not state.membership.current.votes(target):
+        state.effects.refused.append((event.token, RefusalReason.NO_VOTER))
+        return
+    role.transfer = Transfer(target)
+    state.effects.status_changed = True
+
+
+def _furthest(state: State, role: Leader) -> NodeId:
+    """The other voter whose log is furthest, the lowest id of several; ``NOBODY`` without one."""
+    voters = [peer for peer in role.peers if state.membership.current.votes(peer)]
+    ranks = [(-role.peers[peer].match_index, peer) for peer in voters]
+    return min(ranks)[1] if ranks else NOBODY
+
+
+def tick(state: State, role: Leader) -> None:
+    """A transfer that takes longer than an election would is given up (rule *transfer_times_out*):
+    a target that was told may still campaign, which harms nobody.
+    """
+    if role.transfer is None:
+        return
+    role.transfer.ticks += 1
+    if role.transfer.ticks >= state.config.election_ticks_max:
+        role.transfer = None
+        state.effects.status_changed = True
+
+
+def settle(state: State, role: Leader) -> None:
+    """Once the target has everything, it is to campaign; nothing was proposed meanwhile."""
+    transfer = role.transfer
+    if transfer is None or transfer.told:
+        return
+    progress = role.peers.get(transfer.target)
+    if progress is not None and progress.match_index == state.log.last_index:
+        state.send(transfer.target, TimeoutNow(state.term))
+        transfer.told = True
+
+
+def leave_if_removed(state: State, role: Leader) -> None:
+    """A leader whose removal is committed leads no more, and says so to who can follow at once
+    (rule *self_removed_leader*). That it is committed has been sent to all in this step.
+    """
+    membership = state.membership
+    if membership.is_voter or membership.index > state.commit:
+        return
+    successor = _furthest(state, role)
+    if successor and role.peers[successor].match_index == state.log.last_index:
+        state.send(successor, TimeoutNow(state.term))
+    state.follow(NOBODY)
