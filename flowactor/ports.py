@@ -12,6 +12,7 @@ __all__ = [
     "Connection",
     "Disk",
     "Entropy",
+    "File",
     "RowReader",
     "RowWrite",
     "Table",
@@ -56,13 +57,52 @@ class Worker(Protocol):
         """Finish what was submitted, then stop. Blocks until then."""
 
 
+class File(Protocol):
+    """The plain bytes of one file. Everything blocks."""
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """What is there; less at the end of the file.
+
+        Raises:
+            StorageCorrupt: it cannot be read.
+        """
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Replace, or append; durable after the next ``sync``, perhaps before.
+
+        Raises:
+            StorageFull: no space is left; some of it may have been written.
+            StoragePoisoned: the device has failed.
+        """
+
+    def sync(self) -> None:
+        """Make durable what was written, and that the file exists.
+
+        Raises:
+            StoragePoisoned: the device has failed, and no later sync makes up for it.
+        """
+
+    def size_bytes(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
 class Disk(Protocol):
     """The data directory of one node."""
 
     def connect(self, name: str, *, readonly: bool = False) -> Any:
         """Open (or make) the SQLite file ``name`` in the directory, as an ``apsw.Connection``."""
 
+    def open(self, name: str) -> File:
+        """Open (or make) the file ``name`` for its plain bytes. Nothing else may have it open."""
+
     def exists(self, name: str) -> bool: ...
+
+    def names(self) -> list[str]:
+        """All files of the directory, in order."""
+
+    def remove(self, name: str) -> None:
+        """Delete the file ``name``, if it is there. After a power cut it may be there again."""
 
     def exclusive(self) -> bool:
         """True if a file can have only one connection (the simulator's VFS has no shared

@@ -6,8 +6,9 @@ from typing import Final
 import apsw
 
 from flowactor.errors import StorageError, StorageRefused
-from flowactor.ports import Worker
+from flowactor.ports import File, Worker
 from flowactor.storage.faults import translated
+from flowactor.storage.plain_files import SystemFile, VfsFile
 from flowactor.storage.workers import ThreadWorker
 
 __all__ = ["DirectoryDisk"]
@@ -63,9 +64,22 @@ class DirectoryDisk:
         with translated(path):
             return apsw.Connection(path, flags, self._vfs, STATEMENTS_CACHED)
 
+    def open(self, name: str) -> File:
+        """See ``ports.Disk``."""
+        path = self._path / name
+        return SystemFile(path) if self._vfs is None else VfsFile(self._vfs, str(path), str(path))
+
     def exists(self, name: str) -> bool:
         """Whether the directory holds a file of this name."""
         return (self._path / name).exists()
+
+    def names(self) -> list[str]:
+        """See ``ports.Disk``."""
+        return sorted(path.name for path in self._path.iterdir() if path.is_file())
+
+    def remove(self, name: str) -> None:
+        """See ``ports.Disk``."""
+        (self._path / name).unlink(missing_ok=True)
 
     def exclusive(self) -> bool:
         """See ``ports.Disk``."""

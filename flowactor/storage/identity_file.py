@@ -18,7 +18,7 @@ from flowactor.limits import STORAGE_VERSION
 from flowactor.ports import Disk
 from flowactor.storage.connecting import connected
 from flowactor.storage.faults import KEEP, translated
-from flowactor.storage.log_store import LOG_FILE
+from flowactor.storage.file_names import LOG_FILE
 
 __all__ = ["IDENTITY_FILE", "Identity", "open_identity", "read_identity", "remember"]
 

@@ -4,81 +4,79 @@ One ``persist`` is one transaction and one fsync, whatever it holds: this is the
 Everything here blocks; ``LogWriter`` runs it in a worker. Row 0 of a group is its hard state, so
 that the common write (some entries, a new commit index) is a single statement: each further one
 would let go of the interpreter's lock and wait for a busy event loop to give it back.
+
+What a snapshot or a compaction makes superfluous is *doomed* in one small transaction, and deleted
+in slices, so that nobody's commit waits for long.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import lru_cache
 from itertools import chain
-from struct import Struct
-from struct import error as PackError  # noqa: N812  # a class, whatever its name
 from typing import Any, Final, Self
-from zlib import crc32
 
 import apsw
-from attrs import define, evolve
+from attrs import evolve, frozen
 
-from flowactor.errors import StorageCorrupt, StorageError, StorageFull, StoragePoisoned
-from flowactor.identity import GroupId, NodeId
+from flowactor.codec import records
+from flowactor.errors import (
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StoragePoisoned,
+    StorageRefused,
+)
+from flowactor.identity import GroupId
 from flowactor.ports import Disk
-from flowactor.raft import Entry, EntryKind, HardState, Restored, Write
+from flowactor.raft import Configuration, Entry, HardState, Restored, Snapshot, Write
 from flowactor.storage.connecting import connected
 from flowactor.storage.faults import KEEP, translated
+from flowactor.storage.file_names import LOG_FILE, state_file
 from flowactor.storage.log_check import refuse_hidden_rows
+from flowactor.storage.log_plan import Plan
+from flowactor.storage.log_rows import (
+    SCHEMA,
+    STATEMENT_ROWS_MAX,
+    Dropped,
+    Start,
+    Tail,
+    configuration_of,
+    entry_of,
+    hard_state_of,
+    hard_state_row,
+    insert,
+)
 from flowactor.storage.wal_check import lost_commit
 
-__all__ = ["LOG_FILE", "LogStore"]
+__all__ = ["LogSize", "LogStore"]
 
-LOG_FILE: Final = "log.db"
 CHECKPOINT_PAGES: Final = 1000
 """The WAL is copied into the main file when it holds this many pages (4 MiB). Measured: a
 checkpoint takes 2-8 ms, once in 500 to 1000 commits. A larger WAL makes it rarer and longer by the
 same factor, and a WAL that is overwritten sooner syncs faster than one that still grows."""
-STATEMENT_ROWS_MAX: Final = 64
-"""Rows of one INSERT. More rows are several statements in a transaction."""
+SLICE_ROWS: Final = 1000
+SLICE_BYTES: Final = 1024 * 1024
+"""Entries that are deleted in one transaction, at least one: a millisecond or two."""
 
-_HARD_STATE_ROW: Final = 0
-_HARD_STATE_KIND: Final = -1
-_Row = tuple[int, int, int, int, bytes, int]
-"""group, index, term, kind, data, checksum."""
-
-_INSERT: Final = "INSERT OR REPLACE INTO entry VALUES "
 _ASCENDING: Final = "SELECT * FROM entry WHERE grp = ? AND idx BETWEEN ? AND ? ORDER BY idx"
 _DESCENDING: Final = _ASCENDING + " DESC"
-
-_ROW_HEAD: Final = Struct("<QQQb")
-_VOTE_AND_COMMIT: Final = Struct("<QQ")
-
-_SCHEMA: Final = {
-    "entry": """TABLE entry (
-        grp INTEGER, idx INTEGER, term INTEGER NOT NULL, kind INTEGER NOT NULL,
-        data BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (grp, idx)) WITHOUT ROWID""",
-    # Where a compacted log begins: everything up to idx is gone, and its last term was this.
-    "start": """TABLE start (
-        grp INTEGER PRIMARY KEY, idx INTEGER NOT NULL, term INTEGER NOT NULL,
-        crc INTEGER NOT NULL)""",
-    # For people who look with other tools: row 0 is no entry.
-    "log_entry": "VIEW log_entry AS SELECT * FROM entry WHERE idx > 0",
-}
+_SIZES: Final = (
+    "SELECT idx, length(data) FROM entry WHERE grp = ? AND idx BETWEEN ? AND ? ORDER BY idx LIMIT ?"
+)
+_DELETE: Final = "DELETE FROM entry WHERE grp = ? AND idx BETWEEN ? AND ?"
+_PUT_START: Final = "INSERT OR REPLACE INTO start VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LAST_OF_ALL: Final = (1 << 63) - 1
 
 
-def _checksum(group: int, index: int, term: int, kind: int, data: bytes) -> int:
-    return crc32(data, crc32(_ROW_HEAD.pack(group, index, term, kind)))
+@frozen
+class LogSize:
+    """Attributes:
+    first_index, last_index: of the entries that count; the first is beyond the last if none do.
+    data_bytes: the data of all entries that are in the file.
+    """
 
-
-@lru_cache(maxsize=STATEMENT_ROWS_MAX)
-def _insert(rows: int) -> str:
-    return _INSERT + ",".join(["(?,?,?,?,?,?)"] * rows)
-
-
-@define
-class _Tail:
-    """What is durable of one group, as far as the next write must fit it."""
-
-    hard_state: HardState
-    start_index: int
-    start_term: int
+    first_index: int
     last_index: int
+    data_bytes: int
 
 
 class LogStore:
@@ -89,10 +87,15 @@ class LogStore:
     be made again.
     """
 
-    def __init__(self, connection: apsw.Connection, where: str) -> None:
+    def __init__(
+        self, disk: Disk, connection: apsw.Connection, found: dict[GroupId, int], where: str
+    ) -> None:
+        self._disk: Final = disk
         self._connection: Final = connection
         self._where: Final = where
-        self._tails: Final[dict[GroupId, _Tail]] = {}
+        self._found: Final = found
+        """Groups that have anything here -> bytes of data when that was first known."""
+        self._tails: Final[dict[GroupId, Tail]] = {}
         self._poison: StorageError | None = None
 
     @classmethod
@@ -124,11 +127,83 @@ class LogStore:
                 frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 _refuse_lost_commit(connection, max(frames, 0), where)
                 _create_or_check(connection, where)
-                refuse_hidden_rows(connection, where)
+                found = refuse_hidden_rows(connection, where)
         except BaseException:
             connection.close()
             raise
-        return cls(connection, where)
+        return cls(disk, connection, found, where)
+
+    # -- groups -----------------------------------------------------------------------------------
+
+    def groups(self) -> list[GroupId]:
+        """The groups that have anything here, in order."""
+        return sorted(self._found)
+
+    def generations(self) -> dict[GroupId, int]:
+        """Which ``state_file`` is that of each group; for one that was dropped, would be. Groups
+        whose record is damaged are left out: ``recover`` says so.
+        """
+        generations = {}
+        with translated(self._where):
+            dropped: list[Any] = self._connection.execute("SELECT grp FROM dropped").fetchall()
+        for group in {*self._found, *(GroupId(grp) for (grp,) in dropped)}:
+            try:
+                generations[group] = self._tail(group).start.generation
+            except StorageCorrupt:
+                continue
+        return generations
+
+    def generation(self, group: GroupId) -> int:
+        """Which ``state_file`` is that of the group.
+
+        Raises:
+            StorageCorrupt: its record is damaged.
+        """
+        return self._tail(group).start.generation
+
+    def found(self, group: GroupId, configuration: Configuration) -> None:
+        """Durably give a new group its founding configuration. Twice is once.
+
+        Raises:
+            StorageRefused: the group is here already, with another one or without.
+            StorageFull, StoragePoisoned: as ``persist``.
+        """
+        encoded = records.encode(configuration)
+        tail = self._tail(group)
+        if group in self._found:
+            if (tail.start.configuration_index, tail.start.configuration) == (0, encoded):
+                return
+            raise StorageRefused(
+                f"{self._where} holds group {group} already, and it was not founded with"
+                f" {configuration}"
+            )
+        start, hard_state = evolve(tail.start, configuration=encoded), HardState()
+        with self._guarded(), self._transaction():
+            self._connection.execute(_PUT_START, start.row(group))
+            self._connection.execute(insert(1), hard_state_row(group, hard_state))
+        self._tails[group] = evolve(tail, start=start)
+        self._found[group] = 0
+
+    def drop(self, group: GroupId) -> None:
+        """Forget a group wholly, its hard state too, in one transaction; it may be founded anew. A
+        long log is better compacted before. The state file goes with ``remove_leftovers``.
+
+        Raises:
+            StorageFull, StoragePoisoned: as ``persist``.
+        """
+        if group not in self._found:
+            return
+        # The one after this generation may be half received.
+        dropped = Dropped(self._tail(group).start.generation + 2)
+        with self._guarded(), self._transaction():
+            self._connection.execute("DELETE FROM entry WHERE grp = ?", (group,))
+            self._connection.execute("DELETE FROM start WHERE grp = ?", (group,))
+            self._connection.execute(
+                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?)", dropped.row(group)
+            )
+        del self._tails[group], self._found[group]
+
+    # -- logs -------------------------------------------------------------------------------------
 
     def recover(self, group: GroupId, applied: int, cache_bytes_max: int) -> Restored:
         """What a group starts from: its hard state, every entry above ``applied``, and below that
@@ -140,7 +215,7 @@ class LogStore:
         with translated(self._where):
             tail = self._tail(group)
             newest_first: list[Entry] = []
-            previous_term, spare = tail.start_term, cache_bytes_max
+            previous_term, spare = tail.start.term, cache_bytes_max
             for entry in self._entries(group, 1, tail.last_index, descending=True):
                 if entry.index <= applied:
                     spare -= len(entry.data)
@@ -148,14 +223,19 @@ class LogStore:
                         previous_term = entry.term
                         break
                 newest_first.append(entry)
+            previous_index = tail.last_index - len(newest_first)
+            configuration_index, encoded = self._configuration_at(group, previous_index)
+            configuration = configuration_of(encoded, f"{self._where}, group {group}")
         try:
             return Restored(
                 hard_state=tail.hard_state,
-                first_index=tail.last_index - len(newest_first) + 1,
+                first_index=previous_index + 1,
                 entries=tuple(reversed(newest_first)),
-                previous_index=tail.last_index - len(newest_first),
+                previous_index=previous_index,
                 previous_term=previous_term,
                 applied=applied,
+                configuration=configuration,
+                configuration_index=configuration_index,
             )
         except StorageCorrupt as error:
             raise StorageCorrupt(f"{self._where}, group {group}: {error}; {KEEP}") from error
@@ -172,11 +252,11 @@ class LogStore:
         with translated(self._where):
             tail = self._tail(group)
             last = min(last, tail.last_index)
-            if not tail.start_index < first <= last:
+            if not tail.start.index < first <= last:
                 return 0, ()
-            previous_term = tail.start_term
+            previous_term = tail.start.term
             chosen: list[Entry] = []
-            for entry in self._entries(group, max(first - 1, tail.start_index + 1), last):
+            for entry in self._entries(group, max(first - 1, tail.start.index + 1), last):
                 if entry.index < first:
                     previous_term = entry.term
                     continue
@@ -186,8 +266,37 @@ class LogStore:
                 chosen.append(entry)
             return previous_term, tuple(chosen)
 
+    def snapshot_at(self, group: GroupId, index: int) -> Snapshot | None:
+        """What stands for the entries up to ``index``: the term there, and the newest configuration
+        up to there. None if the log does not reach there any more, or not yet.
+
+        Raises:
+            StorageCorrupt: names the group, and the entry that is damaged or missing.
+        """
+        with translated(self._where):
+            tail = self._tail(group)
+            if not tail.start.index <= index <= tail.last_index:
+                return None
+            term = tail.start.term
+            for entry in self._entries(group, index, index):
+                term = entry.term
+            configuration_index, encoded = self._configuration_at(group, index)
+        configuration = configuration_of(encoded, f"{self._where}, group {group}")
+        return Snapshot(index, term, configuration, configuration_index)
+
+    def size(self, group: GroupId) -> LogSize:
+        """How much there is of a group that was recovered, founded or written to; any thread may
+        ask.
+        """
+        tail = self._tails.get(group) or Tail(HardState(), Start(), 0, 0)
+        return LogSize(tail.start.index + 1, tail.last_index, tail.data_bytes)
+
     def persist(self, writes: Sequence[tuple[GroupId, Write]]) -> None:
         """Make all of these durable in one transaction with one fsync; of one group, in order.
+
+        A ``Write.snapshot`` takes the place of the group's log, and ``state_file(group, generation
+        + 1)``, which must be complete and synced, that of its state. What was there before is still
+        to be deleted by ``compact``.
 
         Raises:
             StorageFull: nothing happened; free space and call again.
@@ -195,33 +304,41 @@ class LogStore:
             StorageCorrupt: the file is damaged, and this store has ended.
             AssertionError: a write does not continue its group's log, or takes back a promise.
         """
-        plan = _Plan(self._tail)
+        plan = Plan(self._tail)
         for group, write in writes:
             plan.add(group, write)
+        for group, start in plan.starts.items():
+            name = state_file(group, start.generation)
+            assert self._disk.exists(name), f"group {group}: {name} was not received"
         with self._guarded():
-            self._commit(plan.cuts, list(plan.rows.values()))
+            self._commit(plan)
         self._tails.update(plan.tails)
+        for group, _ in plan.rows:
+            self._found.setdefault(group, 0)
 
-    def compact(self, group: GroupId, index: int) -> None:
-        """Delete the entries up to and including ``index``: applied, and durable as state.
+    def compact(self, group: GroupId, index: int) -> bool:
+        """Go one step towards a log without the entries up to and including ``index``: applied, and
+        durable as state. The first step makes them count no more, each deletes some of them.
+
+        Returns: whether there is more to delete.
 
         Raises: as ``persist``.
         """
         tail = self._tail(group)
-        if index <= tail.start_index:
-            return
         assert index <= tail.last_index, f"group {group}: compaction beyond the end of the log"
-        (last_dropped,) = self._entries(group, index, index)
-        term = last_dropped.term
+        before = start = tail.start
+        # What a snapshot has doomed need not adjoin what comes now; it is deleted first then.
+        if index > start.index and (start.is_clear or start.doomed_last == start.index):
+            start = self._moved(group, start, index)
+        last, slice_bytes = self._slice(group, start)
+        if (last, start) == (start.doomed_first - 1, before):
+            return False
+        first, start = start.doomed_first, evolve(start, doomed_first=last + 1)
         with self._guarded(), self._transaction():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO start VALUES (?, ?, ?, ?)",
-                (group, index, term, _checksum(group, index, term, 0, b"")),
-            )
-            self._connection.execute(
-                "DELETE FROM entry WHERE grp = ? AND idx BETWEEN 1 AND ?", (group, index)
-            )
-        tail.start_index, tail.start_term = index, term
+            self._connection.execute(_PUT_START, start.row(group))
+            self._connection.execute(_DELETE, (group, first, last))
+        self._tails[group] = evolve(tail, start=start, data_bytes=tail.data_bytes - slice_bytes)
+        return not start.is_clear or index > start.index
 
     def checkpoint_due(self) -> bool:
         """Whether the WAL has grown enough for ``checkpoint``."""
@@ -276,47 +393,91 @@ class LogStore:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
-    def _commit(self, cuts: dict[GroupId, int], rows: list[_Row]) -> None:
-        if not cuts and len(rows) <= STATEMENT_ROWS_MAX:
+    def _commit(self, plan: Plan) -> None:
+        rows = list(plan.rows.values())
+        if not plan.cuts and not plan.starts and len(rows) <= STATEMENT_ROWS_MAX:
             if rows:
-                self._connection.execute(_insert(len(rows)), list(chain.from_iterable(rows)))
+                self._connection.execute(insert(len(rows)), list(chain.from_iterable(rows)))
             return
         with self._transaction():
-            for group, index in cuts.items():
-                self._connection.execute(
-                    "DELETE FROM entry WHERE grp = ? AND idx >= ?", (group, index)
-                )
+            for group, index in plan.cuts.items():
+                doomed = (group, index, _LAST_OF_ALL)
+                sizes = self._connection.execute(_SIZES, (*doomed, -1))
+                plan.tails[group].data_bytes -= sum(size for _, size in sizes)
+                self._connection.execute(_DELETE, doomed)
+            for group, start in plan.starts.items():
+                self._connection.execute(_PUT_START, start.row(group))
             for at in range(0, len(rows), STATEMENT_ROWS_MAX):
                 some = rows[at : at + STATEMENT_ROWS_MAX]
-                self._connection.execute(_insert(len(some)), list(chain.from_iterable(some)))
+                self._connection.execute(insert(len(some)), list(chain.from_iterable(some)))
 
-    def _tail(self, group: GroupId) -> _Tail:
+    def _moved(self, group: GroupId, start: Start, index: int) -> Start:
+        """Where the log begins when everything up to ``index`` is doomed."""
+        (last_dropped,) = self._entries(group, index, index)
+        configuration_index, encoded = self._configuration_at(group, index)
+        return evolve(
+            start,
+            index=index,
+            term=last_dropped.term,
+            configuration_index=configuration_index,
+            configuration=encoded,
+            doomed_first=start.index + 1 if start.is_clear else start.doomed_first,
+            doomed_last=index,
+        )
+
+    def _slice(self, group: GroupId, start: Start) -> tuple[int, int]:
+        """The last of the doomed entries to delete at once, and the bytes of them."""
+        last, slice_bytes = start.doomed_first - 1, 0
+        doomed = (group, start.doomed_first, start.doomed_last, SLICE_ROWS)
+        cursor: Any = self._connection.execute(_SIZES, doomed)
+        with translated(self._where), closing(cursor):
+            for index, size in cursor:
+                last = index
+                slice_bytes += size
+                if slice_bytes >= SLICE_BYTES:
+                    break
+        return last, slice_bytes
+
+    def _configuration_at(self, group: GroupId, index: int) -> tuple[int, bytes]:
+        """The newest configuration at or below ``index``: where it came from, and itself."""
+        start = self._tail(group).start
+        rows: list[Any] = self._connection.execute(
+            "SELECT * FROM entry WHERE grp = ? AND kind = 2 AND idx > ? AND idx <= ?"
+            " ORDER BY idx DESC LIMIT 1",
+            (group, start.index, index),
+        ).fetchall()
+        for row in rows:
+            entry = entry_of(row, self._where)
+            return entry.index, entry.data
+        return start.configuration_index, start.configuration
+
+    def _tail(self, group: GroupId) -> Tail:
         tail = self._tails.get(group)
         if tail is None:
             with translated(self._where):
                 tail = self._tails[group] = self._load_tail(group)
         return tail
 
-    def _load_tail(self, group: GroupId) -> _Tail:
+    def _load_tail(self, group: GroupId) -> Tail:
         def ask(sql: str) -> list[Any]:
             return self._connection.execute(sql, (group,)).fetchall()
 
-        hard_state, start_index, start_term = HardState(), 0, 0
+        hard_state, start = HardState(), Start()
         for row in ask("SELECT * FROM entry WHERE grp = ? AND idx = 0"):
-            self._verify(row)
-            vote, commit = _VOTE_AND_COMMIT.unpack(row[4])
-            hard_state = HardState(row[2], NodeId(vote), commit)
-        for _, index, term, crc in ask("SELECT * FROM start WHERE grp = ?"):
-            self._verify((group, index, term, 0, b"", crc))
-            start_index, start_term = index, term
+            hard_state = hard_state_of(row, self._where)
+        for row in ask("SELECT * FROM dropped WHERE grp = ?"):
+            start = Start(generation=Dropped.from_row(row, self._where).generation)
+        for row in ask("SELECT * FROM start WHERE grp = ?"):
+            start = Start.from_row(row, self._where)
         ((last_index,),) = ask("SELECT max(idx) FROM entry WHERE grp = ?")
-        return _Tail(hard_state, start_index, start_term, max(last_index or 0, start_index))
+        last_index = max(last_index or 0, start.index)
+        return Tail(hard_state, start, last_index, self._found.get(group, 0))
 
     def _entries(
         self, group: GroupId, first: int, last: int, *, descending: bool = False
     ) -> Iterator[Entry]:
         """Verified entries of a range, without gaps as far as they are asked for."""
-        first = max(first, self._tail(group).start_index + 1)
+        first = max(first, self._tail(group).start.index + 1)
         expected, step = (last, -1) if descending else (first, 1)
         sql = _DESCENDING if descending else _ASCENDING
         cursor: Any = self._connection.execute(sql, (group, first, last))
@@ -325,82 +486,21 @@ class LogStore:
             for row in cursor:
                 if row[1] != expected:
                     break
-                self._verify(row)
-                yield Entry(row[2], row[1], EntryKind(row[3]), row[4])
+                yield entry_of(row, self._where)
                 expected += step
         if first <= expected <= last:
             raise StorageCorrupt(
                 f"{self._where}: entry {expected} of group {group} is missing; {KEEP}"
             )
 
-    def _verify(self, row: _Row) -> None:
-        group, index, term, kind, data, crc = row
-        try:
-            sound = _checksum(group, index, term, kind, data) == crc
-        except (TypeError, PackError):  # a value of another type, or out of range
-            sound = False
-        if not sound:
-            what = f"entry {index}" if index else "the hard state"
-            raise StorageCorrupt(f"{self._where}: {what} of group {group} is damaged; {KEEP}")
-
-
-class _Plan:
-    """What one ``persist`` will do, checked against what is durable before anything is touched."""
-
-    def __init__(self, tail_of: Callable[[GroupId], _Tail]) -> None:
-        self.tails: Final[dict[GroupId, _Tail]] = {}
-        self.rows: Final[dict[tuple[GroupId, int], _Row]] = {}
-        self.cuts: Final[dict[GroupId, int]] = {}
-        self._tail_of: Final = tail_of
-
-    def add(self, group: GroupId, write: Write) -> None:
-        tail = self.tails.get(group)
-        if tail is None:
-            tail = self.tails[group] = evolve(self._tail_of(group))
-        if write.truncate_from:
-            self._cut(group, tail, write.truncate_from)
-        if (state := write.hard_state) is not None:
-            self._promise(group, tail, state)
-        term_max, index = tail.hard_state.term, tail.last_index
-        for entry in write.entries:
-            index += 1
-            term, kind, data = entry.term, int(entry.kind), entry.data
-            assert entry.index == index, f"group {group}: entry {entry.index} where {index} is next"
-            assert term <= term_max, f"group {group}: entry {index} is of a term not yet durable"
-            row = (group, index, term, kind, data, _checksum(group, index, term, kind, data))
-            self.rows[group, index] = row
-        tail.last_index = index
-        assert tail.hard_state.commit <= index, f"group {group}: commit beyond the end of the log"
-
-    def _cut(self, group: GroupId, tail: _Tail, index: int) -> None:
-        kept = max(tail.hard_state.commit, tail.start_index)
-        assert kept < index, f"group {group}: cut at {index}, but {kept} is committed"
-        for doomed in range(index, tail.last_index + 1):
-            self.rows.pop((group, doomed), None)
-        if index <= self._tail_of(group).last_index:
-            self.cuts[group] = min(index, self.cuts.get(group, index))
-        tail.last_index = min(tail.last_index, index - 1)
-
-    def _promise(self, group: GroupId, tail: _Tail, state: HardState) -> None:
-        before = tail.hard_state
-        assert state.term >= before.term, f"group {group}: term {state.term} after {before.term}"
-        assert state.commit >= before.commit, f"group {group}: the commit index went back"
-        assert state.term > before.term or before.vote in (0, state.vote), (
-            f"group {group}: a second vote in term {state.term}"
-        )
-        tail.hard_state = state
-        data = _VOTE_AND_COMMIT.pack(state.vote, state.commit)
-        key = (group, _HARD_STATE_ROW, state.term, _HARD_STATE_KIND, data)
-        self.rows[group, _HARD_STATE_ROW] = (*key, _checksum(*key))
-
 
 def _create_or_check(connection: apsw.Connection, where: str) -> None:
     found: list[Any] = connection.execute("SELECT name, sql FROM sqlite_schema").fetchall()
     if not found:
         with connection:
-            for definition in _SCHEMA.values():
+            for definition in SCHEMA.values():
                 connection.execute(f"CREATE {definition}")
-    elif dict(found) != {name: f"CREATE {definition}" for name, definition in _SCHEMA.items()}:
+    elif dict(found) != {name: f"CREATE {definition}" for name, definition in SCHEMA.items()}:
         raise StorageCorrupt(f"{where} does not hold the tables of a log; {KEEP}")
 
 

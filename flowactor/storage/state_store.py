@@ -18,9 +18,10 @@ from flowactor.identity import GroupId
 from flowactor.ports import Disk, RowWrite, Table, Worker
 from flowactor.storage.connecting import connected
 from flowactor.storage.faults import KEEP, translated
+from flowactor.storage.file_names import state_file
 from flowactor.storage.table_sql import TableSql, create
 
-__all__ = ["StateStore", "state_file"]
+__all__ = ["StateStore"]
 
 CHECKPOINT_PAGES: Final = 1000
 """As of the log: the WAL is copied into the main file beyond this (4 MiB)."""
@@ -35,11 +36,6 @@ _Row = tuple[Any, ...]
 _Overlay = dict[str, dict[_Row, _Row | None]]
 """table -> key -> values, or None for a deleted row."""
 _Flushed = Callable[[], None]
-
-
-def state_file(group: GroupId) -> str:
-    """The name of a group's state file."""
-    return f"state-{group}.db"
 
 
 def _ignore() -> None:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, frozen
 
@@ -10,8 +10,8 @@ from flowactor.errors import StorageCorrupt, StorageError, StorageFull, StorageP
 from flowactor.identity import GroupId
 from flowactor.limits import NANOSECONDS
 from flowactor.ports import Clock, Worker
-from flowactor.raft import Entry, LoadEntries, Write
-from flowactor.storage.log_store import LogStore
+from flowactor.raft import Configuration, Entry, LoadEntries, Snapshot, Write
+from flowactor.storage.log_store import LogSize, LogStore
 
 __all__ = ["LogStatistics", "LogWriter"]
 
@@ -36,6 +36,17 @@ class LogStatistics:
     persist_seconds_mean: float
     waiting: int
     full: bool
+
+
+@frozen
+class _Persisted:
+    """The acknowledgements to give, the logs that a snapshot replaced and up to where, and whether
+    a checkpoint is due.
+    """
+
+    acknowledgements: list[_Done]
+    installed: list[tuple[GroupId, int]]
+    checkpoint_due: bool
 
 
 @define
@@ -78,6 +89,8 @@ class LogWriter:
         self._waiting: Final[deque[tuple[GroupId, Write, _Done]]] = deque()
         self._job_queued = False
         self._checkpoint_queued = False
+        self._compacting: Final[dict[GroupId, int]] = {}
+        """Groups whose logs become shorter, and up to where."""
         self._unacknowledged = 0
         self._full = False
         self._failure: StorageError | None = None
@@ -114,22 +127,53 @@ class LogWriter:
         Raises:
             StoragePoisoned: the log of this process has failed before.
         """
-        self._refuse_if_failed()
-
-        def finished(outcome: _Loaded | BaseException) -> None:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, StorageError):
-                raise outcome
-            done(outcome)
-
-        self._worker.submit(
-            lambda: self._store.read(group, request.first, request.last, request.bytes_max),
-            finished,
+        self._ask(
+            lambda: self._store.read(group, request.first, request.last, request.bytes_max), done
         )
 
+    def snapshot_at(
+        self, group: GroupId, index: int, done: Callable[[Snapshot | StorageError | None], None]
+    ) -> None:
+        """``LogStore.snapshot_at``, then ``done`` on the event loop. As ``load``."""
+        self._ask(lambda: self._store.snapshot_at(group, index), done)
+
+    def found(
+        self, group: GroupId, configuration: Configuration, done: Callable[[Any], None]
+    ) -> None:
+        """``LogStore.found``, then ``done`` on the event loop with None, or with the
+        ``StorageError`` that it raised.
+
+        Raises:
+            StoragePoisoned: the log of this process has failed before.
+        """
+        self._ask(lambda: self._store.found(group, configuration), done)
+
+    def drop(self, group: GroupId, done: Callable[[Any], None]) -> None:
+        """``LogStore.drop``, in the way of ``found``. Nothing of the group may be submitted any
+        more.
+        """
+        self._compacting.pop(group, None)
+        self._ask(lambda: self._store.drop(group), done)
+
     def compact(self, group: GroupId, index: int) -> None:
-        """Delete a group's entries up to ``index`` when the queue has come to it."""
+        """Delete a group's entries up to ``index``: at most ``StateStore.durable_index``.
+
+        They count no more when the queue has come to it. They are deleted in slices, and what is
+        submitted meanwhile waits for one slice at most. On a full disk, or if the process ends, the
+        rest waits for the next call.
+
+        Raises:
+            StoragePoisoned: the log of this process has failed before.
+        """
         self._refuse_if_failed()
-        self._worker.submit(lambda: self._store.compact(group, index), self._housekept)
+        under_way = self._compacting.get(group)
+        self._compacting[group] = max(index, under_way or 0)
+        if under_way is None:
+            self._compact_a_slice(group)
+
+    def size(self, group: GroupId) -> LogSize:
+        """How much the log holds of a group, including what was not acknowledged yet."""
+        return self._store.size(group)
 
     def statistics(self) -> LogStatistics:
         """What was written so far, and how long that took."""
@@ -161,13 +205,12 @@ class LogWriter:
 
     # -- in the worker ----------------------------------------------------------------------------
 
-    def _persist(self) -> tuple[list[_Done], bool]:
-        """The acknowledgements to give, and whether a checkpoint is due."""
+    def _persist(self) -> _Persisted:
         # The flag falls before the queue is emptied: whoever sees it up is still taken along.
         self._job_queued = False
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if not batch:
-            return [], False
+            return _Persisted([], [], False)
         begun = self._clock.monotonic_ns()
         try:
             self._store.persist([(group, write) for group, write, _ in batch])
@@ -181,34 +224,80 @@ class LogWriter:
         for _, write, _ in batch:
             count.entries += len(write.entries)
             count.bytes += sum(len(entry.data) for entry in write.entries)
-        return [done for _, _, done in batch], self._store.checkpoint_due()
+        return _Persisted(
+            [done for _, _, done in batch],
+            [(group, write.snapshot.index) for group, write, _ in batch if write.snapshot],
+            self._store.checkpoint_due(),
+        )
+
+    def _compact_step(self, group: GroupId, index: int) -> tuple[bool, bool]:
+        """Whether there is more to delete, and whether a checkpoint is due."""
+        return self._store.compact(group, index), self._store.checkpoint_due()
 
     # -- on the event loop ------------------------------------------------------------------------
 
-    def _persisted(self, outcome: tuple[list[_Done], bool] | BaseException) -> None:
+    def _persisted(self, outcome: _Persisted | BaseException) -> None:
         if isinstance(outcome, BaseException):
             self._failed(outcome)
             return
         if self._failure is not None:
             return
-        acknowledgements, checkpoint_due = outcome
-        if acknowledgements:
+        if outcome.acknowledgements:
             self._full = False
-            self._unacknowledged -= len(acknowledgements)
-            for done in acknowledgements:
+            self._unacknowledged -= len(outcome.acknowledgements)
+            for done in outcome.acknowledgements:
                 done()
-        # Only now, so that no acknowledgement waits for a checkpoint.
-        if checkpoint_due and not self._checkpoint_queued:
+        # Only now, so that no acknowledgement waits for a checkpoint, or for what was replaced.
+        self._checkpoint_if(outcome.checkpoint_due)
+        for group, index in outcome.installed:
+            self.compact(group, index)
+
+    def _compact_a_slice(self, group: GroupId) -> None:
+        index = self._compacting[group]
+
+        def done(outcome: tuple[bool, bool] | BaseException) -> None:
+            self._compacted(group, index, outcome)
+
+        self._worker.submit(lambda: self._compact_step(group, index), done)
+
+    def _compacted(
+        self, group: GroupId, index: int, outcome: tuple[bool, bool] | BaseException
+    ) -> None:
+        if isinstance(outcome, BaseException):
+            self._compacting.pop(group, None)
+            self._failed(outcome)
+            return
+        more, checkpoint_due = outcome
+        self._checkpoint_if(checkpoint_due)
+        if group not in self._compacting or self._failure is not None:
+            return
+        if more or self._compacting[group] > index:
+            self._compact_a_slice(group)
+        else:
+            del self._compacting[group]
+
+    def _checkpoint_if(self, due: bool) -> None:
+        if due and not self._checkpoint_queued:
             self._checkpoint_queued = True
             self._worker.submit(self._store.checkpoint, self._checkpointed)
 
     def _checkpointed(self, outcome: BaseException | None) -> None:
         self._checkpoint_queued = False
-        self._housekept(outcome)
-
-    def _housekept(self, outcome: BaseException | None) -> None:
         if outcome is not None:
             self._failed(outcome)
+
+    def _ask(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        self._refuse_if_failed()
+
+        def finished(outcome: Any) -> None:
+            if isinstance(outcome, BaseException):
+                if not isinstance(outcome, StorageError):
+                    raise outcome
+                if isinstance(outcome, StoragePoisoned):
+                    self._failed(outcome)
+            done(outcome)
+
+        self._worker.submit(job, finished)
 
     def _failed(self, error: BaseException) -> None:
         if self._failure is not None:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from flowactor.simulation.disk.sectors import SectorFile
-from flowactor.storage.log_store import LOG_FILE
+from flowactor.storage.file_names import LOG_FILE
 
 __all__ = ["WAL_FILE", "guarded_place"]
 

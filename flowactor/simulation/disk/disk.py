@@ -5,12 +5,13 @@ from typing import Final
 import apsw
 
 from flowactor.errors import StorageRefused
-from flowactor.ports import Clock, Worker
+from flowactor.ports import Clock, File, Worker
 from flowactor.simulation.agenda import Agenda
 from flowactor.simulation.disk.device import Device
 from flowactor.simulation.disk.vfs import SimulatedVFS, seed_sqlite
 from flowactor.simulation.disk.worker import SimulatedWorker
 from flowactor.storage.faults import translated
+from flowactor.storage.plain_files import VfsFile
 
 __all__ = ["SimulatedDisk"]
 
@@ -53,9 +54,22 @@ class SimulatedDisk:
         with translated(f"{self._where}/{name}"):
             return apsw.Connection(name, flags, self._vfs.vfs_name, STATEMENTS_CACHED)
 
+    def open(self, name: str) -> File:
+        """See ``ports.Disk``."""
+        return VfsFile(self._vfs.vfs_name, name, f"{self._where}/{name}")
+
     def exists(self, name: str) -> bool:
         """Whether the device holds a file of this name."""
         return name in self._device.files
+
+    def names(self) -> list[str]:
+        """See ``ports.Disk``."""
+        return sorted(self._device.files)
+
+    def remove(self, name: str) -> None:
+        """See ``ports.Disk``."""
+        if name in self._device.files:
+            self._device.delete(name)
 
     def exclusive(self) -> bool:
         """There is no shared memory."""

@@ -54,7 +54,7 @@ def look(device, last):
             store = LogStore.open(disk)
             try:
                 for group, index in last.items():
-                    start = store._tail(group).start_index
+                    start = store._tail(group).start.index
                     found.append(store.recover(group, start, EVERYTHING))
                     found.append(store.read(group, start + 1, index, EVERYTHING))
                     if go_on:
