@@ -23,9 +23,9 @@ __all__ = [
 
 LOG_FILE: Final = "log.db"
 _BESIDE: Final = ("-journal", "-wal", "-shm")
-_OF_A_GROUP: Final = re.compile(
-    r"(state|copy|incoming)-(\d+)(?:-(\d+))?(?:-\d+)?(?:\.db(?:-journal|-wal|-shm)?)?"
-)
+_STATE: Final = re.compile(r"state-(\d+)(?:-(\d+))?\.db(?:-journal|-wal|-shm)?")
+_INCOMING: Final = re.compile(r"incoming-(\d+)-(\d+)")
+_COPY: Final = re.compile(r"copy-\d+-\d+-\d+\.db(?:-journal|-wal|-shm)?")
 
 
 def state_file(group: GroupId, generation: int = 0) -> str:
@@ -71,16 +71,13 @@ def remove_leftovers(disk: Disk, generations: Mapping[GroupId, int]) -> list[str
 
 
 def _is_leftover(name: str, names: list[str], generations: Mapping[GroupId, int]) -> bool:
-    match = _OF_A_GROUP.fullmatch(name)
+    state = _STATE.fullmatch(name)
+    match = state or _INCOMING.fullmatch(name)
     if match is None:
-        return False
-    kind, group, generation = match[1], GroupId(int(match[2])), int(match[3] or 0)
-    if kind == "copy":
-        return True
+        return _COPY.fullmatch(name) is not None
+    group, generation = GroupId(int(match[1])), int(match[2] or 0)
     current = generations.get(group)
-    if current is None:
+    if current is None or (state and generation == current):
         return False
-    if kind == "incoming":
-        return generation != current + 1
-    is_incoming = generation == current + 1 and receipt_file(group, generation) in names
-    return generation != current and not is_incoming
+    # Whatever is received for the next generation is worth keeping with its receipt only.
+    return generation != current + 1 or receipt_file(group, generation) not in names

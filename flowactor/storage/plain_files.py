@@ -33,7 +33,7 @@ class SystemFile:
 
     def __init__(self, path: Path) -> None:
         self._path: Final = path
-        self._directory_synced = path.exists()
+        self._directory_synced = False
         try:
             self._descriptor: Final = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:

@@ -8,17 +8,25 @@ nothing that the log does not hold, and a row that changes often reaches the dis
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Final
 
 import apsw
 
-from flowactor.errors import StorageCorrupt, StorageError, StorageFull, StoragePoisoned
+from flowactor.errors import (
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StoragePoisoned,
+    WorldError,
+)
 from flowactor.identity import GroupId
 from flowactor.ports import Disk, RowWrite, Table, Worker
 from flowactor.storage.connecting import connected
 from flowactor.storage.faults import KEEP, translated
-from flowactor.storage.file_names import state_file
+from flowactor.storage.file_names import copy_file, remove_database, state_file
+from flowactor.storage.slices import Slices
+from flowactor.storage.snapshots import SnapshotFile, applied_index_of, copied
 from flowactor.storage.table_sql import TableSql, create
 
 __all__ = ["StateStore"]
@@ -57,6 +65,7 @@ class StateStore:
         on_failure: told on the event loop: once when the store has failed for good
             (``StoragePoisoned``, ``StorageCorrupt``), once each time the disk gets full
             (``StorageFull``; the rows stay in memory and every later ``flush`` tries again).
+        generation: which of the group's state files, as ``LogStore.generation`` says.
 
     Raises:
         StorageRefused: a table has other columns than declared.
@@ -72,9 +81,13 @@ class StateStore:
         worker: Worker,
         *,
         on_failure: Callable[[StorageError], None],
+        generation: int = 0,
     ) -> None:
-        name = state_file(group)
+        name = self._name = state_file(group, generation)
+        self._disk: Final = disk
         self._where: Final = f"{disk.describe()}/{name}"
+        self._copy_names: Final = (copy_file(group, generation, number) for number in count(1))
+        self._copying: Slices[SnapshotFile] | None = None
         self._worker: Final = worker
         self._on_failure: Final = on_failure
         self._sql: Final[Mapping[str, TableSql]] = {table.name: TableSql(table) for table in tables}
@@ -99,6 +112,7 @@ class StateStore:
         self._done_now: list[_Flushed] = []
         self._done_next: list[_Flushed] = []
         self._full = False
+        self._discarded = False
         self._failure: StorageError | None = None
 
     # -- what is stored ---------------------------------------------------------------------------
@@ -178,7 +192,7 @@ class StateStore:
         One flush is under way at a time; whoever asks meanwhile shares the next. After a failure
         ``done`` is not called: ``on_failure`` is.
         """
-        if self._failure is not None:
+        if self._failure is not None or self._discarded:
             return
         if not self.dirty:
             done()
@@ -197,6 +211,8 @@ class StateStore:
             StorageError: the last rows could not be written; the log still has them.
         """
         assert not self._busy, "close the worker first"
+        if self._copying is not None:
+            self._copying.end()
         try:
             if self._failure is None:
                 if self.dirty:
@@ -209,6 +225,55 @@ class StateStore:
         finally:
             self._reader.close()
             self._writer.close()
+
+    # -- copies and successors --------------------------------------------------------------------
+
+    @property
+    def is_copying(self) -> bool:
+        """Whether a ``snapshot`` is being made."""
+        return self._copying is not None
+
+    def snapshot(self, done: Callable[[SnapshotFile | WorldError], None]) -> None:
+        """Copy the state as it is flushed, in small steps while writing goes on; ``done`` is called
+        on the event loop with the copy, whose index lies between ``applied_index`` now and then.
+
+        One at a time. What goes wrong (``StorageFull``, ``StorageCorrupt``, ``StoragePoisoned``)
+        concerns the copy alone. It is as large as the state, and its reader's to ``discard``.
+        """
+        assert not self.is_copying, "one copy at a time"
+
+        def finished(outcome: SnapshotFile | WorldError) -> None:
+            self._copying = None
+            done(outcome)
+
+        work = copied(self._disk, next(self._copy_names), self._writer, self._worker)
+        self._copying = Slices(self._worker, work, finished)
+
+    def cancel_snapshot(self) -> None:
+        """Give up the copy under way, if there is one: its ``done`` is not called. Before the
+        worker is closed, which else waits for all of it.
+        """
+        if self._copying is not None:
+            self._copying.cancel()
+            self._copying = None
+
+    def discard(self, done: Callable[[StorageError | None], None]) -> None:
+        """Give up this state, which another generation has replaced, and delete its file: nothing
+        may be read or written any more. ``done`` is called on the event loop.
+        """
+        self._discarded = True
+        copying, self._copying = self._copying, None
+        if copying is not None:
+            copying.cancel()
+        if self._reader is not self._writer:
+            self._reader.close()
+
+        def finished(outcome: BaseException | None) -> None:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, StorageError):
+                raise outcome
+            done(outcome)
+
+        self._worker.submit(lambda: self._delete(copying), finished)
 
     # -- on the event loop ------------------------------------------------------------------------
 
@@ -225,6 +290,8 @@ class StateStore:
 
     def _written_out(self, outcome: bool | BaseException) -> None:
         self._busy = False
+        if self._discarded:
+            return
         if isinstance(outcome, BaseException):
             self._failed(outcome)
             return
@@ -267,6 +334,13 @@ class StateStore:
             self._on_failure(error)
 
     # -- in the worker ----------------------------------------------------------------------------
+
+    def _delete(self, copying: Slices[SnapshotFile] | None) -> None:
+        if copying is not None:
+            copying.end()
+        with translated(self._where):
+            self._writer.close()
+        remove_database(self._disk, self._name)
 
     def _write_out(self) -> bool:
         """Write the rows taken and their index; whether a checkpoint is due."""
@@ -336,11 +410,7 @@ class StateStore:
             for table in tables:
                 assert table.name != "applied_index", "the name applied_index is taken"
                 create(connection, table, self._where)
-        found: list[Any] = connection.execute("SELECT idx FROM applied_index").fetchall()
-        match found:
-            case [(int(index),)]:
-                return index
-        raise StorageCorrupt(f"{self._where} does not say which index it is the state at: {KEEP}")
+        return applied_index_of(connection, self._where)
 
 
 def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
