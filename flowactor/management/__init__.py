@@ -1,0 +1,1 @@
+"""The management group's state machine."""

@@ -1,0 +1,143 @@
+"""The slot table and its moves: a fenced hand-off, one phase after the other.
+
+A slot belongs to exactly one group at every version of the table. A move goes through its phases by
+reports of facts that are committed in the log of the group that did them, so a report is true
+whoever sends it; it counts in its own phase only, so a late or repeated one changes nothing. The
+table changes when everything has been copied, in the same apply that makes the move irrevocable.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import evolve
+
+from flowactor.identity import GroupId, Slot
+from flowactor.management.state import Move, MoveId, Phase, Topology
+
+__all__ = ["abort_move", "advance_move", "assign_slots", "balance", "is_ready", "start_move"]
+
+FAULT_TOLERANT_VOTERS: Final = 3
+NEXT: Final = {
+    Phase.FREEZE: Phase.COPY,
+    Phase.COPY: Phase.ACTIVATE,
+    Phase.ACTIVATE: Phase.FORGET,
+}
+
+
+def assign_slots(topology: Topology, slots: Sequence[Slot], group: GroupId) -> None:
+    """Change the table, as one new version of it."""
+    topology.slots_version += 1
+    for slot in slots:
+        topology.slots[slot] = group
+        topology.slot_versions[slot] = topology.slots_version
+
+
+def start_move(
+    topology: Topology, slots: Sequence[Slot], source: GroupId, target: GroupId, clock_ns: int
+) -> MoveId:
+    """Begin a move. All the slots are the source's, and none of them moves already."""
+    topology.last_move += 1
+    move = MoveId(topology.last_move)
+    topology.moves[move] = Move(move, source, target, tuple(sorted(slots)), Phase.FREEZE, clock_ns)
+    return move
+
+
+def advance_move(topology: Topology, move: Move) -> None:
+    """What the phase of the move asked for is done."""
+    if move.phase is Phase.FORGET:
+        del topology.moves[move.id]
+        return
+    topology.moves[move.id] = evolve(move, phase=NEXT[move.phase])
+    if move.phase is Phase.COPY:
+        assign_slots(topology, move.slots, move.target)
+
+
+def abort_move(topology: Topology, move: Move) -> None:
+    """Forget a move. Its source thaws, and its target discards, since a move that has been there
+    and is no more is finished.
+    """
+    assert move.can_abort
+    del topology.moves[move.id]
+
+
+def is_ready(topology: Topology, group: GroupId) -> bool:
+    """Whether a group may get slots: it is active, has a leader that reports, and can bear the loss
+    of a node, or as much as the best group can.
+    """
+    voters = {
+        key: len(report.configuration.voters)
+        for key, report in topology.reports.items()
+        if key in topology.groups and topology.groups[key].is_active
+    }
+    needed = min(FAULT_TOLERANT_VOTERS, max(voters.values(), default=0))
+    return voters.get(group, 0) >= max(1, needed)
+
+
+def balance(topology: Topology, clock_ns: int) -> None:
+    """Start the moves that empty groups that drain, and keep the others even. A group gives in one
+    move at a time, and takes in one.
+    """
+    while True:
+        begun = _next_draining(topology) or _next_uneven(topology)
+        if begun is None:
+            return
+        start_move(topology, *begun, clock_ns)
+
+
+Begun = tuple[tuple[Slot, ...], GroupId, GroupId]
+
+
+def _expected(topology: Topology) -> dict[GroupId, int]:
+    """How many slots each group has once all moves are done."""
+    counts = dict.fromkeys(sorted(topology.groups), 0)
+    for group in topology.slots:
+        if group in counts:
+            counts[group] += 1
+    for move in topology.moves.values():
+        if move.can_abort:
+            counts[move.source] -= len(move.slots)
+            counts[move.target] += len(move.slots)
+    return counts
+
+
+def _lightest(topology: Topology, counts: dict[GroupId, int]) -> GroupId | None:
+    """The group to get slots next."""
+    taking = {move.target for move in topology.moves.values()}
+    able = [key for key in counts if key not in taking and is_ready(topology, key)]
+    return min(able, key=lambda key: (counts[key], key), default=None)
+
+
+def _lot(topology: Topology, source: GroupId, count: int) -> tuple[Slot, ...]:
+    moving = topology.moving_slots()
+    still = [slot for slot in topology.slots_of(source) if slot not in moving]
+    return tuple(still[: min(count, topology.settings.slots_per_move)])
+
+
+def _next_draining(topology: Topology) -> Begun | None:
+    giving = {move.source for move in topology.moves.values()}
+    target = _lightest(topology, _expected(topology))
+    for group in topology.groups_in_order():
+        if target is not None and not group.is_active and group.id not in giving:
+            lot = _lot(topology, group.id, len(topology.slots))
+            if lot:
+                return lot, group.id, target
+    return None
+
+
+def _next_uneven(topology: Topology) -> Begun | None:
+    if not topology.settings.balanced:
+        return None
+    counts = _expected(topology)
+    target = _lightest(topology, counts)
+    giving = {move.source for move in topology.moves.values()}
+    able = [
+        group.id
+        for group in topology.groups_in_order()
+        if group.is_active and group.id not in giving
+    ]
+    if target is None or not able:
+        return None
+    source = min(able, key=lambda key: (-counts[key], key))
+    surplus = counts[source] - counts[target]
+    lot = _lot(topology, source, surplus // 2) if surplus > 1 else ()
+    return (lot, source, target) if lot else None
