@@ -11,8 +11,8 @@ because a sync that failed in another process may have left pages that only look
 the disk (``connecting``).
 """
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from struct import Struct
 from typing import Any, Final, TypeVar
 from zlib import crc32
@@ -23,7 +23,7 @@ from flowactor.ports import Disk, File, Worker
 from flowactor.storage.connecting import connected
 from flowactor.storage.faults import translated
 from flowactor.storage.file_names import receipt_file, remove_database, state_file
-from flowactor.storage.slices import Slices, Work
+from flowactor.storage.jobs import Slices, Work, ask
 from flowactor.storage.snapshots import DIGEST_BYTES, Image, applied_index_of, digest_of
 
 __all__ = ["IncomingSnapshot"]
@@ -43,9 +43,9 @@ class IncomingSnapshot:
     """What is received of a group's state. Called on the event loop; each ``done`` is called there
     once, and what blocks runs in ``worker``.
 
-    ``begin``; once that is done, ``write_chunk`` until everything has arrived; then ``finish``; once
-    that is done, ``Write.snapshot`` makes it the group's state. Chunks may follow each other without
-    waiting. If nothing is under way, another ``begin`` starts anew.
+    ``begin``; once that is done, ``write_chunk`` until everything has arrived; then ``finish``;
+    once that is done, ``Write.snapshot`` makes it the group's state. Chunks may follow each other
+    without waiting. If nothing is under way, another ``begin`` starts anew.
 
     Args:
         disk: where.
@@ -87,7 +87,7 @@ class IncomingSnapshot:
         Errors: ``StorageFull`` (nothing changed, the same chunk may be sent again),
         ``StoragePoisoned``.
         """
-        self._submit(lambda: self._write(offset, data, checksum), done)
+        self._ask(lambda: self._write(offset, data, checksum), done)
 
     def finish(self, done: Callable[[WorldError | None], None]) -> None:
         """Make everything durable, when all of it has arrived, and check that it is the state it
@@ -100,7 +100,7 @@ class IncomingSnapshot:
 
     def discard(self, done: Callable[[WorldError | None], None]) -> None:
         """Delete what has arrived. Not after the ``Write.snapshot`` that made it the state."""
-        self._submit(self._discard, done)
+        self._ask(self._discard, done)
 
     def close(self) -> None:
         """Keep what has arrived for another time. Blocks; call it after the worker was closed."""
@@ -112,24 +112,28 @@ class IncomingSnapshot:
     # -- in the worker ----------------------------------------------------------------------------
 
     def _run(self, work: Work[T], done: Callable[[Any], None]) -> None:
-        Slices(self._worker, self._guarded(work), done)
+        def guarded() -> Work[T]:
+            with self._guarded():
+                return (yield from work)
 
-    def _submit(self, job: Callable[[], T], done: Callable[[Any], None]) -> None:
-        def work() -> Work[T]:
-            return job()
-            yield  # of one slice
+        Slices(self._worker, guarded(), done)
 
-        self._run(work(), done)
+    def _ask(self, job: Callable[[], T], done: Callable[[Any], None]) -> None:
+        def guarded() -> T:
+            with self._guarded():
+                return job()
 
-    def _guarded(self, work: Work[T]) -> Work[T]:
+        ask(self._worker, guarded, done)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
         """After the first failed sync nothing more is acknowledged."""
         if self._poison is not None:
-            work.close()
             raise StoragePoisoned(
                 f"{self._where} has failed before: {self._poison}"
             ) from self._poison
         try:
-            return (yield from work)
+            yield
         except StoragePoisoned as error:
             self._poison = error
             raise

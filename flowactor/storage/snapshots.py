@@ -17,7 +17,7 @@ from flowactor.errors import StorageCorrupt, WorldError
 from flowactor.ports import Disk, File, Worker
 from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.file_names import remove_database
-from flowactor.storage.slices import Work
+from flowactor.storage.jobs import Work, ask
 
 __all__ = [
     "DIGEST_BYTES",
@@ -82,19 +82,13 @@ class SnapshotFile:
     ) -> None:
         """Read at most ``bytes_max`` from ``offset`` on, then call ``done`` on the event loop."""
         assert not self._discarded, f"{self.name} was discarded"
-
-        def finished(outcome: Chunk | BaseException) -> None:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, WorldError):
-                raise outcome
-            done(outcome)
-
-        self._worker.submit(lambda: self._read(offset, bytes_max), finished)
+        ask(self._worker, lambda: self._read(offset, bytes_max), done)
 
     def discard(self) -> None:
         """Delete it, after what was asked for so far. Twice is once."""
         if not self._discarded:
             self._discarded = True
-            self._worker.submit(self._delete, _raise_if_error)
+            ask(self._worker, self._delete, _ignore)
 
     def _read(self, offset: int, bytes_max: int) -> Chunk:
         data = self._file.read(offset, bytes_max)
@@ -162,6 +156,5 @@ def applied_index_of(connection: apsw.Connection, where: str) -> int:
     raise StorageCorrupt(f"{where} does not say which index it is the state at: {KEEP}")
 
 
-def _raise_if_error(outcome: BaseException | None) -> None:
-    if outcome is not None:
-        raise outcome
+def _ignore(_outcome: None) -> None:
+    pass

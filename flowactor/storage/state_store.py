@@ -25,7 +25,7 @@ from flowactor.ports import Disk, RowWrite, Table, Worker
 from flowactor.storage.connecting import connected
 from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.file_names import copy_file, remove_database, state_file
-from flowactor.storage.slices import Slices
+from flowactor.storage.jobs import Slices, ask
 from flowactor.storage.snapshots import SnapshotFile, applied_index_of, copied
 from flowactor.storage.table_sql import TableSql, create
 
@@ -267,13 +267,7 @@ class StateStore:
             copying.cancel()
         if self._reader is not self._writer:
             self._reader.close()
-
-        def finished(outcome: BaseException | None) -> None:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, StorageError):
-                raise outcome
-            done(outcome)
-
-        self._worker.submit(lambda: self._delete(copying), finished)
+        ask(self._worker, lambda: self._delete(copying), done)
 
     # -- on the event loop ------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from flowactor.identity import GroupId
 from flowactor.limits import NANOSECONDS
 from flowactor.ports import Clock, Worker
 from flowactor.raft import Configuration, Entry, LoadEntries, Snapshot, Write
+from flowactor.storage.jobs import ask
 from flowactor.storage.log_store import LogSize, LogStore
 
 __all__ = ["LogStatistics", "LogWriter"]
@@ -290,14 +291,11 @@ class LogWriter:
         self._refuse_if_failed()
 
         def finished(outcome: Any) -> None:
-            if isinstance(outcome, BaseException):
-                if not isinstance(outcome, StorageError):
-                    raise outcome
-                if isinstance(outcome, StoragePoisoned):
-                    self._failed(outcome)
+            if isinstance(outcome, StoragePoisoned):
+                self._failed(outcome)
             done(outcome)
 
-        self._worker.submit(job, finished)
+        ask(self._worker, job, finished)
 
     def _failed(self, error: BaseException) -> None:
         if self._failure is not None:
