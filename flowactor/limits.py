@@ -91,6 +91,11 @@ this wait for the next one.
 SLOTS: Final = 1024
 """Parts into which all workflow ids fall, for ever: 1 % of a group's runs is the least that can be
 moved with ten groups, and a table of all of them is a few kilobytes."""
+MOVE_PAGE_BYTES_MAX: Final = 512 * 1024
+"""Rows in one page of a hand-off, which is a log entry of the target (a single larger row still
+fits)."""
+MOVE_PAGE_ROWS_MAX: Final = 1000
+"""As many rows are read, or written, at once: it holds up the group for some 20 ms."""
 MAILBOX_MESSAGES_MAX: Final = 100_000
 """A group's mailbox; senders beyond it get ``Overloaded``."""
 LINK_QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -143,4 +148,5 @@ assert 2 * ACTIVATION_BYTES_MAX + 3 * PAYLOAD_BYTES_MAX <= OPERATION_BYTES_MAX, 
     "an activation fits: a result it began with, a payload it was cut after, and its own result"
 )
 assert TEXT_BYTES_MAX * 2 <= FAILURE_BYTES_MAX <= PAYLOAD_BYTES_MAX
+assert MOVE_PAGE_BYTES_MAX <= BATCH_BYTES_MAX
 assert PAGE_BYTES_MAX + 2 * PAYLOAD_BYTES_MAX <= OPERATION_BYTES_MAX

@@ -145,6 +145,7 @@ class InstanceActor:
         # Keys are _ADVANCE, _PARK, and (step, attempt) of failed attempts.
         self._unsettled: Final = Unsettled(group.propose, clock)
         self._queries: Final[list[QueryAsked]] = []
+        self._has_left = False
 
     def tell(self, message: InstanceMessage) -> None:
         """Queue a message; never raises. A query that is refused fails at once; whatever else is,
@@ -156,6 +157,11 @@ class InstanceActor:
             self._look_for_steps = True
             if isinstance(message, QueryAsked):
                 message.promise.fail(refusal)
+
+    def leave(self) -> None:
+        """The run is of this group no more. If it comes back, then to another actor."""
+        self._has_left = True
+        self.tell(Wake())
 
     @property
     def awaits_commit(self) -> bool:
@@ -189,7 +195,7 @@ class InstanceActor:
         for message in messages:
             self._take(message)
         run = self._group.machine.runs.get(self.run_id)
-        if run is None:
+        if run is None or self._has_left:
             self._answer_queries(None)
             return False
         self._catch_up(run)

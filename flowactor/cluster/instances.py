@@ -102,8 +102,10 @@ class Instances:
                     self._variables.changed(notice.name)
                 case notices.InboxGrew() | notices.RunResumed():
                     self._tell(notice.run_id, Wake())
-                case notices.RunOpened():
+                case notices.RunOpened() | notices.RunArrived():
                     self._open(notice.run_id)
+                case notices.RunLeft():
+                    self._leave(notice.run_id)
                 case notices.RunClosed():
                     self._close(notice)
                 case notices.OwnerChanged():
@@ -198,12 +200,17 @@ class Instances:
             actor = self._admit(run_id)
             self._tasks.start_soon(self._attend, actor, name=actor.name)
 
-    def _close(self, notice: notices.RunClosed) -> None:
-        self._tell(notice.run_id, Wake())
-        self._actors.pop(notice.run_id, None)
-        self._given_up.pop(notice.run_id, None)
-        for promise in self._closing.pop(notice.run_id, ()):
+    def _leave(self, run_id: RunId) -> None:
+        """The run is not open here any more: its actor ends, and nobody waits here for its end."""
+        actor = self._actors.pop(run_id, None)
+        if actor is not None:
+            actor.leave()
+        self._given_up.pop(run_id, None)
+        for promise in self._closing.pop(run_id, ()):
             promise.set(None)
+
+    def _close(self, notice: notices.RunClosed) -> None:
+        self._leave(notice.run_id)
         workflow_id = self._workflow_of(notice.run_id)
         self._observer(RunEnded(notice.run_id, workflow_id, notice.status.value))
 
@@ -261,7 +268,8 @@ class Instances:
         try:
             await actor.run()
         finally:
-            self._actors.pop(actor.run_id, None)  # nobody is to write to the dead
+            if self._actors.get(actor.run_id) is actor:  # nobody is to write to the dead
+                del self._actors[actor.run_id]
 
 
 def _is_broken_invariant(error: BaseException) -> bool:

@@ -40,7 +40,7 @@ from flowactor.machine.operations import (
     TerminateRun,
     WriteVariable,
 )
-from flowactor.machine.replies import Rejected
+from flowactor.machine.replies import Moved, Rejected, Reply
 from flowactor.machine.state import RunSummary, Variable
 from flowactor.workflow import App
 
@@ -114,7 +114,7 @@ class Router:
             case OpenSession():
                 await self._liveness.announced()  # so the log has told this process the time
                 body = evolve(body, asked_ns=self._group.clock.now_ns())
-                return await self._group.submit(body, request.timeout_ms / 1000)
+                return _answer_of(await self._group.submit(body, request.timeout_ms / 1000))
             case StartRun() | requests.StartJson():
                 return await self._start(request, body)
             case SignalRun() | requests.SignalJson():
@@ -168,7 +168,7 @@ class Router:
 
     async def _change(self, request: Request, body: ClientBody) -> Answer:
         operation = ClientOperation(request.session, request.sequence, request.acknowledged, body)
-        return await self._group.submit(operation, request.timeout_ms / 1000)
+        return _answer_of(await self._group.submit(operation, request.timeout_ms / 1000))
 
     async def _start(self, request: Request, body: StartRun | requests.StartJson) -> Answer:
         version = body.version or self._newest_version(body.workflow_type)
@@ -318,6 +318,12 @@ class Router:
             return await self._peers.relay(node, request)
         except Unavailable as error:
             return _refusal(error)
+
+
+def _answer_of(reply: Reply) -> Answer:
+    if isinstance(reply, Moved):
+        return Rejected(Unavailable.__name__, f"this is served by group {reply.group} now")
+    return reply
 
 
 def _refusal(error: FlowactorError) -> Rejected:

@@ -158,10 +158,14 @@ class Journal:
         run.history_length += 1
         data = kept or records.encode(fact)
         key = (run.run_id, run.history_length)
-        place = (self._index, self._ordinal, self._stamp_ns)
+        place = (self._index, self._ordinal, max(self._stamp_ns, run.floor_ns))
         self._rows.append(RowWrite("history", key, (*place, KINDS[type(fact)], run.owner, data)))
         self._ordinal += ordinals
         self._unchained += (run.run_id.encode(), data)
+
+    def fold(self, check: bytes) -> None:
+        """History that was written elsewhere has come, with this digest."""
+        self._unchained.append(check)
 
     @property
     def chain(self) -> bytes:

@@ -5,11 +5,10 @@ each table has a record of the keys touched since, and whether a row was there b
 touch; what becomes of the row is read from the state when rows are taken.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from flowactor.codec import records
-from flowactor.identity import NodeId, RunId, StepKey, TimerKey
+from flowactor.identity import NodeId, RunId, Slot, StepKey, TimerKey, slot_of
 from flowactor.machine import tables
 from flowactor.machine.events import Event, Failure, TimerFired
 from flowactor.machine.history import Arrived, Closed, HistoryRecord, Journal, Opened
@@ -17,11 +16,14 @@ from flowactor.machine.notices import (
     InboxGrew,
     Notice,
     OperationRefused,
+    RunArrived,
     RunClosed,
+    RunLeft,
     RunOpened,
     StepsDue,
 )
 from flowactor.machine.replies import RunStatus
+from flowactor.machine.slots import Slots, SlotState
 from flowactor.machine.state import NodeState, PendingStep, RunState, RunSummary, StepState
 from flowactor.machine.timers import DueKind, DueQueue
 from flowactor.ports import RowReader, RowWrite
@@ -35,11 +37,14 @@ INTEGER_MAX = 2**63 - 1
 class Ledger:
     """Open runs, runs closed since rows were last taken, nodes, and what an apply has to report."""
 
-    def __init__(self, rows: RowReader, journal: Journal, clock_ns: int) -> None:
+    def __init__(self, rows: RowReader, slots: Slots, journal: Journal, clock_ns: int) -> None:
         self._rows = rows
+        self._slots = slots
         self.journal = journal
         self.clock_ns = clock_ns
         self.open: dict[RunId, RunState] = {}
+        self.aside: dict[RunId, RunState] = {}
+        """Open runs of slots that are leaving or arriving: nothing happens to them here."""
         self.nodes: dict[NodeId, NodeState] = {}
         self.due = DueQueue()
         self.notices: list[Notice] = []
@@ -63,24 +68,34 @@ class Ledger:
         for row in rows.scan("nodes"):
             node = tables.node_from_row(row)
             self.nodes[node.node] = node
-        for run_id, workflow_id in rows.scan("open_runs"):
+        for slot, run_id, workflow_id in rows.scan("open_runs"):
+            state = self._slots[slot].state
+            if state is SlotState.AWAY:
+                continue
             values = rows.get("runs", (run_id,))
             assert values is not None, f"open run {run_id} has no row"
-            self.open[run_id] = tables.run_from_values(run_id, values)
-            self._by_workflow[workflow_id] = run_id
+            run = tables.run_from_values(run_id, values)
+            if state is SlotState.SERVED:
+                self.open[run_id] = run
+                self._by_workflow[workflow_id] = run_id
+            else:
+                self.aside[run_id] = run
         # Rows of these three tables exist for open runs only.
-        for run_id, number, _, event in rows.scan("inbox"):
-            self.open[run_id].inbox[number] = records.decode(event)
-        for run_id, key, *step in rows.scan("steps"):
-            self.open[run_id].steps[tables.unpack_key(key)] = tables.step_from_values(tuple(step))
-        for run_id, key, due_ns in rows.scan("timers"):
-            self.open[run_id].timers[tables.unpack_key(key)] = due_ns
+        for table in ("inbox", "steps", "timers"):
+            for row in rows.scan(table):
+                self._attach(table, row)
+        for run in (*self.open.values(), *self.aside.values()):
+            for row in rows.scan("run_variables", (run.run_id,)):
+                tables.attach(run, "run_variables", row)
         for run in self.open.values():
-            for _, name, value in rows.scan("run_variables", (run.run_id,)):
-                run.variables[name] = value
             if run.owner:
                 self.nodes[run.owner].owned += 1
             self._expect(run)
+
+    def _attach(self, table: str, row: tuple[Any, ...]) -> None:
+        run = self.open.get(row[0]) or self.aside.get(row[0])
+        if run is not None:  # else its slot is away
+            tables.attach(run, table, row)
 
     def _expect(self, run: RunState) -> None:
         """Put everything the run waits for into the queue of what falls due."""
@@ -90,6 +105,13 @@ class Ledger:
             self.due.add((due_ns, run.run_id, DueKind.TIMER, key))
         if run.status is RunStatus.RUNNING:
             self.expect_retries(run)
+
+    def _expect_no_more(self, run: RunState) -> None:
+        if run.deadline_ns:
+            self.due.discard((run.deadline_ns, run.run_id, DueKind.RUN_TIMEOUT, ()))
+        for key, due_ns in run.timers.items():
+            self.due.discard((due_ns, run.run_id, DueKind.TIMER, key))
+        self.suspend_retries(run)
 
     # -- finding ----------------------------------------------------------------------------------
 
@@ -102,26 +124,30 @@ class Ledger:
             return None
         found: RunState | RunSummary | None = self.open.get(current)
         if found is None:
-            found = self._find_closed(current)
+            found = self._find_other(current)
         if found is None or (workflow_id and found.workflow_id != workflow_id):
             return None
         return found
 
     def _current(self, workflow_id: str) -> RunId | None:
         run_id = self._by_workflow.get(workflow_id)
-        if run_id is None and (row := self._rows.get("workflows", (workflow_id,))):
-            run_id = RunId(row[0])
+        if run_id is None:
+            key = (slot_of(workflow_id), workflow_id)
+            if row := self._rows.get("workflows", key):
+                run_id = RunId(row[0])
         return run_id
 
-    def _find_closed(self, run_id: RunId) -> RunSummary | None:
-        if run_id in self._closed:
-            return self._closed[run_id].summary()
+    def _find_other(self, run_id: RunId) -> RunSummary | None:
+        """A run that is not open here."""
+        run = self._closed.get(run_id) or self.aside.get(run_id)
+        if run is not None:
+            return run.summary()
         values = self._rows.get("runs", (run_id,))
         return None if values is None else tables.summary_from_values(run_id, values)
 
     def run_variables(self, run_id: RunId) -> Mapping[str, bytes]:
         """The replicated variables of a run, open or closed."""
-        run = self.open.get(run_id) or self._closed.get(run_id)
+        run = self.open.get(run_id) or self._closed.get(run_id) or self.aside.get(run_id)
         if run is not None:
             return run.variables
         return {name: value for _, name, value in self._rows.scan("run_variables", (run_id,))}
@@ -156,7 +182,7 @@ class Ledger:
         run.reason = reason
         run.result = result
         run.failure = failure
-        run.closed_ns = self.clock_ns if closed_ns is None else closed_ns
+        run.closed_ns = max(self.clock_ns, run.floor_ns) if closed_ns is None else closed_ns
         self.record(run, Closed(status, reason))
         if run.owner:
             self.nodes[run.owner].owned -= 1
@@ -171,6 +197,46 @@ class Ledger:
         del self.open[run.run_id]
         self._closed[run.run_id] = run
         self.notices.append(RunClosed(run.run_id, status))
+
+    # -- runs on the move -------------------------------------------------------------------------
+
+    def set_aside(self, run: RunState) -> None:
+        """Nothing happens to this open run any more: what its owner still sends is refused, and
+        nothing of it falls due.
+        """
+        self.set_owner(run, NodeId(0))
+        run.epoch += 1
+        run.floor_ns = max(run.floor_ns, self.clock_ns)
+        self._expect_no_more(run)
+        del self.open[run.run_id]
+        del self._by_workflow[run.workflow_id]
+        self.aside[run.run_id] = run
+        self._touched_runs[run.run_id] = None
+        self.notices.append(RunLeft(run.run_id, run.epoch))
+
+    def bring_back(self, run: RunState) -> None:
+        """A run that was aside is performed here from now on. Whoever calls this finds an owner."""
+        del self.aside[run.run_id]
+        self.open[run.run_id] = run
+        self._by_workflow[run.workflow_id] = run.run_id
+        self._expect(run)
+        self.notices.append(RunArrived(run.run_id, run.epoch))
+
+    def take_in(self, table: str, key: tuple[Any, ...], values: tuple[Any, ...]) -> None:
+        """A row of a run that arrives, the run's own first; ``runs`` rows of closed ones, and what
+        belongs to them, are of no interest here.
+        """
+        if table == "runs":
+            run = tables.run_from_values(key[0], values)
+            if run.status.is_open:
+                self.aside[run.run_id] = run
+        elif table in ("inbox", "steps", "timers", "run_variables"):
+            self._attach(table, (*key, *values))
+
+    def drop(self, slots: Collection[Slot]) -> None:
+        """Runs aside in these slots leave memory. Their rows have been taken."""
+        for run in [run for run in self.aside.values() if run.slot in slots]:
+            del self.aside[run.run_id]
 
     def record(
         self, run: RunState, fact: HistoryRecord, ordinals: int = 1, kept: bytes | None = None
@@ -296,18 +362,18 @@ class Ledger:
         self._forget()
 
     def _any(self, run_id: RunId) -> RunState:
-        return self.open.get(run_id) or self._closed[run_id]
+        return self.open.get(run_id) or self._closed.get(run_id) or self.aside[run_id]
 
     def _run_writes(self, run_id: RunId) -> Iterator[RowWrite]:
         run = self._any(run_id)
         opened = run_id in self._opened
         yield RowWrite("runs", (run_id,), tables.run_values(run))
         if opened:
-            yield RowWrite("workflows", (run.workflow_id,), (run_id,))
-        if opened and run_id in self.open:
-            yield RowWrite("open_runs", (run_id,), (run.workflow_id,))
+            yield RowWrite("workflows", (run.slot, run.workflow_id), (run_id,))
+        if opened and run_id not in self._closed:
+            yield RowWrite("open_runs", (run.slot, run_id), (run.workflow_id,))
         elif not opened and run_id in self._closed:
-            yield RowWrite("open_runs", (run_id,), None)
+            yield RowWrite("open_runs", (run.slot, run_id), None)
 
     def _forget(self) -> None:
         """Rows have been taken: closed runs leave memory."""
@@ -327,6 +393,7 @@ class Ledger:
         return [
             [(node_id, tables.node_values(node)) for node_id, node in sorted(self.nodes.items())],
             [self._digestible_run(run) for _, run in sorted(self.open.items())],
+            [self._digestible_run(run) for _, run in sorted(self.aside.items())],
         ]
 
     def _digestible_run(self, run: RunState) -> list[Any]:

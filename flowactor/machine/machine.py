@@ -1,18 +1,29 @@
 """The execution state machine of one group: the committed log in, replies and notices out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import assert_never
 
 from flowactor.codec import records
 from flowactor.errors import StorageRefused
-from flowactor.identity import NodeId, RunId, SessionId
+from flowactor.identity import NodeId, RunId, SessionId, Slot
 from flowactor.limits import SCHEMA_VERSION
 from flowactor.machine.advance import apply_advance
+from flowactor.machine.ahead import Ahead
+from flowactor.machine.handoff import (
+    ActivateSlots,
+    ExpectSlots,
+    ForgetSlots,
+    FreezeSlots,
+    ImportRows,
+    Progress,
+    ReleaseMove,
+)
 from flowactor.machine.history import Journal
 from flowactor.machine.ledger import Ledger
 from flowactor.machine.lifecycle import Lifecycle
+from flowactor.machine.moving import Move, Moving
 from flowactor.machine.notices import Applied, Notice, VariableChanged
 from flowactor.machine.operations import (
     Advance,
@@ -22,6 +33,7 @@ from flowactor.machine.operations import (
     ClientBody,
     ClientOperation,
     CompareAndSet,
+    DrainNode,
     FailAttempt,
     OpenSession,
     OtherOperation,
@@ -34,8 +46,9 @@ from flowactor.machine.operations import (
     WriteVariable,
 )
 from flowactor.machine.ownership import Ownership
-from flowactor.machine.replies import Reply
+from flowactor.machine.replies import Moved, Reply
 from flowactor.machine.sessions import Session, Sessions
+from flowactor.machine.slots import ALL_SLOTS, Placement, Slots
 from flowactor.machine.state import NodeState, RunState, RunSummary, Variable
 from flowactor.machine.steps import fail_attempt, retry
 from flowactor.machine.tables import META_KEY
@@ -53,32 +66,48 @@ class Machine:
     rows or not, rows taken often or never. Nothing here reads a clock or rolls dice.
 
     Args:
-        voters: the nodes that may own runs.
+        voters: the nodes that may own runs in a new group; not looked at where rows know better.
         rows: the rows that earlier ``take_writes`` handed out; empty for a new group.
+        slots: those that a new group serves: all, or none if others serve them yet.
 
     Raises:
         StorageRefused: the rows are of a schema that this version does not know.
     """
 
-    def __init__(self, voters: tuple[NodeId, ...], rows: RowReader) -> None:
+    def __init__(
+        self, voters: tuple[NodeId, ...], rows: RowReader, slots: Sequence[Slot] = ALL_SLOTS
+    ) -> None:
         schema, clock_ns, chain = rows.get("meta", META_KEY) or (SCHEMA_VERSION, 0, b"")
         if schema != SCHEMA_VERSION:
             raise StorageRefused(
                 f"the state is of schema {schema}, this version knows {SCHEMA_VERSION}"
             )
         self._clock_ns: int = clock_ns
+        ahead = self._ahead = Ahead(rows)
         self._journal = Journal(chain)
-        self._ledger = Ledger(rows, self._journal, clock_ns)
-        self._ownership = Ownership(self._ledger, voters)
+        self._slots = Slots(ahead, slots)
+        self._ledger = Ledger(ahead, self._slots, self._journal, clock_ns)
+        self._ownership = Ownership(self._ledger, ahead, voters)
         self._lifecycle = Lifecycle(self._ledger, self._ownership)
-        self._sessions = Sessions(rows)
-        self._variables = Variables(rows)
+        self._sessions = Sessions(ahead)
+        self._variables = Variables(ahead)
+        self._moving = Moving(
+            ahead,
+            slots=self._slots,
+            ledger=self._ledger,
+            ownership=self._ownership,
+            sessions=self._sessions,
+            variables=self._variables,
+            prepare=self._look_ahead,
+        )
         self._replies: list[tuple[SessionId, int, Reply]] = []
         self._changed = False
         self.runs: Mapping[RunId, RunState] = MappingProxyType(self._ledger.open)
         """Open runs, for reading."""
         self.nodes: Mapping[NodeId, NodeState] = MappingProxyType(self._ledger.nodes)
         """What each node announced, for reading."""
+        self.moves: Mapping[int, Move] = self._moving.moves
+        """Moves of slots that are not finished in this group, for reading."""
 
     # -- applying ---------------------------------------------------------------------------------
 
@@ -102,6 +131,16 @@ class Machine:
         self._fire_due()
         self._journal.end()
         return Applied(tuple(self._take_replies()), tuple(self._take_notices()))
+
+    def configured(self, index: int, voters: tuple[NodeId, ...]) -> Applied:
+        """Apply the configuration at ``index``, in order with the batches: only these nodes may own
+        runs from here on, so the runs of others are given away, or parked if nobody has their code.
+        """
+        self._journal.begin(index, self._clock_ns)
+        self._changed = True
+        self._ownership.configure(voters)
+        self._journal.end()
+        return Applied((), tuple(self._take_notices()))
 
     def _fire_due(self) -> None:
         while due := self._ledger.due.pop(self._clock_ns):
@@ -132,17 +171,42 @@ class Machine:
                 self._ownership.announce(operation)
             case ReassignRuns():
                 self._ownership.reassign(operation, term)
+            case DrainNode():
+                self._ownership.drain(operation)
+            case (
+                FreezeSlots()
+                | ExpectSlots()
+                | ImportRows()
+                | ActivateSlots()
+                | ReleaseMove()
+                | ForgetSlots()
+            ):
+                self._moving.perform(operation)
             case _:
                 assert_never(operation)
 
     def _perform_once(self, operation: ClientOperation) -> None:
         admitted = self._sessions.admit(operation, self._clock_ns)
-        if isinstance(admitted, Session):
+        reply: Reply
+        if not isinstance(admitted, Session):
+            reply = admitted
+        elif moved := self._slots.elsewhere(self._name_in(operation.body)):
+            reply = moved
+        else:
             reply = self._request(operation.body)
             admitted.remember(operation.sequence, reply)
-        else:
-            reply = admitted
         self._replies.append((operation.session, operation.sequence, reply))
+
+    def _name_in(self, body: ClientBody) -> str:
+        """What it is about, which says in which slot: a workflow id or a variable."""
+        match body:
+            case WriteVariable() | CompareAndSet():
+                return body.name
+            case _ if body.workflow_id:
+                return body.workflow_id
+            case _:
+                run = self._ledger.find("", body.run_id)
+                return "" if run is None else run.workflow_id
 
     def _request(self, body: ClientBody) -> Reply:
         match body:
@@ -189,9 +253,11 @@ class Machine:
 
     def find(self, workflow_id: str, run_id: str) -> RunSummary | None:
         """A run, open or closed. An empty ``run_id`` means the current run of the workflow id; an
-        empty ``workflow_id`` the run of that id.
+        empty ``workflow_id`` the run of that id. None also for what is served ``elsewhere``.
         """
         found = self._ledger.find(workflow_id, run_id)
+        if found is None or self._slots.elsewhere(found.workflow_id):
+            return None
         return found.summary() if isinstance(found, RunState) else found
 
     def run_variables(self, run_id: RunId) -> Mapping[str, bytes]:
@@ -199,8 +265,30 @@ class Machine:
         return MappingProxyType(self._ledger.run_variables(run_id))
 
     def variable(self, name: str) -> Variable:
-        """A stand-alone variable."""
-        return self._variables.read(name)
+        """A stand-alone variable. Does not exist if it is served ``elsewhere``."""
+        return Variable(None, 0) if self._slots.elsewhere(name) else self._variables.read(name)
+
+    # -- slots ------------------------------------------------------------------------------------
+
+    def elsewhere(self, name: str) -> Moved | None:
+        """Where to ask for a workflow id or a stand-alone variable; None if it is here."""
+        return self._slots.elsewhere(name)
+
+    def placement(self, slot: Slot) -> Placement:
+        """What this group knows of a slot."""
+        return self._slots[slot]
+
+    @property
+    def voters(self) -> tuple[NodeId, ...]:
+        """The nodes that may own runs, sorted."""
+        return self._ownership.voters
+
+    def page(self, move: int, after: Progress) -> ImportRows | None:
+        """The page that the target of a move is to apply after ``after``, which is its own
+        ``moves[move].progress``. Equal on every node at the same index, and of rows at any index
+        since the freeze. None if there is nothing to copy (any more).
+        """
+        return self._moving.page(move, after)
 
     # -- rows and digest --------------------------------------------------------------------------
 
@@ -210,24 +298,42 @@ class Machine:
         """
         if not self._changed:
             return []
+        if self._ahead:
+            self._look_ahead()
+            writes = self._ahead.take()
+        else:
+            writes = list(self._writes())
         self._changed = False
+        return writes
+
+    def _look_ahead(self) -> None:
+        """Make everything applied so far readable through the rows."""
+        if self._changed:
+            self._ahead.add(self._writes())
+
+    def _writes(self) -> Iterator[RowWrite]:
         meta = (SCHEMA_VERSION, self._clock_ns, self._journal.chain)
-        return [
-            RowWrite("meta", META_KEY, meta),
-            *self._ledger.take_writes(),
-            *self._sessions.take_writes(),
-            *self._variables.take_writes(),
-            *self._journal.take_rows(),
-        ]
+        yield RowWrite("meta", META_KEY, meta)
+        yield from self._slots.take_writes()
+        yield from self._moving.take_writes()
+        yield from self._ownership.take_writes()
+        yield from self._ledger.take_writes()
+        yield from self._sessions.take_writes()
+        yield from self._variables.take_writes()
+        yield from self._journal.take_rows()
 
     def digest(self) -> bytes:
         """32 bytes that are equal exactly if the live states are: open runs, nodes, sessions,
-        variables, clock, and by a chain of digests every history so far. Reads all variables.
+        variables, slots, clock, and by a chain of digests every history so far. Reads all
+        variables.
         """
         state = (
             SCHEMA_VERSION,
             self._clock_ns,
             self._journal.chain,
+            self._slots.digestible(),
+            self._moving.digestible(),
+            self._ownership.digestible(),
             self._ledger.digestible(),
             self._sessions.digestible(),
             self._variables.digestible(),

@@ -19,7 +19,9 @@ __all__ = [
     "Notice",
     "OperationRefused",
     "OwnerChanged",
+    "RunArrived",
     "RunClosed",
+    "RunLeft",
     "RunOpened",
     "RunParked",
     "RunResumed",
@@ -89,6 +91,26 @@ class RunClosed:
 
 
 @frozen
+class RunLeft:
+    """Its slot was frozen: nothing of the run is to be done here any more. Nobody owns it, and what
+    was decided before ``epoch`` is void.
+    """
+
+    run_id: RunId
+    epoch: int
+
+
+@frozen
+class RunArrived:
+    """An open run is there with all its past: from another group, or its slot is no longer frozen.
+    Whoever owns it is told next, under a higher epoch; if it is parked, nobody is.
+    """
+
+    run_id: RunId
+    epoch: int
+
+
+@frozen
 class VariableChanged:
     """A stand-alone variable has this version now; 0 if it was deleted."""
 
@@ -123,6 +145,8 @@ Notice = (
     | RunParked
     | RunResumed
     | RunClosed
+    | RunLeft
+    | RunArrived
     | VariableChanged
     | NodeAnnounced
     | OperationRefused

@@ -20,6 +20,7 @@ from flowactor.identity import NodeId, RunId, SessionId, StepKey
 from flowactor.limits import SCHEMA_VERSION
 from flowactor.machine.commands import Command
 from flowactor.machine.events import Failure, StepCompleted
+from flowactor.machine.handoff import MoveOperation
 
 __all__ = [
     "Advance",
@@ -30,6 +31,7 @@ __all__ = [
     "ClientOperation",
     "CompareAndSet",
     "Consumed",
+    "DrainNode",
     "FailAttempt",
     "InboxRef",
     "OpenSession",
@@ -221,7 +223,28 @@ class ReassignRuns:
     term: int
 
 
-OtherOperation = OpenSession | ClientOperation | FailAttempt | ParkRun | AnnounceNode | ReassignRuns
+@record(88)
+@frozen
+class DrainNode:
+    """A node that is about to leave: its runs get other owners, and it gets no new ones. It counts
+    for this incarnation only; ``draining`` False takes it back.
+    """
+
+    node: NodeId
+    incarnation: str
+    draining: bool = True
+
+
+OtherOperation = (
+    OpenSession
+    | ClientOperation
+    | FailAttempt
+    | ParkRun
+    | AnnounceNode
+    | ReassignRuns
+    | DrainNode
+    | MoveOperation
+)
 Operation = Advance | OtherOperation
 
 

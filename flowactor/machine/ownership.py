@@ -1,27 +1,34 @@
 """Who performs a run: the one node whose steps and advances count, under an epoch that only grows.
 
 A run has an owner exactly while it is running. Candidates are voters that are alive (announced, and
-not declared lost since) and have registered the run's type and version; of those the one with the
-fewest open runs is chosen, then the lowest id. A run without candidate is parked and goes on by
-itself when a node announces its code; one that its owner parked goes on by an operator's word only.
+not declared lost since), do not drain, and have registered the run's type and version; of those the
+one with the fewest open runs is chosen, then the lowest id. A run without candidate is parked and
+goes on by itself when there is one; one that its owner parked goes on by an operator's word only.
 """
+
+from collections.abc import Iterator
+from typing import Any
 
 from flowactor.identity import NodeId, RunId
 from flowactor.machine.history import OwnerAssigned, Parked, Resumed
 from flowactor.machine.ledger import Ledger
 from flowactor.machine.notices import NodeAnnounced, OwnerChanged, RunParked, RunResumed
-from flowactor.machine.operations import AnnounceNode, ParkRun, ReassignRuns
+from flowactor.machine.operations import AnnounceNode, DrainNode, ParkRun, ReassignRuns
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import NodeState, Parking, RunState
 from flowactor.machine.steps import restart_steps
+from flowactor.ports import RowReader, RowWrite
 
 __all__ = ["Ownership"]
 
 
 class Ownership:
-    def __init__(self, ledger: Ledger, voters: tuple[NodeId, ...]) -> None:
+    """``voters`` are those that a new group has; not looked at where there are rows."""
+
+    def __init__(self, ledger: Ledger, rows: RowReader, voters: tuple[NodeId, ...]) -> None:
         self._ledger = ledger
-        self._voters = tuple(sorted(voters))
+        self._stored = tuple(node for (node,) in rows.scan("voters"))
+        self.voters = self._stored or tuple(sorted(voters))
 
     def registered(self) -> tuple[tuple[str, int], ...]:
         """Every (type, version) that any node has announced, sorted."""
@@ -31,7 +38,7 @@ class Ownership:
     def is_known(self, workflow_type: str, version: int) -> bool:
         """Whether a node that may own runs has ever announced it, be it alive or not."""
         nodes = self._ledger.nodes
-        return any(nodes[v].has(workflow_type, version) for v in self._voters if v in nodes)
+        return any(nodes[v].has(workflow_type, version) for v in self.voters if v in nodes)
 
     def choose(self, workflow_type: str, version: int, first: NodeId = NodeId(0)) -> NodeId:
         """The owner for a run: ``first`` if it can, else the least loaded node that can, else 0."""
@@ -42,7 +49,8 @@ class Ownership:
 
     def _candidates(self) -> list[NodeState]:
         nodes = self._ledger.nodes
-        return [nodes[v] for v in self._voters if v in nodes and nodes[v].alive]
+        known = [nodes[voter] for voter in self.voters if voter in nodes]
+        return [node for node in known if node.alive and not node.draining]
 
     def announce(self, operation: AnnounceNode) -> None:
         """A node says what it has. A new incarnation of a node means that it restarted: whatever it
@@ -59,6 +67,7 @@ class Ownership:
             operation.incarnation,
             operation.workflows,
             operation.disk,
+            draining=known is not None and known.draining and not restarted,
             owned=0 if known is None else known.owned,
         )
         self._ledger.set_node(node)
@@ -68,9 +77,41 @@ class Ownership:
                 self._hand_over(run)
             elif restarted:
                 self._assign(run, operation.node)
+        self._continue_parked()
+
+    def drain(self, operation: DrainNode) -> None:
+        """A node is about to leave, or says that it is not. A run that nobody else can perform
+        stays with it: the lease will tell when it is gone.
+        """
+        node = self._ledger.nodes.get(operation.node)
+        if node is None or node.incarnation != operation.incarnation:
+            self._ledger.refuse("", "DrainNode", f"node {operation.node} is not the one it was")
+            return
+        if node.draining is operation.draining:
+            return
+        node.draining = operation.draining
+        self._ledger.set_node(node)
+        if node.draining:
+            for run in self._owned_by(node.node):
+                if owner := self.choose(run.workflow_type, run.version):
+                    self._assign(run, owner)
+        else:
+            self._continue_parked()
+
+    def configure(self, voters: tuple[NodeId, ...]) -> None:
+        """Only these may own runs from here on."""
+        self.voters = tuple(sorted(voters))
         for run in self._in_order():
-            if run.parking is Parking.NO_NODE:
-                self._try_to_continue(run)
+            if run.owner and run.owner not in self.voters:
+                self._hand_over(run)
+        self._continue_parked()
+
+    def take_up(self, run: RunState) -> None:
+        """A run was brought back, or has come from another group: it needs an owner."""
+        if run.status is RunStatus.RUNNING:
+            self._hand_over(run)
+        elif run.parking is Parking.NO_NODE:
+            self._try_to_continue(run)
 
     def reassign(self, operation: ReassignRuns, term: int) -> None:
         """The leader has declared a node lost; it may in its own term (*stale_epoch_refused*)."""
@@ -113,6 +154,11 @@ class Ownership:
         open_runs: dict[RunId, RunState] = self._ledger.open
         return [open_runs[run_id] for run_id in sorted(open_runs)]
 
+    def _continue_parked(self) -> None:
+        for run in self._in_order():
+            if run.parking is Parking.NO_NODE:
+                self._try_to_continue(run)
+
     def _owned_by(self, node: NodeId) -> list[RunState]:
         return [run for run in self._in_order() if run.owner == node]
 
@@ -153,3 +199,15 @@ class Ownership:
         self._assign(run, owner)
         self._ledger.expect_retries(run)
         return True
+
+    # -- rows and digest --------------------------------------------------------------------------
+
+    def take_writes(self) -> Iterator[RowWrite]:
+        if self._stored != self.voters:
+            for node in sorted({*self._stored} ^ {*self.voters}):
+                yield RowWrite("voters", (node,), () if node in self.voters else None)
+            self._stored = self.voters
+
+    def digestible(self) -> list[Any]:
+        """Plain values that are equal exactly if the voters are."""
+        return list(self.voters)

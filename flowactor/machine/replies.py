@@ -5,9 +5,9 @@ import enum
 from attrs import frozen
 
 from flowactor.codec.records import record
-from flowactor.identity import RunId
+from flowactor.identity import GroupId, RunId
 
-__all__ = ["Done", "Rejected", "Reply", "RunStatus", "Started", "Written"]
+__all__ = ["Done", "Moved", "Rejected", "Reply", "RunStatus", "Started", "Written"]
 
 
 class RunStatus(enum.Enum):
@@ -65,4 +65,17 @@ class Rejected:
     outcome_unknown: bool = False
 
 
-Reply = Done | Started | Written | Rejected
+@record(80)
+@frozen
+class Moved:
+    """Nothing happened, and nothing is remembered of it: what this is about is not served by this
+    group, as of ``move``. To be asked of ``group`` (0: unknown) with the same session and sequence;
+    if it is ``under_way``, in a moment.
+    """
+
+    group: GroupId
+    move: int
+    under_way: bool = False
+
+
+Reply = Done | Started | Written | Rejected | Moved

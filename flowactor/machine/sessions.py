@@ -101,14 +101,18 @@ class Sessions:
             return Done(changed=False)
         if asked_ns is not None and clock_ns - asked_ns >= EXPIRY_NS:
             return Rejected("SessionExpired", f"session {session_id!r} was asked for too long ago")
-        session = Session(session_id, clock_ns)
+        self._begin(session_id, clock_ns)
+        return Done(changed=True)
+
+    def _begin(self, session_id: SessionId, last_ns: int) -> Session:
+        session = Session(session_id, last_ns)
         if earlier := self._expired.pop(session_id, None):
             session.in_rows = True
             session.stale = earlier.stored | earlier.stale
         self._live[session_id] = session
-        heappush(self._due, (clock_ns + EXPIRY_NS, session_id))
-        self._touch(session, clock_ns)
-        return Done(changed=True)
+        heappush(self._due, (last_ns + EXPIRY_NS, session_id))
+        self._touch(session, last_ns)
+        return session
 
     def admit(self, operation: ClientOperation, clock_ns: int) -> Session | Reply:
         """The session to remember the reply in, if this is to be applied; else the reply."""
@@ -130,6 +134,37 @@ class Sessions:
             )
         reply = session.replies.get(sequence)
         return session if reply is None else reply
+
+    # -- moving -----------------------------------------------------------------------------------
+
+    def contents(self, as_of_ns: int, after: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        """Every session, and its replies, as (session, sequence, values); sequence 0 is the session
+        itself, its values are its age and its floor. Begins after (session, sequence).
+        """
+        for session_id in sorted(name for name in self._live if not after or name >= after[0]):
+            session = self._live[session_id]
+            start = after[1] if after and after[0] == session_id else -1
+            if start < 0:
+                yield session_id, 0, (max(as_of_ns - session.last_ns, 0), session.floor)
+            for sequence in sorted(number for number in session.replies if number > start):
+                yield session_id, sequence, (records.encode(session.replies[sequence]),)
+
+    def take_in(
+        self, session_id: SessionId, sequence: int, values: tuple[Any, ...], clock_ns: int
+    ) -> None:
+        """What another group remembers of a client, as it stands in ``contents``: from here on this
+        one knows it too, and answers as that one did. A session first.
+        """
+        session = self._live.get(session_id)
+        if sequence == 0:
+            age_ns, floor = values
+            last_ns = max(clock_ns - age_ns, 0)
+            if session is None:
+                session = self._begin(session_id, last_ns)
+            self._touch(session, max(session.last_ns, last_ns))
+            session.raise_floor(max(session.floor, floor))
+        elif session is not None and sequence >= session.floor:
+            session.remember(sequence, records.decode(values[0]))
 
     def _touch(self, session: Session, clock_ns: int) -> None:
         session.last_ns = clock_ns

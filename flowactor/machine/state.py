@@ -6,9 +6,9 @@ a machine that was there, and in key order on one restored from rows: sort befor
 
 import enum
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, field, frozen
 
-from flowactor.identity import NodeId, RunId, StepKey, TimerKey
+from flowactor.identity import NodeId, RunId, Slot, StepKey, TimerKey, slot_of
 from flowactor.machine.commands import RetryRule, ScheduleStep
 from flowactor.machine.events import Event, Failure
 from flowactor.machine.replies import RunStatus
@@ -69,6 +69,7 @@ class RunState:
 
     ``position`` counts its advances, ``epoch`` its owners, ``inbox_last`` its inbox items and
     ``history_length`` its history rows. ``deadline_ns`` 0 is no time-out, ``owner`` 0 nobody.
+    ``floor_ns`` is the log time that the run has seen in another group: time goes on from there.
     """
 
     workflow_id: str
@@ -88,6 +89,7 @@ class RunState:
     reason: str = ""
     inbox_last: int = 0
     history_length: int = 0
+    floor_ns: int = 0
     closed_ns: int = 0
     result: bytes | None = None
     failure: Failure | None = None
@@ -95,6 +97,11 @@ class RunState:
     steps: dict[StepKey, PendingStep] = Factory(dict)
     timers: dict[TimerKey, int] = Factory(dict)
     variables: dict[str, bytes] = Factory(dict)
+    slot: Slot = field(init=False)
+
+    @slot.default
+    def _slot_of_workflow(self) -> Slot:
+        return slot_of(self.workflow_id)
 
     def summary(self) -> "RunSummary":
         return RunSummary(
@@ -140,7 +147,7 @@ class RunSummary:
 @define
 class NodeState:
     """What a node announced. ``alive`` is False from the moment it is declared lost until it
-    announces again; ``owned`` counts its open runs.
+    announces again; ``draining`` while it is to have no more runs; ``owned`` counts its open runs.
     """
 
     node: NodeId
@@ -148,6 +155,7 @@ class NodeState:
     workflows: tuple[tuple[str, int], ...]
     disk: str = ""
     alive: bool = True
+    draining: bool = False
     owned: int = 0
 
     def has(self, workflow_type: str, version: int) -> bool:

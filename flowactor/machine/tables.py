@@ -17,7 +17,9 @@ from flowactor.ports import Table
 __all__ = [
     "META_KEY",
     "TABLES",
+    "attach",
     "event_values",
+    "history_length",
     "node_from_row",
     "node_values",
     "pack_key",
@@ -51,6 +53,8 @@ RUN_COLUMNS: Final = (
     ("cancel_requested", "INTEGER"),
     ("inbox_last", "INTEGER"),
     ("history_length", "INTEGER"),
+    ("floor_ns", "INTEGER"),
+    ("slot", "INTEGER"),
 )
 
 TABLES: Final[tuple[Table, ...]] = (
@@ -67,13 +71,36 @@ TABLES: Final[tuple[Table, ...]] = (
             ("alive", "INTEGER"),
             ("workflows", "BLOB"),
             ("disk", "TEXT"),
+            ("draining", "INTEGER"),
+        ),
+    ),
+    Table("voters", (("node", "INTEGER"),), ()),
+    Table(
+        "slots",
+        (("first", "INTEGER"),),
+        (("last", "INTEGER"), ("state", "TEXT"), ("move", "INTEGER"), ("group_id", "INTEGER")),
+    ),
+    Table(
+        "moves",
+        (("move", "INTEGER"),),
+        (
+            ("phase", "TEXT"),
+            ("source", "INTEGER"),
+            ("target", "INTEGER"),
+            ("slots", "BLOB"),
+            ("clock_ns", "INTEGER"),
+            ("progress", "BLOB"),
         ),
     ),
     Table("sessions", (("session", "TEXT"),), (("last_ns", "INTEGER"), ("floor", "INTEGER"))),
     Table("session_replies", (("session", "TEXT"), ("sequence", "INTEGER")), (("reply", "BLOB"),)),
-    Table("variables", (("name", "TEXT"),), (("value", "BLOB"), ("version", "INTEGER"))),
-    Table("workflows", (("workflow_id", "TEXT"),), (("run_id", "TEXT"),)),
-    Table("open_runs", (("run_id", "TEXT"),), (("workflow_id", "TEXT"),)),
+    Table(
+        "variables",
+        (("slot", "INTEGER"), ("name", "TEXT")),
+        (("value", "BLOB"), ("version", "INTEGER")),
+    ),
+    Table("workflows", (("slot", "INTEGER"), ("workflow_id", "TEXT")), (("run_id", "TEXT"),)),
+    Table("open_runs", (("slot", "INTEGER"), ("run_id", "TEXT")), (("workflow_id", "TEXT"),)),
     Table("runs", (("run_id", "TEXT"),), RUN_COLUMNS, (("started_ns",), ("status", "started_ns"))),
     Table(
         "inbox", (("run_id", "TEXT"), ("number", "INTEGER")), (("kind", "TEXT"), ("event", "BLOB"))
@@ -140,6 +167,8 @@ def run_values(run: RunState) -> tuple[Any, ...]:
         int(run.cancel_requested),
         run.inbox_last,
         run.history_length,
+        run.floor_ns,
+        run.slot,
     )
 
 
@@ -147,7 +176,8 @@ def run_from_values(run_id: RunId, values: tuple[Any, ...]) -> RunState:
     """The run without what other tables hold of it."""
     workflow_id, workflow_type, version, status, owner, epoch, position = values[:7]
     started_ns, closed_ns, reason, input_digest, result, failure = values[7:13]
-    now_ns, deadline_ns, parking, cancel_requested, inbox_last, history_length = values[13:]
+    now_ns, deadline_ns, parking, cancel_requested, inbox_last = values[13:18]
+    history_length, floor_ns, _ = values[18:]
     return RunState(
         workflow_id=workflow_id,
         run_id=run_id,
@@ -166,10 +196,17 @@ def run_from_values(run_id: RunId, values: tuple[Any, ...]) -> RunState:
         reason=reason,
         inbox_last=inbox_last,
         history_length=history_length,
+        floor_ns=floor_ns,
         closed_ns=closed_ns,
         result=result,
         failure=_unpack_failure(failure),
     )
+
+
+def history_length(values: tuple[Any, ...]) -> int:
+    """Of the value columns of ``runs``: how many rows the history has."""
+    length: int = values[18]
+    return length
 
 
 def summary_from_values(run_id: RunId, values: tuple[Any, ...]) -> RunSummary:
@@ -179,6 +216,21 @@ def summary_from_values(run_id: RunId, values: tuple[Any, ...]) -> RunSummary:
 def event_values(event: Event) -> tuple[Any, ...]:
     """The value columns of ``inbox``."""
     return (type(event).__name__, records.encode(event))
+
+
+def attach(run: RunState, table: str, row: tuple[Any, ...]) -> None:
+    """Give an open run what a row of another table holds of it."""
+    match table, row:
+        case "inbox", (_, number, _, event):
+            run.inbox[number] = records.decode(event)
+        case "steps", (_, key, *values):
+            run.steps[unpack_key(key)] = step_from_values(tuple(values))
+        case "timers", (_, key, due_ns):
+            run.timers[unpack_key(key)] = due_ns
+        case "run_variables", (_, name, value):
+            run.variables[name] = value
+        case _:
+            raise AssertionError(f"no row of {table} belongs to an open run")
 
 
 def step_values(step: PendingStep) -> tuple[Any, ...]:
@@ -208,13 +260,20 @@ def step_from_values(values: tuple[Any, ...]) -> PendingStep:
 
 def node_values(node: NodeState) -> tuple[Any, ...]:
     """The value columns of ``nodes``; how many runs it owns is counted from the runs."""
-    return (node.incarnation, int(node.alive), records.encode_plain(node.workflows), node.disk)
+    workflows = records.encode_plain(node.workflows)
+    return (node.incarnation, int(node.alive), workflows, node.disk, int(node.draining))
 
 
 def node_from_row(row: tuple[Any, ...]) -> NodeState:
-    node, incarnation, alive, workflows, disk = row
-    announced = records.decode_plain(workflows)
-    return NodeState(NodeId(node), incarnation, announced, disk, alive=bool(alive))
+    node, incarnation, alive, workflows, disk, draining = row
+    return NodeState(
+        NodeId(node),
+        incarnation,
+        records.decode_plain(workflows),
+        disk,
+        alive=bool(alive),
+        draining=bool(draining),
+    )
 
 
 def _pack_failure(failure: Failure | None) -> bytes | None:

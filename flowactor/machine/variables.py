@@ -7,6 +7,7 @@ is read through the rows. How much is held makes no difference to any outcome.
 from collections.abc import Iterator
 from typing import Any
 
+from flowactor.identity import slot_of
 from flowactor.limits import VARIABLE_VERSIONS_CACHED_MAX
 from flowactor.machine.operations import CompareAndSet, WriteVariable
 from flowactor.machine.replies import Done, Rejected, Reply, Written
@@ -29,7 +30,7 @@ class Variables:
     def read(self, name: str) -> Variable:
         if name in self._unsaved:
             return Variable(self._unsaved[name], self._versions[name])
-        row = self._rows.get("variables", (name,))
+        row = self._rows.get("variables", (slot_of(name), name))
         return Variable(None, 0) if row is None else Variable(*row)
 
     def write(self, operation: WriteVariable) -> Reply:
@@ -66,7 +67,7 @@ class Variables:
     def _version(self, name: str) -> int:
         version = self._versions.get(name)
         if version is None:
-            row = self._rows.get("variables", (name,))
+            row = self._rows.get("variables", (slot_of(name), name))
             version = self._versions[name] = 0 if row is None else row[1]
         return version
 
@@ -78,17 +79,21 @@ class Variables:
     def take_writes(self) -> Iterator[RowWrite]:
         for name, value in self._unsaved.items():
             values = None if value is None else (value, self._versions[name])
-            yield RowWrite("variables", (name,), values)
+            yield RowWrite("variables", (slot_of(name), name), values)
         self._unsaved.clear()
         if len(self._versions) > VARIABLE_VERSIONS_CACHED_MAX:
             self._versions.clear()
 
+    def forget_versions(self) -> None:
+        """Rows have come from elsewhere: what is held of rows may be older."""
+        self._versions = {name: self._versions[name] for name in self._unsaved}
+
     def digestible(self) -> list[Any]:
         """Plain values that are equal exactly if the variables are; reads all of them."""
-        all_rows = {name: (value, version) for name, value, version in self._rows.scan("variables")}
+        all_rows = {name: held for _, name, *held in self._rows.scan("variables")}
         for name, value in self._unsaved.items():
             if value is None:
                 all_rows.pop(name, None)
             else:
-                all_rows[name] = (value, self._versions[name])
+                all_rows[name] = [value, self._versions[name]]
         return sorted(all_rows.items())

@@ -18,6 +18,7 @@ from flowactor.machine.operations import (
     encode_batch,
 )
 from flowactor.machine.replies import RunStatus
+from flowactor.machine.tables import history_length
 
 KEY = ((), "s", 0)
 
@@ -80,7 +81,7 @@ def test_every_fact_has_a_place_of_its_own(group, make_step):
     for name in "abcd":
         numbers = [row[1] for row in rows if row[0] == name]
         assert numbers == list(range(1, len(numbers) + 1))
-        assert group.rows.get("runs", (name,))[-1] == len(numbers)
+        assert history_length(group.rows.get("runs", (name,))) == len(numbers)
     places = sorted((row[2], row[3]) for row in rows)
     assert len(set(places)) == len(places)
     by_place = {(row[2], row[3]): records.decode(row[-1]) for row in rows}

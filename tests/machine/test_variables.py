@@ -52,7 +52,7 @@ def test_key_values_of_scenario_a_r16(group):
     for name in ("key5", "key10"):
         group.ask(WriteVariable(name, None))
     group.flush()
-    rows = {name: value for name, value, _ in group.rows.scan("variables")}
+    rows = {name: value for _, name, value, _ in group.rows.scan("variables")}
     assert len(rows) == 13
     assert rows["key0"] == b"value0"
     assert rows["key14"] == b"value14"

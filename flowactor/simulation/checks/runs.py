@@ -126,6 +126,8 @@ class RunsChecker:
                     raise CheckFailed("I21", f"run {run_id}: epoch {epoch} after {book.epoch}")
                 book.epoch, book.owner = epoch, owner
                 self._told(node, "owner", (run_id, owner, epoch, index))
+            case notices.RunLeft(run_id=run_id, epoch=epoch):
+                self.runs[run_id].epoch, self.runs[run_id].owner = epoch, 0
             case notices.RunClosed(run_id=run_id, status=status):
                 self._closed(node, index, run_id, status)
             case notices.OperationRefused(stale=stale, operation=operation, reason=reason):
@@ -142,7 +144,12 @@ class RunsChecker:
                 for key in steps:
                     failure = pending[key].last_failure if key in pending else None
                     self._steps.due(run_id, key, failure)
-            case notices.InboxGrew() | notices.VariableChanged() | notices.NodeAnnounced():
+            case (
+                notices.InboxGrew()
+                | notices.RunArrived()
+                | notices.VariableChanged()
+                | notices.NodeAnnounced()
+            ):
                 pass
             case _:
                 assert_never(notice)

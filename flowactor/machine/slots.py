@@ -1,0 +1,107 @@
+"""Which slots a group serves: checked when an operation is applied, so that no stale router can
+start a run in two groups, or change a variable that has moved.
+"""
+
+import enum
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any, Final
+
+from attrs import frozen
+
+from flowactor.identity import GroupId, Slot, slot_of
+from flowactor.limits import SLOTS
+from flowactor.machine.replies import Moved
+from flowactor.ports import RowReader, RowWrite
+
+__all__ = ["ALL_SLOTS", "Placement", "SlotState", "Slots"]
+
+NOBODY: Final = GroupId(0)
+ALL_SLOTS: Final = tuple(map(Slot, range(SLOTS)))
+
+
+class SlotState(enum.Enum):
+    """``LEAVING`` slots are frozen, ``ARRIVING`` ones not complete; their rows are here, and nobody
+    serves them now. Rows of slots that are ``AWAY`` are gone, or about to be.
+    """
+
+    SERVED = "served"
+    LEAVING = "leaving"
+    ARRIVING = "arriving"
+    AWAY = "away"
+
+
+@frozen
+class Placement:
+    """What a group knows of a slot. ``move`` is the last move that concerned it, ``group`` who
+    served it after that, or will; 0 is unknown, or this group itself.
+    """
+
+    state: SlotState
+    move: int = 0
+    group: GroupId = NOBODY
+
+
+class Slots:
+    """The placement of every slot. Rows are ranges of slots with the same placement.
+
+    Args:
+        founding: the slots that a new group serves; not looked at where there are rows.
+    """
+
+    def __init__(self, rows: RowReader, founding: Iterable[Slot]) -> None:
+        self._placements = [Placement(SlotState.AWAY)] * SLOTS
+        stored = {Slot(first): tuple(values) for first, *values in rows.scan("slots")}
+        for first, (last, state, move, group) in stored.items():
+            self._fill(range(first, last + 1), Placement(SlotState(state), move, GroupId(group)))
+        if not stored:
+            self._fill(founding, Placement(SlotState.SERVED))
+        self._stored = stored
+        self._survey()
+
+    def __getitem__(self, slot: Slot) -> Placement:
+        return self._placements[slot]
+
+    def put(self, slots: Iterable[Slot], placement: Placement) -> None:
+        """These slots stand so from here on."""
+        self._fill(slots, placement)
+        self._survey()
+
+    def elsewhere(self, name: str) -> Moved | None:
+        """None if the slot of this workflow id or variable is served here, else where to ask. An
+        empty name is that of a run that is not here at all.
+        """
+        if self._whole:
+            return None
+        if not name:
+            return Moved(NOBODY, 0)
+        placement = self._placements[slot_of(name)]
+        if placement.state is SlotState.SERVED:
+            return None
+        under_way = placement.state is not SlotState.AWAY
+        return Moved(placement.group, placement.move, under_way)
+
+    def _fill(self, slots: Iterable[int], placement: Placement) -> None:
+        for slot in slots:
+            self._placements[slot] = placement
+
+    def _survey(self) -> None:
+        self._whole = all(known.state is SlotState.SERVED for known in self._placements)
+        self._ranges: dict[Slot, tuple[Any, ...]] = {}
+        for known, equal in groupby(ALL_SLOTS, self.__getitem__):
+            first, *rest = equal
+            last = rest[-1] if rest else first
+            self._ranges[first] = (last, known.state.value, known.move, known.group)
+
+    def take_writes(self) -> Iterator[RowWrite]:
+        if self._stored == self._ranges:
+            return
+        for first in sorted(self._stored.keys() | self._ranges.keys()):
+            values = self._ranges.get(first)
+            if self._stored.get(first) != values:
+                yield RowWrite("slots", (first,), values)
+        self._stored = self._ranges
+
+    def digestible(self) -> list[Any]:
+        """Plain values that are equal exactly if the placements are."""
+        return list(self._ranges.items())
