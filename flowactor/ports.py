@@ -102,7 +102,11 @@ class Disk(Protocol):
         """All files of the directory, in order."""
 
     def remove(self, name: str) -> None:
-        """Delete the file ``name``, if it is there. After a power cut it may be there again."""
+        """Delete the file ``name``, if it is there. After a power cut it may be there again.
+
+        Raises:
+            StorageError: it cannot be deleted.
+        """
 
     def exclusive(self) -> bool:
         """True if a file can have only one connection (the simulator's VFS has no shared

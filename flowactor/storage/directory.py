@@ -79,7 +79,10 @@ class DirectoryDisk:
 
     def remove(self, name: str) -> None:
         """See ``ports.Disk``."""
-        (self._path / name).unlink(missing_ok=True)
+        try:
+            (self._path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot delete {self._path / name} ({error.strerror})") from error
 
     def exclusive(self) -> bool:
         """See ``ports.Disk``."""

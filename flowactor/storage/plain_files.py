@@ -117,8 +117,8 @@ class VfsFile:
 
     def __init__(self, vfs: str, path: str, where: str) -> None:
         self._where: Final = where
-        # As a journal: nobody locks those, and the first sync makes the name of a new one durable.
-        kind = apsw.SQLITE_OPEN_MAIN_JOURNAL
+        # A journal that belongs to no database: nobody locks it, its first sync syncs its name too.
+        kind = apsw.SQLITE_OPEN_SUPER_JOURNAL
         flags = [kind | apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, 0]
         with translated(where):
             self._file: Final = apsw.VFSFile(vfs, path, flags)

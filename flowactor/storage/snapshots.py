@@ -85,7 +85,9 @@ class SnapshotFile:
         ask(self._worker, lambda: self._read(offset, bytes_max), done)
 
     def discard(self) -> None:
-        """Delete it, after what was asked for so far. Twice is once."""
+        """Delete it, after what was asked for so far, and before the worker is closed. Twice is
+        once.
+        """
         if not self._discarded:
             self._discarded = True
             ask(self._worker, self._delete, _ignore)
@@ -156,5 +158,5 @@ def applied_index_of(connection: apsw.Connection, where: str) -> int:
     raise StorageCorrupt(f"{where} does not say which index it is the state at: {KEEP}")
 
 
-def _ignore(_outcome: None) -> None:
-    pass
+def _ignore(_outcome: object) -> None:
+    """What cannot be deleted now will be at the next start."""

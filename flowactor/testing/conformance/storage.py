@@ -13,17 +13,20 @@ import apsw
 import pytest
 import trio
 
+from flowactor.errors import StorageRefused
 from flowactor.identity import GroupId
 from flowactor.ports import Disk, Worker
-from flowactor.raft import EntryKind, HardState, Restored, Write
+from flowactor.raft import Configuration, EntryKind, HardState, Restored, Snapshot, Write
 from flowactor.storage import LogStore
 from flowactor.testing.conformance.logs import (
     EVERYTHING,
     ONE,
     TWO,
     append,
+    change,
     entries,
     entry,
+    members,
     state,
     write,
 )
@@ -107,6 +110,49 @@ class DiskConformance:
             for number in range(3):
                 writer.execute("INSERT INTO t VALUES (?)", (number,))
                 assert len(reader.execute("SELECT * FROM t").fetchall()) == number + 1
+
+    def test_plain_bytes_are_kept(self, open_disk: Callable[[], Disk]) -> None:
+        """A plain file gives back what was written, also in large pieces and over each other, and
+        less at its end; when the disk is opened again it is the same.
+        """
+        large = bytes(range(256)) * 2000
+        with closing(open_disk()) as disk, closing(disk.open("plain")) as file:
+            assert (file.size_bytes(), file.read(0, 10)) == (0, b"")
+            file.write(0, large)
+            file.write(len(large), b"tail")
+            file.write(1, b"over")
+            file.sync()
+            assert file.read(0, 5) == b"\0over"
+            assert file.read(len(large), 100) == b"tail"
+        with closing(open_disk()) as disk, closing(disk.open("plain")) as file:
+            assert file.read(0, 1 << 20) == b"\0over" + large[5:] + b"tail"
+            assert file.size_bytes() == len(large) + 4
+
+    def test_files_are_named_and_deleted(self, disk: Disk) -> None:
+        """``names`` tells of each file, in order, and ``remove`` deletes one; what is not there is
+        deleted as well.
+        """
+        for name in ("two", "one", "three"):
+            with closing(disk.open(name)) as file:
+                file.write(0, name.encode())
+        assert [name for name in disk.names() if name != "lock"] == ["one", "three", "two"]
+        disk.remove("three")
+        disk.remove("three")
+        assert not disk.exists("three")
+        assert [name for name in disk.names() if name != "lock"] == ["one", "two"]
+        with closing(disk.open("three")) as file:
+            assert file.size_bytes() == 0
+
+    def test_a_plain_file_can_become_a_database(self, disk: Disk) -> None:
+        """The bytes of a database, written plainly under another name, are that database."""
+        with closing(disk.connect("one.db")) as connection:
+            connection.execute("CREATE TABLE t (x); INSERT INTO t VALUES (randomblob(50000))")
+            before = connection.execute("SELECT x FROM t").fetchall()
+        with closing(disk.open("one.db")) as source, closing(disk.open("two.db")) as target:
+            target.write(0, source.read(0, source.size_bytes()))
+            target.sync()
+        with closing(disk.connect("two.db")) as connection:
+            assert connection.execute("SELECT x FROM t").fetchall() == before
 
     def test_a_disk_says_where_it_is(self, disk: Disk) -> None:
         """Error messages name it by one line that does not change."""
@@ -332,6 +378,128 @@ class LogStoreConformance:
             assert store.recover(ONE, 3, EVERYTHING).previous_term == 4
             store.persist([(ONE, write(entry(4, 4)))])
         assert _restored(open_log, applied=3).entries == (entry(4, 4),)
+
+    def test_founding_configuration_is_kept(self, open_log: Callable[[], LogStore]) -> None:
+        """A group begins with the members it was founded with, through restarts and compaction; to
+        found it again so is harmless, otherwise refused, as it is where a log is already.
+        """
+        with closing(open_log()) as store:
+            store.found(ONE, members(1, 2, 3))
+            store.persist([(TWO, append(1))])
+            store.found(ONE, members(1, 2, 3))
+            for group, others in ((ONE, members(1, 2)), (TWO, members(1, 2, 3))):
+                with pytest.raises(StorageRefused, match=f"group {group} already"):
+                    store.found(group, others)
+        assert _restored(open_log) == Restored(configuration=members(1, 2, 3))
+        assert _restored(open_log, TWO).configuration == Configuration()
+        with closing(open_log()) as store:
+            store.found(ONE, members(1, 2, 3))
+            store.persist([(ONE, append(5))])
+            store.compact(ONE, 4)
+            store.found(ONE, members(1, 2, 3))
+        found = _restored(open_log, applied=4)
+        assert (found.configuration, found.configuration_index) == (members(1, 2, 3), 0)
+
+    def test_newest_configuration_before_the_tail_is_found(
+        self, open_log: Callable[[], LogStore]
+    ) -> None:
+        """What is restored begins with the newest configuration at or below ``previous_index``,
+        whether it is still in the log, was cut, or was compacted away.
+        """
+        log = (*entries(1, 3), change(4, 1, 2), *entries(5, 8), change(9, 1, 2, 3), change(10, 7))
+        with closing(open_log()) as store:
+            store.found(ONE, members(1))
+            store.persist([(ONE, write(*log, hard_state=state()))])
+            founding, four, nine = (members(1), 0), (members(1, 2), 4), (members(1, 2, 3), 9)
+            expected = {3: founding, 4: four, 8: four, 9: nine, 10: (members(7), 10)}
+            for applied, newest in expected.items():
+                found = store.recover(ONE, applied, 0)
+                assert found.previous_index == applied
+                assert (found.configuration, found.configuration_index) == newest
+                assert store.snapshot_at(ONE, applied) == Snapshot(applied, 1, *newest)
+            assert store.recover(ONE, 10, EVERYTHING).configuration == members(1)
+            store.persist([(ONE, write(entry(10, 2), hard_state=state(2), cut=10))])
+            store.compact(ONE, 6)
+            assert store.snapshot_at(ONE, 5) is None
+            assert store.snapshot_at(ONE, 6) == Snapshot(6, 1, *four)
+            assert store.snapshot_at(ONE, 10) == Snapshot(10, 2, *nine)
+            assert store.snapshot_at(ONE, 11) is None
+        found = _restored(open_log, applied=6)
+        assert (found.configuration, found.configuration_index) == four
+        with closing(open_log()) as store:
+            store.compact(ONE, 10)
+        found = _restored(open_log, applied=10)
+        assert (found.configuration, found.configuration_index) == nine
+        assert (found.previous_index, found.previous_term) == (10, 2)
+
+    def test_groups_come_and_go(self, open_log: Callable[[], LogStore]) -> None:
+        """``groups`` are those of which there is anything; one that was dropped has left nothing
+        behind, and begins anew with a state file that it never had before.
+        """
+        with closing(open_log()) as store:
+            assert store.groups() == []
+            store.found(TWO, members(1))
+            store.persist([(ONE, append(9))])
+            store.compact(ONE, 4)
+            assert store.groups() == [ONE, TWO]
+        with closing(open_log()) as store:
+            assert store.groups() == [ONE, TWO]
+            assert store.generations() == {ONE: 0, TWO: 0}
+            store.drop(ONE)
+            store.drop(ONE)
+            assert store.groups() == [TWO]
+            assert store.recover(ONE, 0, EVERYTHING) == Restored()
+        with closing(open_log()) as store:
+            assert store.groups() == [TWO]
+            assert store.generation(ONE) > 1
+            store.found(ONE, members(1, 2))
+            store.persist([(ONE, append(3))])
+        with closing(open_log()) as store:
+            assert store.generations()[ONE] > 1
+            assert store.recover(ONE, 0, EVERYTHING).configuration == members(1, 2)
+            assert store.recover(ONE, 0, EVERYTHING).entries == entries(1, 3)
+
+    def test_long_log_is_compacted_in_steps(self, open_log: Callable[[], LogStore]) -> None:
+        """Each step deletes some entries, and none of them counts from the first step on. In the
+        midst of it the log can be written to, closed, and compacted further.
+        """
+        with closing(open_log()) as store:
+            store.persist([(ONE, append(5000)), (TWO, append(3))])
+            assert store.compact(ONE, 4000)
+            assert store.read(ONE, 4000, 4001, EVERYTHING) == (0, ())
+            assert store.size(ONE).first_index == 4001
+            store.persist([(ONE, write(entry(5001)))])
+        assert _restored(open_log, applied=4000).entries == entries(4001, 5001)
+        with closing(open_log()) as store:
+            steps = 1
+            while store.compact(ONE, 4500):
+                steps += 1
+            assert steps > 2
+            assert not store.compact(ONE, 4500)
+            size = store.size(ONE)
+            assert (size.first_index, size.last_index) == (4501, 5001)
+            assert size.data_bytes == 501 * len(b"payload")
+        assert _restored(open_log, applied=4500).entries == entries(4501, 5001)
+        assert _restored(open_log, TWO).entries == entries(1, 3)
+
+    def test_sizes_are_counted(self, open_log: Callable[[], LogStore]) -> None:
+        """``size`` counts what is in the file: after appending, cutting, compacting, reopening."""
+        with closing(open_log()) as store:
+            assert store.size(ONE).data_bytes == 0
+            store.persist([(ONE, append(10, data=b"12345"))])
+            store.persist(
+                [
+                    (ONE, write(*entries(11, 14))),
+                    (ONE, write(*entries(8, 9, 2, b""), hard_state=state(2), cut=8)),
+                ]
+            )
+            size = store.size(ONE)
+            assert (size.first_index, size.last_index, size.data_bytes) == (1, 9, 35)
+            store.compact(ONE, 3)
+            assert store.size(ONE).data_bytes == 20
+        with closing(open_log()) as store:
+            store.recover(ONE, 3, 0)
+            assert store.size(ONE).data_bytes == 20
 
     @pytest.mark.parametrize(
         "wrong",
