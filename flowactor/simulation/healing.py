@@ -5,8 +5,10 @@ Runs that only wait for a timer are not waited for: time is skipped until the ti
 all machines had been suspended. So a run that sleeps for a month comes to its end as well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
+
+import trio
 
 from flowactor.cluster.group import GroupActor
 from flowactor.codec.payloads import decode_payload
@@ -29,7 +31,7 @@ from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.world import World
 from flowactor.workflow import App, decode_failure
 
-__all__ = ["LOOK_NS", "Clients", "Cluster", "Healing", "Time"]
+__all__ = ["Clients", "Cluster", "Healing", "Time", "come_to_rest"]
 
 LOOK_NS: Final = 100_000_000
 """Between two looks at the cluster."""
@@ -71,6 +73,11 @@ class Clients(Protocol):
     @property
     def started(self) -> Mapping[str, RunId]:
         """The runs whose start was acknowledged, by their workflow id."""
+
+    def probe(self, served: Callable[[], None], *, changes: bool) -> None:
+        """Call ``served`` once a new client was: it reads a variable, which it writes before if it
+        may change anything.
+        """
 
 
 class Time(Protocol):
@@ -221,6 +228,49 @@ class Healing:
                 run = groups[node].machine.find("", run_id) if node in groups else None
                 if run is not None and not run.status.is_open:
                     world.ended(run.workflow_id, _outcome(run, app))
+
+
+async def come_to_rest(
+    cluster: Cluster,
+    clients: Clients,
+    judge: Judge,
+    time: Time,
+    *,
+    patience_seconds: float,
+    horizon_seconds: float,
+) -> Healing:
+    """Wait until all is well and a new client is served; then look at what there is.
+
+    A second client only reads, for by then nothing else goes on that could bring its answer along.
+
+    Args:
+        cluster: its faults are over.
+        clients: who asked for something.
+        judge: of the run.
+        time: of the run.
+        patience_seconds: see ``Healing``.
+        horizon_seconds: see ``Healing``.
+
+    Raises:
+        CheckFailed: something is missing when the time is up, or does not fit.
+    """
+    healing = Healing(
+        cluster,
+        clients,
+        judge,
+        time,
+        patience_seconds=patience_seconds,
+        horizon_seconds=horizon_seconds,
+    )
+    for changes in (True, False):
+        served = trio.Event()
+        clients.probe(served.set, changes=changes)
+        while not (healing.is_over() and served.is_set()):
+            if time.now_ns >= healing.end_ns:
+                raise healing.missing() or CheckFailed("I33", "a new client is not served")
+            await trio.sleep(LOOK_NS / NANOSECONDS)
+    healing.check()
+    return healing
 
 
 def _unfinished(run: RunState, log_ns: int) -> str:

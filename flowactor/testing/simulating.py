@@ -10,9 +10,9 @@ from flowactor.limits import NANOSECONDS
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.failure import CheckFailed, Deadlocked
 from flowactor.simulation.faults import Fault
+from flowactor.simulation.healing import come_to_rest
 from flowactor.simulation.marks import Marks
 from flowactor.simulation.nodes import Clients, Cluster
-from flowactor.simulation.nodes.rest import come_to_rest
 from flowactor.simulation.outcome import Failure
 from flowactor.simulation.runtime import Runtime, collected_at_its_end, simulate
 from flowactor.simulation.runtime.watchdog import task_tree
@@ -186,6 +186,7 @@ class _Run(Generic[T]):
         handle.mend()
         clients = Clients(
             runtime,
+            nursery,
             cluster.network,
             cluster.addresses,
             judge,
@@ -193,11 +194,10 @@ class _Run(Generic[T]):
             patience_seconds=self._settle_seconds,
         )
         healing = await come_to_rest(
-            runtime,
-            nursery,
             cluster,
             clients,
             judge,
+            runtime.time,
             patience_seconds=self._settle_seconds,
             horizon_seconds=0.0,  # a test that leaves a run asleep does so on purpose
         )

@@ -19,8 +19,10 @@ STORY = Story(
         acts=(
             *registers(60, every=0.25, begin=1.5),
             *chores(CHORES, every=2.5),
-            *chores(number=2, begin=20),
-            *chores(number=3, begin=40),
+            # Shortly before one is killed, so that some kills strike in a step.
+            *chores(number=2, begin=19.7, every=0.1),
+            *chores(number=3, begin=39.7, every=0.1),
+            *chores(number=4, begin=49.7, every=0.1),
         ),
         faults=(*let_lead(1), *kill_in_turn(range(5, 61, 5))),
         seconds=62.0,

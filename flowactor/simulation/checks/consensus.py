@@ -160,6 +160,7 @@ class ConsensusChecker:
                 )
             durable.persist(writing.popleft()[0])
             self._marks["unsynced write survived"] += 1
+        self._marks["torn tail"] += bool(writing)
 
     def lost(self, node: int) -> None:
         """The node's disk is gone: it promises nothing any more."""
@@ -182,9 +183,7 @@ class ConsensusChecker:
                 case Receive(message=Append() | InstallSnapshot() as append):
                     appends.append(append)
                 case Receive(sender=sender, message=Vote(pre=False) as vote) if not appends:
-                    last_term = self._term_at(view, len(view.log))
-                    if (vote.last_term, vote.last_index) < (last_term, len(view.log)):
-                        view.behind[sender] = vote.term
+                    self._asked(node, view, sender, vote)
                 case Receive(sender=sender, message=AppendReply() as reply):
                     if reply.term == view.term:
                         view.rounds[sender] = max(view.rounds.get(sender, 0), reply.round)
@@ -206,7 +205,9 @@ class ConsensusChecker:
         if leads_on and effects.write is not None and effects.write.truncate_from:
             raise CheckFailed("I4", f"node {node} cuts its log while it leads")
         if core.commit_index != view.commit:
-            self._commit(node, view, core.commit_index, appends)
+            # A leader whose removal this commits leads no more after the step.
+            leads = view.role is Role.LEADER or view.term == led_in
+            self._commit(node, view, core.commit_index, appends, leads=leads)
         if effects.restored is not None:
             self._restored(node, view, effects.restored)
         if effects.committed:
@@ -229,6 +230,14 @@ class ConsensusChecker:
             if last and self._term_at(view, last) != durable.term_at(last):
                 self._marks["late write"] += 1
 
+    def _asked(self, node: int, view: _View, sender: int, vote: Vote) -> None:
+        """A candidate asks, perhaps for what it has been promised before its log was too short."""
+        states = [self.disks[node].hard_state, *(write.hard_state for write, _ in view.writing)]
+        promised = any(s is not None and (s.term, s.vote) == (vote.term, sender) for s in states)
+        mine = (self._term_at(view, len(view.log)), len(view.log))
+        if (vote.last_term, vote.last_index) < mine and not promised:
+            view.behind[sender] = vote.term
+
     def _written(
         self, node: int, view: _View, write: Write, appends: Sequence[_FromLeader]
     ) -> None:
@@ -245,6 +254,7 @@ class ConsensusChecker:
             if same and not contested:
                 raise CheckFailed("I12", f"node {node} cuts {write.truncate_from}, to put it back")
             del view.log[write.truncate_from - 1 :]
+            view.behind.clear()
             view.verified = min(view.verified, write.truncate_from - 1)
             self._marks["follower truncated"] += 1
         view.log.extend(write.entries)
@@ -271,6 +281,7 @@ class ConsensusChecker:
         if known != (snapshot.configuration_index, snapshot.configuration):
             raise CheckFailed("I31", f"node {node} installs {index} with the members of another")
         view.log[:] = self.committed[:index]
+        view.behind.clear()
         view.verified = view.commit = index
         self._marks["snapshot installed"] += 1
 
@@ -348,11 +359,19 @@ class ConsensusChecker:
             raise CheckFailed("I11", f"node {node} applies {last} before it is durable")
         view.emitted = last
 
-    def _commit(self, node: int, view: _View, commit: int, appends: Sequence[_FromLeader]) -> None:
+    def _commit(
+        self,
+        node: int,
+        view: _View,
+        commit: int,
+        appends: Sequence[_FromLeader],
+        *,
+        leads: bool,
+    ) -> None:
         if not view.commit < commit <= len(view.log):
             raise CheckFailed("I3", f"node {node}: the commit went from {view.commit} to {commit}")
         term = self._term_at(view, commit)
-        if view.role is Role.LEADER:
+        if leads:
             if term != view.term:
                 raise CheckFailed("I8", f"leader {node} commits {commit} of older term {term}")
             holding = self._holding(commit, term)

@@ -1,18 +1,21 @@
 """The judge of a run: gives each life of each node a witness, and writes down what that sees."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
+from flowactor.cluster.group import GroupActor
 from flowactor.cluster.witness import Witness
 from flowactor.identity import RunId
 from flowactor.machine import Applied, Machine
 from flowactor.observability.events import ObservedEvent, StepFinished, StepStarted
-from flowactor.raft import Effects, Entry, Event, Raft, Restored
+from flowactor.raft import Effects, Entry, Event, Raft, Restored, Tick
 from flowactor.simulation.agenda import Agenda
 from flowactor.simulation.checks.consensus import ConsensusChecker
+from flowactor.simulation.checks.idle import IdleChecker
 from flowactor.simulation.checks.leadership import LeadershipChecker
 from flowactor.simulation.checks.runs import RunsChecker
+from flowactor.simulation.checks.windows import USUAL, WindowChecker, Windows
 from flowactor.simulation.marks import Marks
 from flowactor.simulation.trace import Kind, Trace
 from flowactor.workflow import App
@@ -31,6 +34,7 @@ class Judge:
         marks: counts what was reached.
         point: called with the run concerned, and the node, at every moment at which an exhaustive
             search could strike.
+        windows: the limits of all cores.
     """
 
     def __init__(
@@ -41,15 +45,33 @@ class Judge:
         trace: Trace,
         marks: Marks,
         point: Callable[[RunId, int], None],
+        windows: Windows = USUAL,
     ) -> None:
         self.consensus: Final = ConsensusChecker(range(1, nodes + 1), marks)
         self.leadership: Final = LeadershipChecker(range(1, nodes + 1))
+        self.windows: Final = WindowChecker(windows)
+        self.idle: Final = IdleChecker()
         self.runs: Final = RunsChecker(app, marks, self._told, self.leadership.check_given_away)
         self.point: Final = point
         self.trace: Final = trace
         self.marks: Final = marks
         self._agenda: Final = agenda
         self._bodies: Final[dict[int, int]] = {}
+        self._groups: Callable[[], Mapping[int, GroupActor]] = dict
+
+    def watch(self, groups: Callable[[], Mapping[int, GroupActor]]) -> None:
+        """From now on look at the nodes, too, and not just at what their cores do.
+
+        Args:
+            groups: of all nodes that serve now, by their number.
+        """
+        self._groups = groups
+
+    def ticked(self, node: int) -> None:
+        """A leader counted one more tick."""
+        group = self._groups().get(node)
+        if group is not None:
+            self.idle.ticked(node, group)
 
     def witness(self, node: int) -> Witness:
         """Of the node's next life."""
@@ -100,6 +122,7 @@ class _NodeWitness(Witness):
         self._machine = machine
         self._judge.consensus.recovered(self._node, core, restored)
         self._judge.leadership.recovered(self._node, restored)
+        self._judge.windows.recovered(self._node)
         last = restored.previous_index + len(restored.entries)
         self._judge.write(self._node, Kind.STARTED, restored.applied, last)
 
@@ -108,6 +131,9 @@ class _NodeWitness(Witness):
         judge, node = self._judge, self._node
         judge.consensus.stepped(node, core, events, effects)
         judge.leadership.stepped(node, core, events, effects)
+        judge.windows.stepped(node, events, effects)
+        if judge.leadership.is_leading(node) and Tick() in events:
+            judge.ticked(node)
         if effects.status_changed:
             status = core.status()
             judge.write(node, Kind.ROLE, status.role.value, status.term, status.leader)

@@ -1,7 +1,7 @@
 """Clients at core depth: sessions, requests, retries; what they asked and heard is kept."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from random import Random
 from typing import Any, Final, assert_never
@@ -43,7 +43,10 @@ __all__ = ["CoreClient", "CoreClients"]
 LATENCY_NS_MAX: Final = 1_000_000
 ATTEMPT_NS: Final = 2 * NANOSECONDS
 PATIENCE_NS: Final = 30 * NANOSECONDS
+FOR_EVER_SECONDS: Final = 365 * 86_400.0
 PAUSE_NS: Final = 100_000_000
+PROBE: Final = 99
+"""The client that looks whether the cluster has healed."""
 NO_SESSION: Final = SessionId("")
 _RETRIED: Final = ("Unavailable", "Overloaded", "DeadlineExceeded")
 
@@ -53,7 +56,8 @@ class _Request:
     """One act under way. ``sequence`` 0: it changes nothing, or opens the session.
 
     ``attempt`` numbers the tries; what belongs to an older one is no answer any more. ``reached``
-    counts the nodes that may have proposed it, in ``session``.
+    counts the nodes that may have proposed it, in ``session``. ``life`` is the process that has it.
+    ``done`` is called when it was answered well, for which it is asked again and again.
     """
 
     number: int
@@ -65,10 +69,14 @@ class _Request:
     attempt: int = 0
     reached: int = 0
     session: SessionId = NO_SESSION
+    life: Life | None = None
+    done: Callable[[], None] | None = None
 
 
 class CoreClient:
-    """One client: asks any node, asks again when nothing comes, and gives up after a while.
+    """One client: asks any node, asks again when nothing comes, and gives up after a while. Every
+    other one is patient: as long as the process that it asked is there it waits, for that one has
+    to repair by itself what goes wrong on the way.
 
     Args:
         number: of this client, from 1.
@@ -111,6 +119,7 @@ class CoreClient:
         self._requests = self._sequences = 0
         self._nodes = tuple(cluster.machines)
         self._node = chance.choice(self._nodes)
+        self._is_patient: Final = chance.random() < 1 / 2
 
     @property
     def waiting(self) -> int:
@@ -124,8 +133,13 @@ class CoreClient:
 
     # -- asking -----------------------------------------------------------------------------------
 
-    def perform(self, act: Act) -> None:
-        """Ask now; if there is no session yet, as soon as there is."""
+    def perform(self, act: Act, done: Callable[[], None] | None = None) -> None:
+        """Ask now; if there is no session yet, as soon as there is.
+
+        Args:
+            act: what to ask for.
+            done: insist, and call this when it is there.
+        """
         changes = not isinstance(act, scenario.Read | scenario.AskQuery)
         self._sequences += changes
         self._requests += 1
@@ -136,6 +150,7 @@ class CoreClient:
             self._heap.now_ns,
             self._sequences if changes else 0,
             run_id,
+            done=done,
         )
         if isinstance(act, scenario.CompareAndSet):
             request.expected = self._versions.get(act.name, 0)
@@ -162,11 +177,21 @@ class CoreClient:
         """One more try, at a node that may be up."""
         self._outstanding[request.number] = request
         request.attempt += 1
+        request.life = None
         if request.attempt > 1:
             self._node = self._chance.choice(self._nodes)
         self._heap.post(self._later(), self._arrive, request, request.attempt, self._node)
-        due_ns = self._heap.now_ns + ATTEMPT_NS
-        self._heap.post(due_ns, self._failed, request, request.attempt)
+        self._heap.post(self._heap.now_ns + ATTEMPT_NS, self._late, request, request.attempt)
+
+    def _late(self, request: _Request, attempt: int) -> None:
+        """No answer for long."""
+        if request.attempt != attempt or request.number not in self._outstanding:
+            return
+        life = request.life
+        if self._is_patient and life is not None and life.alive and life.node in self._nodes:
+            self._heap.post(self._heap.now_ns + ATTEMPT_NS, self._late, request, attempt)
+        else:
+            self._failed(request, attempt)
 
     def _later(self) -> int:
         return self._heap.now_ns + 1 + int(self._chance.random() * LATENCY_NS_MAX)
@@ -195,6 +220,7 @@ class CoreClient:
         if life is None:
             self._heap.post(self._later(), self._failed, request, attempt)
             return
+        request.life = life
         answer = partial(self._answer, request, attempt)
         try:
             self._ask(life, request, answer)
@@ -228,7 +254,8 @@ class CoreClient:
         operation: ClientOperation | OpenSession,
         answer: Callable[[Reply], None],
     ) -> None:
-        waiting = life.group.ask(operation, ATTEMPT_NS / NANOSECONDS)
+        seconds = FOR_EVER_SECONDS if self._is_patient else ATTEMPT_NS / NANOSECONDS
+        waiting = life.group.ask(operation, seconds)
 
         def settled(promise: Promise[Reply]) -> None:
             life.group.leave(operation, waiting)
@@ -360,6 +387,11 @@ class CoreClient:
         if isinstance(answer, Started) and isinstance(request.act, scenario.Start):
             self.started[request.act.id] = answer.run_id
         self._record(request, answer)
+        if request.done is not None and request.act is not None:
+            if answer is None or isinstance(answer, Rejected):
+                self.perform(request.act, request.done)
+            else:
+                request.done()
 
     def _opened(self, answer: Any) -> None:
         waiting = list(self._queued)
@@ -428,10 +460,60 @@ class CoreClient:
 
 
 class CoreClients:
-    """``healing.Clients``: all of them together."""
+    """``play.Clients``: all of them together.
 
-    def __init__(self, clients: Iterable[CoreClient]) -> None:
-        self._clients: Final = tuple(clients)
+    Args:
+        cluster: whom to ask.
+        app: the code.
+        heap: virtual time.
+        random: a generator for each purpose.
+        trace: what is asked and answered.
+    """
+
+    def __init__(
+        self,
+        cluster: CoreCluster,
+        app: App,
+        heap: Heap,
+        random: Callable[[str], Random],
+        trace: Trace,
+    ) -> None:
+        self._cluster: Final = cluster
+        self._app: Final = app
+        self._heap: Final = heap
+        self._random: Final = random
+        self._trace: Final = trace
+        self._numbered: Final[dict[int, CoreClient]] = {}
+
+    def begin(self, acts: Sequence[Act]) -> None:
+        """See ``play.Clients``."""
+        for number in sorted({act.client for act in acts} | {PROBE}):
+            self._numbered[number] = self._client(number)
+        for act in acts:
+            client = self._numbered[act.client]
+            self._heap.post(round(act.at * NANOSECONDS), client.perform, act)
+
+    def heal(self, nodes: Collection[int]) -> None:
+        """See ``play.Clients``."""
+        for client in self._clients:
+            client.heal(nodes)
+
+    def probe(self, served: Callable[[], None], *, changes: bool) -> None:
+        """See ``healing.Clients``."""
+        client, at = self._numbered[PROBE], self._heap.now_ns / NANOSECONDS
+        read = partial(client.perform, scenario.Read(at, "probe", PROBE), served)
+        if changes:
+            client.perform(scenario.Write(at, "probe", 1, PROBE), read)
+        else:
+            read()
+
+    def _client(self, number: int) -> CoreClient:
+        chance = self._random(f"client {number}")
+        return CoreClient(number, self._cluster, self._app, self._heap, chance, self._trace)
+
+    @property
+    def _clients(self) -> Collection[CoreClient]:
+        return self._numbered.values()
 
     @property
     def waiting(self) -> int:

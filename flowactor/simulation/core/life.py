@@ -134,7 +134,7 @@ class Machine:
     def __init__(self, node: int, heap: Heap, seed: int, sync_failed: Callable[[], None]) -> None:
         self.node: Final = node
         self.clock: Final = NodeClock(heap)
-        self.log: Final = CoreLog(heap, stream(seed, f"disk {node}"), sync_failed)
+        self.disk: Final = CoreLog(heap, stream(seed, f"disk {node}"), sync_failed)
         self.state: Final = CoreState(heap)
         self.life: Life | None = None
         self.lives = 0
@@ -166,7 +166,7 @@ class Life:
         self.handled = 0
         self.place: Final = _Place(self, habitat.world, habitat.heap, chance)
         self._incarnation: Final = f"{node}.{life}"
-        self._log: Final = machine.log
+        self._log: Final = machine.disk
         self._state: Final = machine.state
         self._clock: Final = machine.clock
         self._habitat: Final = habitat

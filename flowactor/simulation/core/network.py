@@ -1,6 +1,6 @@
 """Links at core depth: messages as objects, which arrive late, twice, out of order or never."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from itertools import product
 from random import Random
 from typing import Final
@@ -19,12 +19,11 @@ from flowactor.simulation.faults import (
     Reset,
     SlowLink,
 )
+from flowactor.simulation.fleet import LinkFault
 from flowactor.simulation.trace import Kind, Trace
 from flowactor.simulation.words import word_of_message
 
-__all__ = ["CoreNetwork", "LinkFault"]
-
-LinkFault = Partition | Block | SlowLink | Loss | Duplicate | Reorder | Reset
+__all__ = ["CoreNetwork"]
 
 LATENCY_NS_MIN: Final = 100_000
 LATENCY_NS_JITTER: Final = 900_000
@@ -122,13 +121,6 @@ class CoreNetwork:
         for pair, path in self._paths.items():
             if node in pair:
                 path.blocked += change
-
-    def heal(self, nodes: Collection[int]) -> None:
-        """The ways between these nodes are sound again."""
-        for (a, b), path in self._paths.items():
-            if a in nodes and b in nodes:
-                path.blocked = path.reorders = 0
-                path.slow_seconds = path.loss = path.duplicates = 0.0
 
     def begin(self, fault: LinkFault) -> None:
         """Links get bad; a one-time fault has happened when this returns."""

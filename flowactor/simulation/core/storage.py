@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any, Final
 
-from flowactor.limits import NANOSECONDS
 from flowactor.ports import RowWrite
 from flowactor.raft import Entry, LoadEntries, Restored, Write
 from flowactor.raft.log import size_bytes
 from flowactor.simulation.checks.durable import DurableLog
 from flowactor.simulation.core.heap import Heap
+from flowactor.simulation.disk import Pace
+from flowactor.simulation.fleet import ALWAYS
 
 __all__ = ["CoreLog", "CoreState"]
 
-SYNC_NS_MIN: Final = 100_000
-SYNC_NS_JITTER: Final = 1_400_000
+LOAD_NS: Final = 100_000
 HICCUP_ODDS: Final = 1 / 200
 HICCUP_NS: Final = 200_000_000
 """Now and then a device takes its time, as real ones do."""
@@ -36,29 +36,23 @@ class CoreLog:
 
     Attributes:
         durable: what is synced.
+        pace: how fast the device is.
         damaged: what is stored is not what was written: the next process will notice and refuse.
-        slow_seconds, stalled, full, failing: what is wrong with the device now.
+        full, failing_syncs: see ``fleet.Disk``.
     """
 
     def __init__(self, heap: Heap, chance: Random, failed: Callable[[], None]) -> None:
         self.durable: Final = DurableLog()
+        self.pace: Final = Pace(chance)
         self.damaged = False
-        self.slow_seconds = 0.0
-        self.stalled = 0
-        self.full = 0
-        self.failing = 0
-        self.fail_once = False
+        self.full = False
+        self.failing_syncs = 0
         self._heap: Final = heap
         self._chance: Final = chance
         self._failed: Final = failed
         self._waiting: deque[_Waiting] = deque()
         self._syncing: list[_Waiting] = []
         self._life = 0
-
-    @property
-    def busy(self) -> bool:
-        """Whether anything waits to be durable."""
-        return bool(self._waiting or self._syncing)
 
     def restored(self, applied: int) -> Restored:
         """What a new process finds."""
@@ -86,7 +80,7 @@ class CoreLog:
                 break
             chosen.append(entry)
         previous = entries[request.first - 2].term if request.first > 1 else 0
-        due_ns = self._heap.now_ns + SYNC_NS_MIN
+        due_ns = self._heap.now_ns + LOAD_NS
         self._heap.post(due_ns, self._unless_dead, self._life, done, (previous, tuple(chosen)))
 
     def _unless_dead(self, life: int, done: Callable[..., None], *arguments: Any) -> None:
@@ -96,22 +90,23 @@ class CoreLog:
     def _begin(self) -> None:
         self._syncing = list(self._waiting)
         self._waiting.clear()
-        took = SYNC_NS_MIN + int(self._chance.random() * SYNC_NS_JITTER)
-        took += int(self._chance.random() * self.slow_seconds * NANOSECONDS)
+        took = self.pace.job_ns()
         if self._chance.random() < HICCUP_ODDS:
             took += int(self._chance.random() * HICCUP_NS)
-        self._heap.post(self._heap.now_ns + took, self._finish, self._life)
+        self._heap.post(self._heap.now_ns + took, self._move, self._life)
+
+    def _move(self, life: int) -> None:
+        if life == self._life:
+            self.pace.when_moving(lambda: self._finish(life))
 
     def _finish(self, life: int) -> None:
-        if life != self._life or not self._syncing:
+        if life != self._life:
             return
-        if self.stalled:
-            return  # ``resume`` goes on
         if self.full and any(write.entries for write, _ in self._syncing):
-            self._heap.post(self._heap.now_ns + FULL_RETRY_NS, self._finish, life)
+            self._heap.post(self._heap.now_ns + FULL_RETRY_NS, self._move, life)
             return
-        if self.failing or self.fail_once:
-            self.fail_once = False
+        if self.failing_syncs:
+            self.failing_syncs -= self.failing_syncs != ALWAYS
             self._failed()
             return
         synced, self._syncing = self._syncing, []
@@ -122,29 +117,24 @@ class CoreLog:
         if self._waiting:
             self._begin()
 
-    def heal(self) -> None:
-        """The device is sound again; damage that was done stays."""
-        self.slow_seconds = 0.0
-        self.full = self.failing = self.stalled = 0
-        self.fail_once = False
-        self.resume()
+    def flip_bit(self, place: float) -> None:  # noqa: ARG002  # one bit is as bad as another
+        """See ``fleet.Disk``."""
+        self.damaged = True
 
-    def resume(self) -> None:
-        """A stall is over."""
-        self._heap.post(self._heap.now_ns, self._finish, self._life)
+    def misdirect_next_write(self, place: float) -> None:  # noqa: ARG002
+        """See ``fleet.Disk``."""
+        self.damaged = True
 
-    def crash(self) -> bool:
+    def crash(self) -> None:
         """The process is dead. What waited is lost; of the sync under way, which is one
-        transaction, all has reached the device or nothing. Returns which.
+        transaction, all has reached the device or nothing.
         """
         self._life += 1
-        survives = bool(self._syncing) and not self.full and self._chance.random() < 1 / 2
-        if survives:
+        if self._syncing and not self.full and self._chance.random() < 1 / 2:
             for write, _ in self._syncing:
                 self.durable.persist(write)
         self._syncing = []
         self._waiting.clear()
-        return survives
 
 
 _Key = tuple[Any, ...]

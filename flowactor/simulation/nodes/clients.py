@@ -3,7 +3,7 @@ own. What they ask of variables, and hear, is kept for the checkers.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, Final
@@ -36,8 +36,8 @@ __all__ = ["Clients"]
 
 FIRST_MACHINE: Final = 100
 """Client 1 is on machine 101."""
-PROBE: Final = 0
-"""The client that looks whether the cluster has healed."""
+PROBE: Final = 1000
+"""The clients that look whether the cluster has healed are numbered from here on."""
 PROBE_NAME: Final = "flowactor healed"
 VARIABLE_SECONDS: Final = 5.0
 """A client that has heard nothing of a variable for this long leaves the outcome open."""
@@ -47,10 +47,11 @@ _Known = Held | Wrote | Deleted | Mismatched
 
 
 class Clients:
-    """All clients of one run.
+    """All clients of one run: ``play.Clients``.
 
     Args:
         runtime: the run.
+        nursery: where they live.
         network: their machines are on it.
         addresses: of all nodes; each client begins with another one.
         judge: for the trace.
@@ -59,7 +60,7 @@ class Clients:
 
     Attributes:
         operations: about variables, for the checkers.
-        waiting: acts that have no answer yet, and the probe.
+        waiting: acts that have no answer yet.
         started: workflow id -> run id, of starts that were acknowledged.
         acknowledged: none: sessions are the clients' own business.
         patience_seconds: see above.
@@ -68,6 +69,7 @@ class Clients:
     def __init__(
         self,
         runtime: Runtime,
+        nursery: trio.Nursery,
         network: Network,
         addresses: Sequence[str],
         judge: Judge,
@@ -79,33 +81,36 @@ class Clients:
         self.started: Final[dict[str, RunId]] = {}
         self.acknowledged: Final[tuple[tuple[SessionId, int], ...]] = ()
         self.waiting = 0
+        self._probes: Final = count(PROBE)
         self._runtime: Final = runtime
+        self._nursery: Final = nursery
         self._network: Final = network
         self._addresses: Final = tuple(addresses)
         self._judge: Final = judge
         self._sockets: Final = sockets
         self.patience_seconds: Final = patience_seconds
 
-    def start(self, nursery: trio.Nursery, acts: Sequence[Act]) -> None:
-        """Have every client do what it is to do, in tasks of ``nursery``."""
+    def begin(self, acts: Sequence[Act]) -> None:
+        """See ``play.Clients``."""
         self.waiting += len(acts)
         for number in sorted({act.client for act in acts}):
             own = [act for act in acts if act.client == number]
-            self._spawn(nursery, number, partial(_Client.live, acts=own))
+            self._spawn(number, partial(_Client.live, acts=own))
 
-    def probe(self, nursery: trio.Nursery, healed: trio.Event) -> None:
-        """Set ``healed`` once a new client has written a variable, and read what it wrote."""
-        self._spawn(nursery, PROBE, partial(_Client.probe, healed=healed))
+    def heal(self, nodes: Collection[int]) -> None:
+        """See ``play.Clients``: they find out by themselves who answers."""
 
-    def _spawn(
-        self,
-        nursery: trio.Nursery,
-        number: int,
-        live: Callable[["_Client"], Awaitable[None]],
-    ) -> None:
+    def probe(self, served: Callable[[], None], *, changes: bool) -> None:
+        """See ``healing.Clients``."""
+        number = next(self._probes)
+        self._spawn(number, partial(_Client.probe, served=served, changes=changes))
+
+    def _spawn(self, number: int, live: Callable[["_Client"], Awaitable[None]]) -> None:
         machine = FIRST_MACHINE + number
         with self._runtime.processes.of(machine):
-            nursery.start_soon(self._connected, number, machine, live, name=f"client {number}")
+            self._nursery.start_soon(
+                self._connected, number, machine, live, name=f"client {number}"
+            )
 
     async def _connected(
         self, number: int, machine: int, live: Callable[["_Client"], Awaitable[None]]
@@ -155,12 +160,13 @@ class _Client:
                 await trio.sleep_until(act.at)
                 nursery.start_soon(self._perform, act)
 
-    async def probe(self, healed: trio.Event) -> None:
-        """Write and read until both have succeeded."""
+    async def probe(self, served: Callable[[], None], *, changes: bool) -> None:
+        """Write if that is wished, and read, until it has succeeded."""
         variable = self._client.variable(PROBE_NAME, int)
-        await self._insist(lambda: variable.set(1))
+        if changes:
+            await self._insist(lambda: variable.set(1))
         await self._insist(variable.get)
-        healed.set()
+        served()
 
     async def _insist(self, ask: Callable[[], Awaitable[object]]) -> None:
         while True:
