@@ -35,6 +35,7 @@ from flowactor.identity import ClusterId, NodeId, RunId
 from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX, REQUEST_NUMBER_MAX
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import RunSummary
+from flowactor.machine.tables import LISTED
 from flowactor.storage import StateStore
 
 __all__ = ["Inspection"]
@@ -127,7 +128,7 @@ class Inspection:
         if not 0 < asked.limit <= PAGE_ITEMS_MAX or asked.offset < 0:
             raise InvalidInput(f"limit must be 1 to {PAGE_ITEMS_MAX}, offset 0 or more")
         await self._flushed()
-        where = "WHERE (?1 = '' OR status = ?1) AND (?2 = '' OR type = ?2)"
+        where = f"WHERE (?1 = '' OR status = ?1) AND (?2 = '' OR type = ?2) AND {LISTED}"
         choice = (asked.status, asked.workflow_type)
         select = self._state.select
         ((total,),) = select(f"SELECT count(*) FROM runs {where}", choice)  # noqa: S608  # no outside text

@@ -48,7 +48,7 @@ from flowactor.machine.operations import (
 from flowactor.machine.ownership import Ownership
 from flowactor.machine.replies import Moved, Reply
 from flowactor.machine.sessions import Session, Sessions
-from flowactor.machine.slots import ALL_SLOTS, Placement, Slots
+from flowactor.machine.slots import ALL_SLOTS, NOBODY, Placement, Slots
 from flowactor.machine.state import NodeState, RunState, RunSummary, Variable
 from flowactor.machine.steps import fail_attempt, retry
 from flowactor.machine.tables import META_KEY
@@ -190,23 +190,23 @@ class Machine:
         reply: Reply
         if not isinstance(admitted, Session):
             reply = admitted
-        elif moved := self._slots.elsewhere(self._name_in(operation.body)):
+        elif moved := self._elsewhere(operation.body):
             reply = moved
         else:
             reply = self._request(operation.body)
             admitted.remember(operation.sequence, reply)
         self._replies.append((operation.session, operation.sequence, reply))
 
-    def _name_in(self, body: ClientBody) -> str:
-        """What it is about, which says in which slot: a workflow id or a variable."""
-        match body:
-            case WriteVariable() | CompareAndSet():
-                return body.name
-            case _ if body.workflow_id:
-                return body.workflow_id
-            case _:
-                run = self._ledger.find("", body.run_id)
-                return "" if run is None else run.workflow_id
+    def _elsewhere(self, body: ClientBody) -> Moved | None:
+        """Who is to be asked instead, if not this group."""
+        if self._slots.whole:
+            return None
+        if isinstance(body, WriteVariable | CompareAndSet):
+            return self._slots.elsewhere(body.name)
+        if body.workflow_id or isinstance(body, StartRun):
+            return self._slots.elsewhere(body.workflow_id)
+        run = self._ledger.find("", body.run_id)
+        return Moved(NOBODY, 0) if run is None else self._slots.elsewhere(run.workflow_id)
 
     def _request(self, body: ClientBody) -> Reply:
         match body:
@@ -253,10 +253,11 @@ class Machine:
 
     def find(self, workflow_id: str, run_id: str) -> RunSummary | None:
         """A run, open or closed. An empty ``run_id`` means the current run of the workflow id; an
-        empty ``workflow_id`` the run of that id. None also for what is served ``elsewhere``.
+        empty ``workflow_id`` the run of that id. None if it is not here (yet, or any more): who
+        may answer for it now, ``elsewhere`` says.
         """
         found = self._ledger.find(workflow_id, run_id)
-        if found is None or self._slots.elsewhere(found.workflow_id):
+        if found is None or not self._slots.shows(found.workflow_id):
             return None
         return found.summary() if isinstance(found, RunState) else found
 
@@ -265,8 +266,8 @@ class Machine:
         return MappingProxyType(self._ledger.run_variables(run_id))
 
     def variable(self, name: str) -> Variable:
-        """A stand-alone variable. Does not exist if it is served ``elsewhere``."""
-        return Variable(None, 0) if self._slots.elsewhere(name) else self._variables.read(name)
+        """A stand-alone variable; for one that is not here, see ``find``."""
+        return self._variables.read(name) if self._slots.shows(name) else Variable(None, 0)
 
     # -- slots ------------------------------------------------------------------------------------
 

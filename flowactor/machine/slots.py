@@ -14,7 +14,7 @@ from flowactor.limits import SLOTS
 from flowactor.machine.replies import Moved
 from flowactor.ports import RowReader, RowWrite
 
-__all__ = ["ALL_SLOTS", "Placement", "SlotState", "Slots"]
+__all__ = ["ALL_SLOTS", "NOBODY", "Placement", "SlotState", "Slots"]
 
 NOBODY: Final = GroupId(0)
 ALL_SLOTS: Final = tuple(map(Slot, range(SLOTS)))
@@ -29,6 +29,9 @@ class SlotState(enum.Enum):
     LEAVING = "leaving"
     ARRIVING = "arriving"
     AWAY = "away"
+
+
+_SHOWN: Final = (SlotState.SERVED, SlotState.LEAVING)
 
 
 @frozen
@@ -49,6 +52,9 @@ class Slots:
         founding: the slots that a new group serves; not looked at where there are rows.
     """
 
+    whole: bool
+    """Whether every slot is served here, as is usual: then nobody has to ask for one."""
+
     def __init__(self, rows: RowReader, founding: Iterable[Slot]) -> None:
         self._placements = [Placement(SlotState.AWAY)] * SLOTS
         stored = {Slot(first): tuple(values) for first, *values in rows.scan("slots")}
@@ -68,25 +74,24 @@ class Slots:
         self._survey()
 
     def elsewhere(self, name: str) -> Moved | None:
-        """None if the slot of this workflow id or variable is served here, else where to ask. An
-        empty name is that of a run that is not here at all.
-        """
-        if self._whole:
+        """None if the slot of this workflow id or variable is served here, else where to ask."""
+        if self.whole:
             return None
-        if not name:
-            return Moved(NOBODY, 0)
-        placement = self._placements[slot_of(name)]
-        if placement.state is SlotState.SERVED:
+        known = self._placements[slot_of(name)]
+        if known.state is SlotState.SERVED:
             return None
-        under_way = placement.state is not SlotState.AWAY
-        return Moved(placement.group, placement.move, under_way)
+        return Moved(known.group, known.move, under_way=known.state is not SlotState.AWAY)
+
+    def shows(self, name: str) -> bool:
+        """Whether all there is of this workflow id or variable is here, be it served or frozen."""
+        return self.whole or self._placements[slot_of(name)].state in _SHOWN
 
     def _fill(self, slots: Iterable[int], placement: Placement) -> None:
         for slot in slots:
             self._placements[slot] = placement
 
     def _survey(self) -> None:
-        self._whole = all(known.state is SlotState.SERVED for known in self._placements)
+        self.whole = all(known.state is SlotState.SERVED for known in self._placements)
         self._ranges: dict[Slot, tuple[Any, ...]] = {}
         for known, equal in groupby(ALL_SLOTS, self.__getitem__):
             first, *rest = equal

@@ -15,6 +15,7 @@ from flowactor.machine.state import NodeState, Parking, PendingStep, RunState, R
 from flowactor.ports import Table
 
 __all__ = [
+    "LISTED",
     "META_KEY",
     "TABLES",
     "attach",
@@ -32,6 +33,13 @@ __all__ = [
 ]
 
 META_KEY: Final = ("machine",)
+
+LISTED: Final = """(
+    SELECT state FROM slots WHERE first <= runs.slot ORDER BY first DESC LIMIT 1
+) IN ('served', 'leaving')"""
+"""The condition, in SQL, for a row of ``runs`` to be shown: it is neither incomplete yet nor about
+to be deleted.
+"""
 
 RUN_COLUMNS: Final = (
     ("workflow_id", "TEXT"),

@@ -31,6 +31,7 @@ from flowactor.machine.operations import (
     encode_batch,
 )
 from flowactor.machine.replies import Reply
+from flowactor.machine.slots import ALL_SLOTS
 from flowactor.ports import RowWrite
 
 SECOND = 1_000_000_000
@@ -62,13 +63,16 @@ class Rows:
 class Group:
     """Times are in seconds. ``ask`` speaks in the session ``s``, which is open from the start."""
 
-    def __init__(self, voters: tuple[int, ...] = (1, 2, 3)) -> None:
+    def __init__(
+        self, voters: tuple[int, ...] = (1, 2, 3), slots: Sequence[int] = ALL_SLOTS
+    ) -> None:
         self.voters = voters
+        self.slots = slots
         self.rows = Rows()
-        self.machine = Machine(voters, self.rows)
+        self.machine = Machine(voters, self.rows, slots)
         self.twin_rows = Rows()
-        self.twin = Machine(voters, self.twin_rows)
-        self.log: list[tuple[int, Batch]] = []
+        self.twin = Machine(voters, self.twin_rows, slots)
+        self.log: list[tuple[int, Batch | tuple[int, ...]]] = []
         self.sequence = 0
         self.apply(OpenSession("s"))
 
@@ -76,20 +80,27 @@ class Group:
         stamp_ns = self.machine.clock_ns if at is None else round(at * SECOND)
         data = encode_batch(stamp_ns, [records.encode(operation) for operation in operations])
         batch = decode_batch(data)
-        self.log.append((term, batch))
+        return self._append(term, batch)
+
+    def configure(self, *voters: int) -> Applied:
+        """A configuration of these voters takes its place in the log."""
+        return self._append(1, voters)
+
+    def _append(self, term: int, entry: Batch | tuple[int, ...]) -> Applied:
+        self.log.append((term, entry))
         self.twin_rows.write(self.twin.take_writes())
-        self.twin = Machine(self.voters, self.twin_rows)
-        applied = self.machine.apply(len(self.log), term, batch)
-        assert self.twin.apply(len(self.log), term, batch) == applied
+        self.twin = Machine(self.voters, self.twin_rows, self.slots)
+        applied = apply_to(self.machine, len(self.log), term, entry)
+        assert apply_to(self.twin, len(self.log), term, entry) == applied
         assert self.twin.next_due_ns == self.machine.next_due_ns
         assert self.twin.digest() == self.machine.digest()
         return applied
 
     def check(self) -> None:
         """Replaying the log from nothing gives this state, and the same rows."""
-        replayed, rows = Machine(self.voters, Rows()), Rows()
-        for index, (term, batch) in enumerate(self.log, 1):
-            replayed.apply(index, term, batch)
+        replayed, rows = Machine(self.voters, Rows(), self.slots), Rows()
+        for index, (term, entry) in enumerate(self.log, 1):
+            apply_to(replayed, index, term, entry)
         assert replayed.digest() == self.machine.digest()
         rows.write(replayed.take_writes())
         self.flush()
@@ -159,6 +170,12 @@ class Group:
     def history(self, name: str = "w") -> list[HistoryRecord]:
         self.flush()
         return [records.decode(row[-1]) for row in self.rows.scan("history", (name,))]
+
+
+def apply_to(machine: Machine, index: int, term: int, entry: Batch | tuple[int, ...]) -> Applied:
+    if isinstance(entry, Batch):
+        return machine.apply(index, term, entry)
+    return machine.configured(index, entry)
 
 
 def step(
