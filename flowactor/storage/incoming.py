@@ -116,7 +116,7 @@ class IncomingSnapshot:
             with self._guarded():
                 return (yield from work)
 
-        Slices(self._worker, guarded(), done)
+        Slices(self._worker, guarded(), done).begin()
 
     def _ask(self, job: Callable[[], T], done: Callable[[Any], None]) -> None:
         def guarded() -> T:

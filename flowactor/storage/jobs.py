@@ -35,7 +35,7 @@ class _Result(Generic[T]):
 
 class Slices(Generic[T]):
     """``ask`` for work that takes long: one slice at a time, so that what others submit meanwhile
-    comes in between. Begins at once.
+    comes in between. Nothing happens before ``begin``.
     """
 
     def __init__(self, worker: Worker, work: Work[T], done: Callable[[T | Any], None]) -> None:
@@ -43,7 +43,10 @@ class Slices(Generic[T]):
         self._work: Final = work
         self._done: Final = done
         self._cancelled = False
-        self._submit()
+
+    def begin(self) -> None:
+        """Submit the next slice; where there is no thread, all of them are done on return."""
+        ask(self._worker, self._slice, self._after)
 
     def cancel(self) -> None:
         """End it before its next slice; ``done`` is not called. On the event loop."""
@@ -53,9 +56,6 @@ class Slices(Generic[T]):
         """End it at once. In the worker, or when that is closed."""
         self._cancelled = True
         self._work.close()
-
-    def _submit(self) -> None:
-        ask(self._worker, self._slice, self._after)
 
     def _slice(self) -> _Result[T] | None:
         if self._cancelled:
@@ -68,6 +68,6 @@ class Slices(Generic[T]):
 
     def _after(self, outcome: _Result[T] | WorldError | None) -> None:
         if outcome is None:
-            self._submit()
+            self.begin()
         elif not self._cancelled:
             self._done(outcome.value if isinstance(outcome, _Result) else outcome)

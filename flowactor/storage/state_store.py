@@ -248,6 +248,7 @@ class StateStore:
 
         work = copied(self._disk, next(self._copy_names), self._writer, self._worker)
         self._copying = Slices(self._worker, work, finished)
+        self._copying.begin()
 
     def cancel_snapshot(self) -> None:
         """Give up the copy under way, if there is one: its ``done`` is not called. Before the

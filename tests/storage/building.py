@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flowactor.ports import RowWrite, Table
-from flowactor.storage import DirectoryDisk, LogStore
+from flowactor.storage import DirectoryDisk, InlineWorker, LogStore, StateStore
 from flowactor.testing.conformance.logs import (
     EVERYTHING,
     ONE,
@@ -33,14 +33,19 @@ __all__ = [
     "StoppedClock",
     "append",
     "change",
+    "closing_state",
     "disk_after_crash",
     "entries",
     "entry",
     "members",
     "opened_log",
+    "opened_state",
+    "received",
     "restored",
     "run_row",
     "state",
+    "told",
+    "unexpected",
     "write",
 ]
 
@@ -99,6 +104,45 @@ class StallingWorker:
 
 def run_row(run, number, status="open", data=b"x"):
     return RowWrite("runs", (run, number), (status, data))
+
+
+def told(call, *arguments):
+    """What ``done`` is told by the end of this call: it runs its jobs inline."""
+    outcomes = []
+    call(*arguments, outcomes.append)
+    (outcome,) = outcomes
+    return outcome
+
+
+def unexpected(error):
+    raise AssertionError from error
+
+
+def opened_state(disk, group=ONE, generation=0, worker=None):
+    """The state of a group, to which nothing bad may happen."""
+    worker = InlineWorker() if worker is None else worker
+    return StateStore(disk, group, TABLES, worker, on_failure=unexpected, generation=generation)
+
+
+@contextmanager
+def closing_state(disk, group=ONE, generation=0, worker=None):
+    """The same, closed at the end with its worker."""
+    worker = InlineWorker() if worker is None else worker
+    store = opened_state(disk, group, generation, worker)
+    try:
+        yield store
+    finally:
+        worker.close()
+        store.close()
+
+
+def received(incoming, copy, chunk_bytes=100_000):
+    """Transfer a copy as far as it is not there yet; what ``finish`` tells, or what went wrong."""
+    offset = told(incoming.begin, copy.image)
+    while isinstance(offset, int) and offset < copy.image.size_bytes:
+        chunk = told(copy.read_chunk, offset, chunk_bytes)
+        offset = told(incoming.write_chunk, chunk.offset, chunk.data, chunk.checksum)
+    return told(incoming.finish) if isinstance(offset, int) else offset
 
 
 @contextmanager

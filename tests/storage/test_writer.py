@@ -17,6 +17,7 @@ from tests.storage.building import (
     entries,
     entry,
     restored,
+    unexpected,
     write,
 )
 from tests.storage.faulty_vfs import Synced
@@ -30,10 +31,6 @@ class SteppingClock(StoppedClock):
 
     def monotonic_ns(self):
         return next(self._ticks) * 1_000_000
-
-
-def unexpected(error):
-    raise AssertionError from error
 
 
 @pytest.fixture
