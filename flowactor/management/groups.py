@@ -96,10 +96,10 @@ def _found(
     """A new group; the first one of all gets every slot."""
     topology.last_group += 1
     group, chosen = GroupId(topology.last_group), tuple(sorted(members))
-    topology.groups[group] = Group(group, chosen, chosen, kept=kept, placed=placed)
-    orphans = [Slot(slot) for slot, owner in enumerate(topology.slots) if owner == NOBODY]
-    if orphans:
-        assign_slots(topology, orphans, group)
+    first = NOBODY in topology.slots
+    topology.groups[group] = Group(group, chosen, chosen, kept=kept, placed=placed, first=first)
+    if first:
+        assign_slots(topology, range(SLOTS), group)
     return group
 
 

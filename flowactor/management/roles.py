@@ -47,19 +47,21 @@ def next_membership(
     actual: Membership,
     reachable: frozenset[NodeId],
     caught_up: frozenset[NodeId],
+    *,
+    patient: bool = False,
 ) -> Membership | None:
     """The next configuration on the way to the desired one, one node away from the actual one, or
     None if there is none now.
 
     Learners come first, are promoted when they have caught up, and only then voters that are too
-    many go. No step leaves fewer reachable voters than a majority. A learner goes when it has heard
-    everything, or cannot hear.
+    many go. No step leaves fewer reachable voters than a majority.
 
     Args:
         desired: what ought to be; with no voters, nothing is done.
         actual: committed, not joint, and no change of it under way.
         reachable: nodes that the leader hears from, itself included.
         caught_up: members whose log is as long as the leader's, but for what is under way.
+        patient: let a learner go only when it has heard everything, or cannot hear.
     """
     if not desired.voters:
         return None
@@ -71,7 +73,7 @@ def next_membership(
         if node in caught_up and _has_quorum(grown, reachable):
             return _sorted(grown, _without(actual.learners, node))
     for node in sorted(set(actual.learners) - desired.members):
-        if node in caught_up or node not in reachable:
+        if not patient or node in caught_up or node not in reachable:
             return _sorted(actual.voters, _without(actual.learners, node))
     return None if waiting else _shrink(desired, actual, reachable)
 

@@ -6,7 +6,7 @@ whoever sends it; it counts in its own phase only, so a late or repeated one cha
 table changes when everything has been copied, in the same apply that makes the move irrevocable.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from attrs import evolve
@@ -21,10 +21,12 @@ NEXT: Final = {
     Phase.FREEZE: Phase.COPY,
     Phase.COPY: Phase.ACTIVATE,
     Phase.ACTIVATE: Phase.FORGET,
+    Phase.THAW: Phase.DISCARD,
 }
+"""A phase that is not here is a last one."""
 
 
-def assign_slots(topology: Topology, slots: Sequence[Slot], group: GroupId) -> None:
+def assign_slots(topology: Topology, slots: Iterable[int], group: GroupId) -> None:
     """Change the table, as one new version of it."""
     topology.slots_version += 1
     for slot in slots:
@@ -44,7 +46,7 @@ def start_move(
 
 def advance_move(topology: Topology, move: Move) -> None:
     """What the phase of the move asked for is done."""
-    if move.phase is Phase.FORGET:
+    if move.phase not in NEXT:
         del topology.moves[move.id]
         return
     topology.moves[move.id] = evolve(move, phase=NEXT[move.phase])
@@ -53,11 +55,11 @@ def advance_move(topology: Topology, move: Move) -> None:
 
 
 def abort_move(topology: Topology, move: Move) -> None:
-    """Forget a move. Its source thaws, and its target discards, since a move that has been there
-    and is no more is finished.
+    """Give up a move: its source serves again, and only then its target cleans up, for it may be
+    the target's trouble that the move is given up for.
     """
     assert move.can_abort
-    del topology.moves[move.id]
+    topology.moves[move.id] = evolve(move, phase=Phase.THAW)
 
 
 def is_ready(topology: Topology, group: GroupId) -> bool:

@@ -83,8 +83,14 @@ class GroupState(enum.Enum):
 
 
 class Phase(enum.Enum):
-    """What has to happen next in a move. The slot table changes on the way into ``ACTIVATE``;
-    from then on there is no way back.
+    r"""What has to happen next in a move. The slot table changes on the way into ``ACTIVATE``: from
+    then on there is no way back, and before it the target cannot serve.
+
+    ::
+
+        FREEZE -> COPY -> ACTIVATE -> FORGET -> done
+             \    |
+              `---+--> THAW -> DISCARD -> done
     """
 
     FREEZE = "freeze"
@@ -94,7 +100,11 @@ class Phase(enum.Enum):
     ACTIVATE = "activate"
     """Copied, and the table says so: the target is to serve them."""
     FORGET = "forget"
-    """Served by the target: the source is to forget them."""
+    """Served by the target: the source is to delete what it has of them."""
+    THAW = "thaw"
+    """Given up: the source is to serve them again."""
+    DISCARD = "discard"
+    """Given up, and served by the source: the target is to delete what came."""
 
 
 @frozen
@@ -149,6 +159,7 @@ class Group:
         version: counts the changes of ``members``.
         kept: an operator made it, so the planner does not drain it.
         placed: an operator chose its members, so the planner only replaces who leaves or dies.
+        first: it was founded with all slots; every other group is founded with none.
         metadata: (name, value) pairs of an operator's, sorted.
     """
 
@@ -160,6 +171,7 @@ class Group:
     version: int = 1
     kept: bool = False
     placed: bool = False
+    first: bool = False
     metadata: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -241,7 +253,13 @@ class Topology:
         return tuple(Slot(slot) for slot, owner in enumerate(self.slots) if owner == group)
 
     def moving_slots(self) -> frozenset[Slot]:
-        return frozenset(slot for move in self.moves.values() for slot in move.slots)
+        """Those that cannot begin another move now."""
+        return frozenset(
+            slot
+            for move in self.moves.values()
+            if move.phase is not Phase.DISCARD
+            for slot in move.slots
+        )
 
     def moves_of(self, group: GroupId) -> list[Move]:
         """Those that come to the group or go from it, in order."""
@@ -252,7 +270,3 @@ class Topology:
         node that applies the log again may have heard of before.
         """
         return group not in self.groups and MANAGEMENT_GROUP < group <= self.last_group
-
-    def has_finished(self, move: MoveId) -> bool:
-        """Whether there was such a move and is no more, done or aborted."""
-        return move not in self.moves and move <= self.last_move

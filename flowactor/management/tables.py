@@ -81,6 +81,7 @@ TABLES: Final[tuple[Table, ...]] = (
             ("version", "INTEGER"),
             ("kept", "INTEGER"),
             ("placed", "INTEGER"),
+            ("first", "INTEGER"),
         ),
     ),
     Table("group_metadata", (("group_id", "INTEGER"), ("name", "TEXT")), (("value", "TEXT"),)),
@@ -253,11 +254,12 @@ def _group_values(group: Group) -> tuple[Any, ...]:
         group.version,
         int(group.kept),
         int(group.placed),
+        int(group.first),
     )
 
 
 def _group_from_row(row: tuple[Any, ...], metadata: tuple[tuple[str, str], ...]) -> Group:
-    group, state, members, founders, dismissed, version, kept, placed = row
+    group, state, members, founders, dismissed, version, kept, placed, first = row
     return Group(
         GroupId(group),
         _nodes(members),
@@ -267,6 +269,7 @@ def _group_from_row(row: tuple[Any, ...], metadata: tuple[tuple[str, str], ...])
         version,
         kept=bool(kept),
         placed=bool(placed),
+        first=bool(first),
         metadata=metadata,
     )
 
