@@ -334,13 +334,13 @@ def steps_for_management_leader(
     Args:
         topology: as the leader has applied it.
         local: of the management group.
-        silent: nodes it has not heard from for a lease, by its own clock, while it led.
+        silent: other nodes that it has not heard from for a lease, by its own clock, while it led.
     """
     steps = _membership_steps(desired_management_configuration(topology), local)
     for node in topology.nodes_in_order():
         alive = node.liveness is Liveness.ALIVE
         wrong = node.id in silent if alive else node.id in local.reachable
-        if wrong and node.id != local.node and not node.state.is_gone:
+        if wrong and not node.state.is_gone:
             declared = DeclareLiveness(node.id, local.term, node.liveness_epoch, not alive)
             steps.append(Propose(declared))
     return (*steps, *_report_steps(topology, local, None))

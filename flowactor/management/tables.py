@@ -5,6 +5,7 @@ last are written. Lists of ids are texts like ``1-3 7``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import attrs
@@ -99,7 +100,11 @@ TABLES: Final[tuple[Table, ...]] = (
             ("bytes", "INTEGER"),
         ),
     ),
-    Table("slots", (("slot", "INTEGER"),), (("group_id", "INTEGER"), ("version", "INTEGER"))),
+    Table(
+        "slots",
+        (("first", "INTEGER"),),
+        (("last", "INTEGER"), ("group_id", "INTEGER"), ("version", "INTEGER")),
+    ),
     Table(
         "moves",
         (("move", "INTEGER"),),
@@ -144,8 +149,8 @@ def rows_of(topology: Topology, clock_ns: int) -> Iterator[Row]:
             yield ("group_metadata", (group.id, name), (value,))
     for _, report in sorted(topology.reports.items()):
         yield ("reports", (report.group,), _report_values(report))
-    for slot, owner in enumerate(topology.slots):
-        yield ("slots", (slot,), (owner, topology.slot_versions[slot]))
+    for first, *values in _slot_ranges(topology):
+        yield ("slots", (first,), tuple(values))
     for move in topology.moves_in_order():
         yield ("moves", (move.id,), _move_values(move))
 
@@ -192,10 +197,21 @@ def read_topology(rows: RowReader) -> Topology:
     for row in rows.scan("moves"):
         move = _move_from_row(row)
         topology.moves[move.id] = move
-    for slot, owner, version in rows.scan("slots"):
-        topology.slots[slot] = GroupId(owner)
-        topology.slot_versions[slot] = version
+    for first, last, owner, version in rows.scan("slots"):
+        for slot in range(first, last + 1):
+            topology.slots[slot] = GroupId(owner)
+            topology.slot_versions[slot] = version
     return topology
+
+
+def _slot_ranges(topology: Topology) -> Iterator[tuple[int, int, GroupId, int]]:
+    """Slots side by side that came to their group together: (first, last, group, version)."""
+    first = 0
+    table = zip(topology.slots, topology.slot_versions, strict=True)
+    for (owner, version), equal in groupby(table):
+        last = first + sum(1 for _ in equal) - 1
+        yield first, last, owner, version
+        first = last + 1
 
 
 def _read_settings(rows: RowReader) -> Settings:

@@ -79,7 +79,7 @@ def test_a_wiped_node_is_a_new_node(cluster):
 
 
 def test_one_to_three_to_five_to_three(cluster):
-    """A cluster grows and shrinks; each group always has as many nodes as there are, up to three."""
+    """A cluster grows and shrinks; its groups have as many nodes as there are, up to three."""
     cluster.join(1)
     cluster.obey()
     assert cluster.members() == {1: [1]}
