@@ -168,10 +168,7 @@ class IncomingSnapshot:
             yield
 
     def _write(self, offset: int, data: bytes, checksum: int) -> int:
-        image, receipt, state = self._image, self._receipt, self._state
-        assert image is not None, "begin first"
-        assert receipt is not None, "begin first"
-        assert state is not None, "begin first"
+        image, receipt, state = self._begun()
         fits = offset == self._offset and 0 < len(data) <= image.size_bytes - offset
         if fits and crc32(data) == checksum:
             state.write(offset, data)
@@ -184,17 +181,23 @@ class IncomingSnapshot:
                 self._unsynced_bytes = 0
         return self._offset
 
+    def _begun(self) -> tuple[Image, File, File]:
+        image, receipt, state = self._image, self._receipt, self._state
+        assert image is not None, "begin first"
+        assert receipt is not None, "begin first"
+        assert state is not None, "begin first"
+        return image, receipt, state
+
     def _count(self, data: bytes) -> None:
         self._offset += len(data)
         self._unsynced_bytes += len(data)
         self._chunks += 1
 
     def _finish(self) -> Work[None]:
-        image, state = self._image, self._state
-        assert image is not None, "begin first"
-        assert state is not None, "begin first"
+        image, receipt, state = self._begun()
         assert self._offset == image.size_bytes, "finish when everything has arrived"
         state.sync()
+        receipt.sync()
         try:
             yield from self._verify(image, state)
         except MalformedDataError:

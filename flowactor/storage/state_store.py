@@ -202,7 +202,8 @@ class StateStore:
             self._begin()
 
     def close(self) -> None:
-        """Flush and close. Blocks; call it on the event loop after the worker was closed.
+        """Flush and close, unless it was discarded. Blocks; call it on the event loop after the
+        worker was closed.
 
         A full disk is told to ``on_failure`` as ever, and is no error: the log still has what finds
         no space.
@@ -210,6 +211,8 @@ class StateStore:
         Raises:
             StorageError: the last rows could not be written; the log still has them.
         """
+        if self._discarded:
+            return
         assert not self._busy, "close the worker first"
         if self._copying is not None:
             self._copying.end()

@@ -115,7 +115,7 @@ def told(call, *arguments):
 
 
 def unexpected(error):
-    raise AssertionError from error
+    raise error
 
 
 def opened_state(disk, group=ONE, generation=0, worker=None):

@@ -44,6 +44,29 @@ class HeapAgenda:
             self.now_ns = int(end_ns)
 
 
+class MishapDevice(Device):
+    """A copy of ``base`` to which something happens after its operation of this number (from 1).
+
+    Attributes:
+        acknowledged: what the process has been told so far, as it says here itself.
+        left: the machine at that moment; None if it did not come so far.
+        promised: what was acknowledged by then.
+    """
+
+    def __init__(self, base, number, mishap):
+        super().__init__(Random(number))
+        self.files.update((name, file.copy()) for name, file in base.files.items())
+        self.acknowledged, self.left, self.promised = [], None, []
+        self._number, self._mishap = number, mishap
+
+    def _operated(self):
+        super()._operated()
+        self._number -= 1
+        if self._number == 0:
+            self.left, self.promised = self.copy(Random(0)), list(self.acknowledged)
+            self._mishap(self)
+
+
 def make_device(seed=1):
     return Device(Random(seed))
 
