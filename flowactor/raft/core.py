@@ -87,7 +87,8 @@ class Raft:
 
     def _landmarks(self) -> tuple[object, ...]:
         state = self._state
-        return type(state.role), state.term, state.leader, state.membership.index
+        membership = state.membership
+        return type(state.role), state.term, state.leader, membership.index, membership.current
 
     def _handle(self, event: Event) -> None:
         state = self._state

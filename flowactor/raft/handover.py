@@ -44,7 +44,11 @@ def tick(state: State, role: Leader) -> None:
 
 
 def settle(state: State, role: Leader) -> None:
-    """Once the target has everything, it is to campaign; nothing was proposed meanwhile."""
+    """Once the target has everything, it is to campaign; nothing was proposed meanwhile. A leader
+    whose removal is committed has its followers told so in this step, its last.
+    """
+    if _is_removed(state):
+        role.round += 1
     transfer = role.transfer
     if transfer is None or transfer.told:
         return
@@ -56,12 +60,16 @@ def settle(state: State, role: Leader) -> None:
 
 def leave_if_removed(state: State, role: Leader) -> None:
     """A leader whose removal is committed leads no more, and says so to who can follow at once
-    (rule *self_removed_leader*). That it is committed has been sent to all in this step.
+    (rule *self_removed_leader*).
     """
-    membership = state.membership
-    if membership.is_voter or membership.index > state.commit:
+    if not _is_removed(state):
         return
     successor = _furthest(state, role)
     if successor and role.peers[successor].match_index == state.log.last_index:
         state.send(successor, TimeoutNow(state.term))
     state.follow(NOBODY)
+
+
+def _is_removed(state: State) -> bool:
+    membership = state.membership
+    return not membership.is_voter and membership.index <= state.commit

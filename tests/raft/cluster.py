@@ -9,6 +9,7 @@ from attrs import Factory, define, evolve, frozen
 
 from flowactor.codec.records import decode
 from flowactor.raft import (
+    ChangeConfiguration,
     Configuration,
     EntriesLoaded,
     Entry,
@@ -28,6 +29,7 @@ from flowactor.raft import (
     Snapshot,
     SnapshotStaged,
     Tick,
+    TransferLeadership,
     Write,
     WritePersisted,
 )
@@ -130,6 +132,14 @@ class Cluster:
         seed = self.seed * 1000 + node * 100 + member.starts
         member.raft = Raft(member.config, restored, seed)
         self.checker.recovered(node, member.raft, restored)
+
+    def join(self, node: int) -> None:
+        """A node that belongs to nothing yet starts."""
+        settings = self.members[min(self.members)].config
+        disk = DurableLog(configuration=Configuration())
+        self.members[node] = Member(evolve(settings, node=node), disk)
+        self.checker.disks[node] = DurableLog(configuration=Configuration())
+        self.start(node)
 
     def crash(self, node: int, applied: int | None = None) -> None:
         """Lose everything that is not durable; the state machine comes back at ``applied``."""
@@ -311,6 +321,29 @@ class Cluster:
         """Propose, and return the token."""
         self.tokens += 1
         self.step(node, Propose(self.tokens, payloads))
+        return self.tokens
+
+    def change(self, node: int, *voters: int, learners: tuple[int, ...] = ()) -> int:
+        """Ask a leader for these members, and return the token."""
+        self.tokens += 1
+        self.step(node, ChangeConfiguration(self.tokens, Configuration(voters, learners)))
+        return self.tokens
+
+    def admit(self, leader: int, *nodes: int) -> None:
+        """Have new nodes join as learners, catch up, and become voters."""
+        for node in nodes:
+            self.join(node)
+        present = self.status(leader).configuration
+        self.change(leader, *present.voters, learners=nodes)
+        self.settle()
+        self.tick(times=2 * self.members[leader].config.election_ticks_min)
+        self.change(leader, *present.voters, *nodes)
+        self.settle()
+
+    def transfer(self, node: int, target: int = 0) -> int:
+        """Ask a leader to hand over, and return the token."""
+        self.tokens += 1
+        self.step(node, TransferLeadership(self.tokens, target))
         return self.tokens
 
     def read(self, node: int) -> int:

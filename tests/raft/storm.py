@@ -16,6 +16,7 @@ SMALL = {
     "cache_bytes_max": 600,
 }
 """Limits and times so small that a short storm meets all of them."""
+NODES_MAX = 7
 
 
 class Storm:
@@ -29,16 +30,19 @@ class Storm:
     def __init__(self, seed: int, count: int) -> None:
         self.random = Random(seed)
         self.cluster = Cluster(count, seed, **SMALL)
-        self.nodes = tuple(self.cluster.members)
+        self.nodes = list(self.cluster.members)
         chance = self.random
         # Each storm has a temper of its own: even odds everywhere would visit few extremes.
         self.acts = [self.deliver, self.tick, self.sync, self.propose, self.read, self.load]
         self.odds = [12.0, 2 * chance.random() + 1, 8 * chance.random() + 1, 1.5, 1.5, 2.0]
         self.acts += [self.lose, self.double, self.crash, self.part, self.heal, self.purge]
-        self.odds += [chance.random() * scale for scale in (1.0, 1.0, 0.1, 0.2, 0.4, 0.2)]
+        self.odds += [chance.random() * scale for scale in (1.0, 1.0, 0.1, 0.2, 0.4, 0.6)]
         self.acts += [self.share, self.leap]
         self.odds += [0.3, chance.random() * 0.3]
-        self.pace = dict.fromkeys(self.nodes, 1.0)
+        changing = chance.random() < 0.6
+        self.acts += [self.change, self.join, self.transfer, self.bring]
+        self.odds += [changing * 2.0, changing * 0.3, chance.random() * 0.2, 2.0]
+        self.pace = dict.fromkeys(range(1, NODES_MAX + 1), 1.0)
         self.reorder = chance.random() < 0.5
 
     def run(self, events: int) -> None:
@@ -95,21 +99,21 @@ class Storm:
             self.cluster.sync(node, self.random.randint(1, queued))
 
     def propose(self) -> None:
-        leading = [n for n in self.up() if self.cluster.status(n).role is Role.LEADER]
-        if leading:
+        leader = self.leading()
+        if leader is not None:
             size = self.random.choice((1, 10, 300))
             payloads = [b"p" * size] * self.random.randint(1, 3)
-            self.cluster.propose(self.random.choice(leading), *payloads)
+            self.cluster.propose(leader, *payloads)
 
     def read(self) -> None:
-        leading = [n for n in self.up() if self.cluster.status(n).role is Role.LEADER]
-        if leading:
-            self.cluster.read(self.random.choice(leading))
+        leader = self.leading()
+        if leader is not None:
+            self.cluster.read(leader)
 
     def share(self) -> None:
-        leading = [n for n in self.up() if self.cluster.status(n).role is Role.LEADER]
-        if leading:
-            self.cluster.share_commit(self.random.choice(leading))
+        leader = self.leading()
+        if leader is not None:
+            self.cluster.share_commit(leader)
 
     def load(self) -> None:
         node = self.any_up()
@@ -127,15 +131,61 @@ class Storm:
             self.cluster.crash(node, applied=applied)
 
     def purge(self) -> None:
-        """A node compacts its log, down to what its followers could not need any more."""
+        """A node compacts its log, up to what its state holds durably."""
         node = self.random.choice(self.nodes)
         member = self.cluster.members[node]
-        everywhere = min(m.disk.last_index for m in self.cluster.members.values())
-        lowest = min(member.durable_applied, everywhere)
-        common = min(m.durable_applied for m in self.cluster.members.values())
-        lowest = min(lowest, common)
+        if member.raft is not None:
+            member.durable_applied = self.random.randint(member.durable_applied, member.applied)
+        keep = self.random.choice((0, 0, 3, 20))
+        lowest = member.durable_applied - keep
         if lowest > member.disk.previous_index:
             member.disk.purge_to(lowest)
+
+    def join(self) -> None:
+        """A node that belongs to nothing starts."""
+        if len(self.nodes) < NODES_MAX:
+            node = len(self.nodes) + 1
+            self.cluster.join(node)
+            self.nodes.append(node)
+
+    def change(self) -> None:
+        """A leader is asked for other members: a learner more, learners promoted, a voter less, or
+        several of these at once.
+        """
+        leader = self.leading()
+        if leader is None:
+            return
+        present = self.cluster.status(leader).configuration
+        strangers = [node for node in self.nodes if node not in present.members]
+        voters, learners = list(present.voters), list(present.learners)
+        if strangers and self.random.random() < 0.5:
+            learners.append(self.random.choice(strangers))
+        if learners and self.random.random() < 0.6:
+            promoted = self.random.sample(learners, self.random.randint(1, len(learners)))
+            learners = [node for node in learners if node not in promoted]
+            voters += promoted
+        if len(voters) > 1 and self.random.random() < 0.5:
+            gone = self.random.sample(voters, self.random.randint(1, len(voters) // 2))
+            voters = [node for node in voters if node not in gone]
+            if self.random.random() < 0.5:
+                learners += gone
+        self.cluster.change(leader, *voters, learners=tuple(learners))
+
+    def transfer(self) -> None:
+        leader = self.leading()
+        if leader is not None:
+            self.cluster.transfer(leader, self.random.choice([0, *self.nodes]))
+
+    def leading(self) -> int | None:
+        """One of those that take themselves for the leader."""
+        leading = [n for n in self.up() if self.cluster.status(n).role is Role.LEADER]
+        return self.random.choice(leading) if leading else None
+
+    def bring(self) -> None:
+        """A snapshot that a leader asked for is brought, or not."""
+        node = self.any_up()
+        if node is not None and self.cluster.members[node].snapshots:
+            self.cluster.bring(node)
 
     def part(self) -> None:
         """A link is cut in one direction, or a node is cut off, perhaps with a clock that crawls:
@@ -151,10 +201,12 @@ class Storm:
 
     def heal(self) -> None:
         self.cluster.heal()
-        self.pace = dict.fromkeys(self.nodes, 1.0)
+        self.pace = dict.fromkeys(self.pace, 1.0)
 
     def calm(self) -> None:
-        """End all faults; a leader must appear and everybody must agree with it (I32 to I34)."""
+        """End all faults; a leader must appear, every member of its configuration must agree with
+        it, and that must not be joint (I32 to I35).
+        """
         cluster = self.cluster
         cluster.heal()
         for node in self.nodes:
@@ -169,7 +221,9 @@ class Storm:
             cluster.propose(leader, b"calm")
             read = cluster.read(leader)
             cluster.tick(times=3)
-            applied = {member.applied for member in cluster.members.values()}
-            if len(applied) == 1 and read in cluster.members[leader].reads:
+            configuration = cluster.status(leader).configuration
+            applied = {cluster.members[node].applied for node in configuration.members}
+            agreed = len(applied) == 1 and read in cluster.members[leader].reads
+            if agreed and not configuration.is_joint:
                 return
         raise AssertionError("no agreement in bounded time after healing")

@@ -3,8 +3,19 @@
 import pytest
 
 from flowactor.identity import NodeId
-from flowactor.raft import AppendReply, Raft, election, follower, replication
+from flowactor.raft import (
+    AppendReply,
+    Configuration,
+    Raft,
+    RefusalReason,
+    changes,
+    election,
+    follower,
+    handover,
+    replication,
+)
 from flowactor.raft.durability import Durability
+from flowactor.raft.membership import Membership
 from flowactor.raft.progress import Progress
 from flowactor.raft.reads import ReadQueue
 from flowactor.raft.state import State
@@ -27,6 +38,9 @@ MARKS = (
     "read abandoned",
     "entries read back",
     "uncommitted limit",
+    "members changed",
+    "leader changed inside a joint configuration",
+    "snapshot installed",
 )
 
 
@@ -260,7 +274,91 @@ def lost_append_is_never_missed(patch):
     patch.setattr(Progress, "sent", unaware)
 
 
+def change_before_own_term_commit(patch):
+    """The bug of 2015: a new leader changes members, and knows nothing of its predecessor's change."""
+    objection = changes._objection
+
+    def rash(state, wanted):
+        reason = objection(state, wanted)
+        under_way = state.membership.current.is_joint or any(
+            index > state.commit and state.log.term_at(index) == state.term
+            for index, _ in state.membership.history[1:]
+        )
+        if reason is RefusalReason.CHANGE_PENDING and not under_way:
+            return None
+        return reason
+
+    patch.setattr(changes, "_objection", rash)
+
+
+def joint_left_before_it_is_committed(patch):
+    settle = changes.settle
+
+    def hasty(state, role):
+        present = state.membership.current
+        if present.is_joint:
+            changes._configure(state, role, Configuration(present.voters, present.learners))
+        settle(state, role)
+
+    patch.setattr(changes, "settle", hasty)
+
+
+def joint_counts_the_new_voters_only(patch):
+    patch.setattr(Configuration, "quorums", property(lambda members: (members.voters,)))
+
+
+def any_change_in_one_step(patch):
+    patch.setattr(changes, "next_configuration", lambda present, wanted: wanted)
+
+
+def members_of_a_log_that_was_cut_off(patch):
+    patch.setattr(Membership, "cut_from", lambda membership, first: None)
+
+
+def snapshot_without_members(patch):
+    replace = State.replace
+
+    def forgetful(state, snapshot):
+        kept = state.membership
+        replace(state, snapshot)
+        state.membership = kept
+
+    patch.setattr(State, "replace", forgetful)
+
+
+def snapshot_vouched_for_early(patch):
+    replace = Durability.replace
+
+    def early(self, snapshot, kept):
+        replace(self, snapshot, kept)
+        self.index = snapshot.index
+
+    patch.setattr(Durability, "replace", early)
+
+
+def snapshot_keeps_old_writes(patch):
+    patch.setattr(Durability, "_vouch_up_to", lambda durability, index: None)
+
+
+def removed_leader_stays(patch):
+    patch.setattr(handover, "leave_if_removed", lambda state, role: None)
+
+
+def gone_leader_never_campaigns(patch):
+    patch.setattr(Membership, "may_campaign", Membership.is_voter)
+
+
 MUTANTS = (
+    change_before_own_term_commit,
+    joint_left_before_it_is_committed,
+    joint_counts_the_new_voters_only,
+    any_change_in_one_step,
+    members_of_a_log_that_was_cut_off,
+    snapshot_without_members,
+    snapshot_vouched_for_early,
+    snapshot_keeps_old_writes,
+    removed_leader_stays,
+    gone_leader_never_campaigns,
     acknowledge_before_durable,
     leader_counts_itself_before_durable,
     commit_of_older_terms,

@@ -140,7 +140,8 @@ class ConsensusChecker:
             known = len(self.committed)
             raise CheckFailed("I3", f"node {node} restarts with commit {commit}, it was {known}")
         log = [*self.committed[: disk.previous_index], *disk.entries]
-        members = Members(self._founding, log)
+        founding = self._founding if disk.previous_index else restored.configuration
+        members = Members(founding, log)
         term = restored.hard_state.term
         self._views[node] = _View(log, members, term, commit, restored.applied)
         self._verify(node, self._views[node], commit, "I5")
@@ -208,6 +209,8 @@ class ConsensusChecker:
             # A leader whose removal this commits leads no more after the step.
             leads = view.role is Role.LEADER or view.term == led_in
             self._commit(node, view, core.commit_index, appends, leads=leads)
+        if effects.write is not None and view.term == led_in:
+            self._changes_members(node, view, effects.write.entries)
         if effects.restored is not None:
             self._restored(node, view, effects.restored)
         if effects.committed:
@@ -268,6 +271,18 @@ class ConsensusChecker:
             if took and self._term_at(view, index) != append.previous_term:
                 raise CheckFailed("I5", f"node {node} appends after another entry {index}")
 
+    def _changes_members(self, node: int, view: _View, entries: Sequence[Entry]) -> None:
+        """I13: no change of members begins before an entry of the leader's own term is committed,
+        nor before the last change is.
+        """
+        for entry in entries:
+            if entry.kind is EntryKind.CONFIGURATION and entry.term == view.term:
+                known = len(self.committed)
+                if self.committed_term(known) != view.term:
+                    raise CheckFailed("I13", f"leader {node} changes members too early in its term")
+                if view.members.at(entry.index - 1)[0] > known:
+                    raise CheckFailed("I13", f"leader {node} begins a change inside another")
+
     def _installs(self, node: int, view: _View, snapshot: Snapshot) -> None:
         """I3, I6, I31: a snapshot is of what is committed, says who belongs to the group then, and
         takes nothing back.
@@ -298,6 +313,8 @@ class ConsensusChecker:
             raise CheckFailed(
                 "I11", f"node {node} has {status.last_index} entries, and wrote {len(view.log)}"
             )
+        if status.configuration != view.members.current:
+            raise CheckFailed("I13", f"node {node} goes by members that are not in its log")
         if status.term < view.term:
             raise CheckFailed("I3", f"the term of node {node} went back to {status.term}")
         if status.role is Role.LEADER:

@@ -38,9 +38,7 @@ class Core:
     leader: int = 0
 
     def status(self):
-        peers = tuple(
-            (peer, PeerStatus(index, 1, 0, True)) for peer, index in self.counted.items()
-        )
+        peers = tuple((peer, PeerStatus(index, 1, 0, True)) for peer, index in self.counted.items())
         return Status(
             role=self.role,
             term=self.term,
@@ -70,7 +68,9 @@ class Story:
     def start(self, node, *entries, state=None, **found):
         """A life begins, with this on its disk."""
         state = state or HardState()
-        restored = Restored(hard_state=state, entries=entries, **found)
+        restored = Restored(
+            hard_state=state, entries=entries, configuration=Configuration((1, 2, 3)), **found
+        )
         last = restored.previous_index + len(entries)
         commit = max(state.commit, restored.applied)
         core = self.cores[node] = Core(state.term, last_index=last, commit_index=commit)
