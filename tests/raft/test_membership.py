@@ -261,7 +261,7 @@ def test_joint_left_only_when_committed():
 
 
 def test_leader_dies_inside_a_joint_change(cluster):
-    """Whoever leads next finishes the change: a joint configuration is no state to stay in (I35)."""
+    """Who leads next finishes the change: a joint configuration is no state to stay in (I35)."""
     for node in (4, 5):
         cluster.join(node)
     cluster.change(1, 1, 2, 3, learners=(4, 5))

@@ -88,8 +88,8 @@ def test_a_throttled_follower_is_passed_by_compaction():
 
 
 def test_one_snapshot_is_asked_for_at_a_time():
-    """However many heartbeats pass while a snapshot is brought, the driver is asked once; heartbeats
-    go on, so that nobody is deposed meanwhile.
+    """However many heartbeats pass while a snapshot is brought, the driver is asked once; they go
+    on, so that nobody is deposed meanwhile.
     """
     cluster = left_behind()
     cluster.heal()
