@@ -22,6 +22,7 @@ How to drive it:
 """
 
 from flowactor.machine.machine import Machine
+from flowactor.machine.moving import Move, MovePhase
 from flowactor.machine.notices import (
     Advanced,
     Applied,
@@ -39,6 +40,7 @@ from flowactor.machine.notices import (
     StepsDue,
     VariableChanged,
 )
+from flowactor.machine.slots import ALL_SLOTS, Placement, SlotState
 from flowactor.machine.state import (
     NodeState,
     Parking,
@@ -51,11 +53,14 @@ from flowactor.machine.state import (
 from flowactor.machine.tables import TABLES
 
 __all__ = [
+    "ALL_SLOTS",
     "TABLES",
     "Advanced",
     "Applied",
     "InboxGrew",
     "Machine",
+    "Move",
+    "MovePhase",
     "NodeAnnounced",
     "NodeState",
     "Notice",
@@ -63,6 +68,7 @@ __all__ = [
     "OwnerChanged",
     "Parking",
     "PendingStep",
+    "Placement",
     "RunArrived",
     "RunClosed",
     "RunLeft",
@@ -71,6 +77,7 @@ __all__ = [
     "RunResumed",
     "RunState",
     "RunSummary",
+    "SlotState",
     "StepState",
     "StepsDue",
     "Variable",

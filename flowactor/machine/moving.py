@@ -235,11 +235,9 @@ class Moving:
 
     def _prevent(self, operation: ReleaseMove) -> None:
         """The move has not begun here, and never will."""
-        for slot in operation.slots:
-            if 0 <= slot < SLOTS:
-                known = self._slots[slot]
-                if known.move < operation.move and known.state in _AT_REST:
-                    self._slots.put((slot,), evolve(known, move=operation.move))
+        for known, slots in self._placements_of(operation.slots).items():
+            if known.move < operation.move and known.state in _AT_REST:
+                self._slots.put(slots, evolve(known, move=operation.move))
 
     def _forget(self, move: Move | None) -> str:
         if move is None:
@@ -284,14 +282,20 @@ class Moving:
         number = operation.move
         if not operation.slots or not all(0 <= slot < SLOTS for slot in operation.slots):
             return "it has no slots, or some that do not exist"
-        for slot in operation.slots:
-            known = self._slots[slot]
+        for known, slots in self._placements_of(operation.slots).items():
             if known.move >= number or known.state is not state:
-                return f"slot {slot} is {known.state.value} since move {known.move}"
+                return f"slot {slots[0]} is {known.state.value} since move {known.move}"
         taken = {slot for move in self._moves.values() for slot in move.slots}
         if not taken.isdisjoint(operation.slots):
             return "an earlier move is not forgotten yet"
         return ""
+
+    def _placements_of(self, slots: Sequence[Slot]) -> dict[Placement, list[Slot]]:
+        placements: dict[Placement, list[Slot]] = {}
+        for slot in slots:
+            if 0 <= slot < SLOTS:
+                placements.setdefault(self._slots[slot], []).append(slot)
+        return placements
 
     def _begin(
         self, operation: FreezeSlots | ExpectSlots, phase: MovePhase, state: SlotState

@@ -164,6 +164,7 @@ class Sessions:
             self._touch(session, max(session.last_ns, last_ns))
             session.raise_floor(max(session.floor, floor))
         elif session is not None and sequence >= session.floor:
+            self._touch(session, session.last_ns)
             session.remember(sequence, records.decode(values[0]))
 
     def _touch(self, session: Session, clock_ns: int) -> None:

@@ -59,7 +59,8 @@ class Slots:
         self._placements = [Placement(SlotState.AWAY)] * SLOTS
         stored = {Slot(first): tuple(values) for first, *values in rows.scan("slots")}
         for first, (last, state, move, group) in stored.items():
-            self._fill(range(first, last + 1), Placement(SlotState(state), move, GroupId(group)))
+            known = Placement(SlotState(state), move, GroupId(group))
+            self._placements[first : last + 1] = [known] * (last + 1 - first)
         if not stored:
             self._fill(founding, Placement(SlotState.SERVED))
         self._stored = stored
@@ -91,12 +92,13 @@ class Slots:
             self._placements[slot] = placement
 
     def _survey(self) -> None:
-        self.whole = all(known.state is SlotState.SERVED for known in self._placements)
         self._ranges: dict[Slot, tuple[Any, ...]] = {}
-        for known, equal in groupby(ALL_SLOTS, self.__getitem__):
-            first, *rest = equal
-            last = rest[-1] if rest else first
-            self._ranges[first] = (last, known.state.value, known.move, known.group)
+        first = 0
+        for known, equal in groupby(self._placements):
+            last = first + len(list(equal)) - 1
+            self._ranges[Slot(first)] = (last, known.state.value, known.move, known.group)
+            first = last + 1
+        self.whole = all(state == SlotState.SERVED.value for _, state, *_ in self._ranges.values())
 
     def take_writes(self) -> Iterator[RowWrite]:
         if self._stored == self._ranges:
