@@ -223,13 +223,14 @@ class Ledger:
         self.notices.append(RunArrived(run.run_id, run.epoch))
 
     def take_in(self, table: str, key: tuple[Any, ...], values: tuple[Any, ...]) -> None:
-        """A row of a run that arrives, the run's own first; ``runs`` rows of closed ones, and what
-        belongs to them, are of no interest here.
+        """A row has come that is of interest if it belongs to an open run: first the run's own, as
+        a row of ``runs``; then its name in ``open_runs``, which makes it one; then all else of it.
         """
-        if table == "runs":
-            run = tables.run_from_values(key[0], values)
-            if run.status.is_open:
-                self.aside[run.run_id] = run
+        if table == "open_runs":
+            _, run_id = key
+            run = self._rows.get("runs", (run_id,))
+            assert run is not None, f"open run {run_id} has no row"
+            self.aside[run_id] = tables.run_from_values(run_id, run)
         elif table in ("inbox", "steps", "timers", "run_variables"):
             self._attach(table, (*key, *values))
 
