@@ -59,9 +59,10 @@ SLICE_BYTES: Final = 1024 * 1024
 
 _ASCENDING: Final = "SELECT * FROM entry WHERE grp = ? AND idx BETWEEN ? AND ? ORDER BY idx"
 _DESCENDING: Final = _ASCENDING + " DESC"
-_SIZES: Final = (
-    "SELECT idx, length(data) FROM entry WHERE grp = ? AND idx BETWEEN ? AND ? ORDER BY idx LIMIT ?"
-)
+_SIZE: Final = """SELECT coalesce(sum(length(data)), 0) FROM entry
+    WHERE grp = ? AND idx BETWEEN ? AND ?"""
+_NEWEST_CONFIGURATION: Final = """SELECT * FROM entry INDEXED BY entry_configuration
+    WHERE grp = ? AND kind = 2 AND idx > ? AND idx <= ? ORDER BY idx DESC LIMIT 1"""
 _DELETE: Final = "DELETE FROM entry WHERE grp = ? AND idx BETWEEN ? AND ?"
 _PUT_START: Final = "INSERT OR REPLACE INTO start VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _LAST_OF_ALL: Final = (1 << 63) - 1
@@ -402,8 +403,7 @@ class LogStore:
         with self._transaction():
             for group, index in plan.cuts.items():
                 doomed = (group, index, _LAST_OF_ALL)
-                sizes = self._connection.execute(_SIZES, (*doomed, -1))
-                plan.tails[group].data_bytes -= sum(size for _, size in sizes)
+                plan.tails[group].data_bytes -= self._size_of(*doomed)
                 self._connection.execute(_DELETE, doomed)
             for group, start in plan.starts.items():
                 self._connection.execute(_PUT_START, start.row(group))
@@ -427,25 +427,24 @@ class LogStore:
 
     def _slice(self, group: GroupId, start: Start) -> tuple[int, int]:
         """The last of the doomed entries to delete at once, and the bytes of them."""
-        last, slice_bytes = start.doomed_first - 1, 0
-        doomed = (group, start.doomed_first, start.doomed_last, SLICE_ROWS)
-        cursor: Any = self._connection.execute(_SIZES, doomed)
-        with translated(self._where), closing(cursor):
-            for index, size in cursor:
-                last = index
-                slice_bytes += size
-                if slice_bytes >= SLICE_BYTES:
-                    break
-        return last, slice_bytes
+        first = start.doomed_first
+        last = min(start.doomed_last, first + SLICE_ROWS - 1)
+        with translated(self._where):
+            while (size := self._size_of(group, first, last)) > SLICE_BYTES and last > first:
+                last = (first + last) // 2
+        return last, size
+
+    def _size_of(self, group: GroupId, first: int, last: int) -> int:
+        """The bytes of data of these entries."""
+        rows: list[Any] = self._connection.execute(_SIZE, (group, first, last)).fetchall()
+        ((size,),) = rows
+        return int(size)
 
     def _configuration_at(self, group: GroupId, index: int) -> tuple[int, bytes]:
         """The newest configuration at or below ``index``: where it came from, and itself."""
         start = self._tail(group).start
-        rows: list[Any] = self._connection.execute(
-            "SELECT * FROM entry WHERE grp = ? AND kind = 2 AND idx > ? AND idx <= ?"
-            " ORDER BY idx DESC LIMIT 1",
-            (group, start.index, index),
-        ).fetchall()
+        between = (group, start.index, index)
+        rows: list[Any] = self._connection.execute(_NEWEST_CONFIGURATION, between).fetchall()
         for row in rows:
             entry = entry_of(row, self._where)
             return entry.index, entry.data

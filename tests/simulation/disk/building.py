@@ -3,11 +3,17 @@
 from heapq import heappop, heappush
 from random import Random
 
-from flowactor.errors import StoragePoisoned
+from flowactor.errors import StoragePoisoned, WorldError
 from flowactor.identity import ClusterId, NodeId
 from flowactor.ports import RowWrite
 from flowactor.simulation.disk import Device, SimulatedDisk
-from flowactor.storage import LogStore, LogWriter, StateStore, open_identity
+from flowactor.storage import (
+    LogStore,
+    LogWriter,
+    StateStore,
+    open_identity,
+    remove_leftovers,
+)
 from tests.storage.building import (
     EVERYTHING,
     ONE,
@@ -81,7 +87,8 @@ def recover(device):
     try:
         store = LogStore.open(disk)
         try:
-            return {group: store.recover(group, 0, EVERYTHING) for group in (ONE, TWO)}
+            starts = {group: store._tail(group).start.index for group in (ONE, TWO)}
+            return {group: store.recover(group, at, EVERYTHING) for group, at in starts.items()}
         finally:
             store.close()
     finally:
@@ -123,6 +130,8 @@ class Life:
         self.disk = make_disk(device, self.agenda)
         self.identity = open_identity(self.disk, HERE, NodeId(1), 7, {"peers": "a"})
         store = LogStore.open(self.disk)
+        remove_leftovers(self.disk, store.generations())
+        self.copied = 0
         self.writer = LogWriter(store, self.disk.worker("log"), StoppedClock(), self.told.append)
         self.state_worker = self.disk.worker("state")
         self.state = StateStore(
@@ -135,7 +144,10 @@ class Life:
         }
         self.applied = self.state.applied_index
         self.term = 1 + max(found.hard_state.term for found in self.restored.values())
-        self.log = {group: list(found.entries) for group, found in self.restored.items()}
+        self.log = {
+            group: [None] * found.previous_index + list(found.entries)
+            for group, found in self.restored.items()
+        }
         self.logs = [self.snapshot()]
         self.acknowledged = 0
         self.submitted = dict.fromkeys(self.log, 0)
@@ -180,6 +192,10 @@ class Life:
                 self.agenda.at(due_ns, self.flush)
             if self.random.random() < 0.1:
                 self.agenda.at(due_ns, self.checkpoint_state)
+            if self.random.random() < 0.1:
+                self.agenda.at(due_ns, self.compact)
+            if self.random.random() < 0.1:
+                self.agenda.at(due_ns, self.copy)
         self.agenda.run(seconds)
 
     @property
@@ -209,6 +225,26 @@ class Life:
                 self.state._checkpoint, lambda outcome: self.state._checkpointed(outcome, index)
             )
 
+    def compact(self):
+        if not self.over and self.state.durable_index:
+            self.writer.compact(ONE, self.state.durable_index)
+
+    def copy(self):
+        if not self.over and not self.state.is_copying:
+            self.state.snapshot(self.look_at_copy)
+
+    def look_at_copy(self, copy):
+        """A copy, if the disk was not full, is the state at its index."""
+        if self.over or isinstance(copy, WorldError):
+            return
+        connection = self.disk.connect(copy.name, readonly=True)
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
+        found = connection.execute("SELECT * FROM runs ORDER BY run, number").fetchall()
+        connection.close()
+        assert found == rows_at(copy.image.index)
+        self.copied += 1
+        copy.discard()
+
     def crash(self, *, power_cut):
         """The device of the next life, after this one has cleaned up behind itself as it can."""
         self.durable_index = self.state.durable_index if power_cut else self.state.applied_index
@@ -221,6 +257,7 @@ class Life:
     def end(self):
         self.dead = True
         self.writer.close()
+        self.state.cancel_snapshot()
         self.state_worker.close()
         self.state.close()
         self.disk.close()
@@ -230,5 +267,8 @@ class Life:
         assert after.identity == self.identity
         found = {group: restored.entries for group, restored in after.restored.items()}
         first = {group: restored.first_index for group, restored in after.restored.items()}
-        assert found in self.logs[self.acknowledged :], f"from {first} on"
+        assert found in [
+            {group: log[first[group] - 1 :] for group, log in logs.items()}
+            for logs in self.logs[self.acknowledged :]
+        ], f"from {first} on"
         assert after.state.applied_index >= self.durable_index

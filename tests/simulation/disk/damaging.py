@@ -17,6 +17,7 @@ from tests.simulation.disk.building import (
     state,
     write,
 )
+from tests.storage.building import change, members
 
 MAIN_FILE = "log.db"
 
@@ -29,6 +30,7 @@ def closed_log(seed=1):
     random, device = Random(seed), make_device(seed)
     disk = make_disk(device)
     store = LogStore.open(disk)
+    store.found(ONE, members(1, 2, 3))
     last = {ONE: 0, TWO: 0}
     for number in range(24):
         writes = []
@@ -37,6 +39,8 @@ def closed_log(seed=1):
             after = last[group] = before + (1 if is_long else random.choice((1, 2, 5, 9)))
             size = 5000 if is_long else random.choice((0, 3))
             fresh = entries(before + 1, after, data=random.randbytes(size))
+            if number % 6 == 4:
+                fresh = (*fresh[:-1], change(after, number))
             writes.append((group, write(*fresh, hard_state=state(commit=1))))
         store.persist(writes)
     store.compact(ONE, 12)
@@ -57,6 +61,7 @@ def look(device, last):
                     start = store._tail(group).start.index
                     found.append(store.recover(group, start, EVERYTHING))
                     found.append(store.read(group, start + 1, index, EVERYTHING))
+                    found.extend(store.snapshot_at(group, at) for at in (start, index))
                     if go_on:
                         fresh = entries(index + 1, index + 30, data=bytes(200))
                         store.persist([(group, write(*fresh, hard_state=state(commit=index)))])

@@ -6,13 +6,14 @@ from random import Random
 import attrs
 import pytest
 
-from tests.simulation.disk.building import Life, found_on, make_device, recover
+from tests.simulation.disk.building import ONE, Life, found_on, make_device, recover
 
 
 def lives(seed, count):
     """``count`` lives of one machine with a bad disk, each ended by a crash and judged by what the
-    next finds. Returns the device.
+    next finds. Returns the device, and how many lives began with a compacted log or made a copy.
     """
+    compacted = copied = 0
     random, device = Random(seed), make_device(seed)
     life = Life(device, random)
     for _ in range(count):
@@ -23,8 +24,10 @@ def lives(seed, count):
         device.full, device.failing_syncs = False, 0
         before, life = life, Life(device, random, life.agenda)
         before.check_next(life)
+        compacted += life.restored[ONE].previous_index > 0
+        copied += before.copied > 0
     life.end()
-    return device
+    return device, compacted, copied
 
 
 def misfortune(life, kind):
@@ -53,18 +56,20 @@ def test_nothing_acknowledged_is_lost(seed):
     order, and the rest is there up to some write or not at all; the state is that of one index. A
     disk that is slow, stalls, is full or fails to sync meanwhile changes nothing of that.
     """
-    device = lives(seed, 12)
+    device, _, _ = lives(seed, 12)
     assert device.statistics.power_cuts > 0
 
 
 def test_misfortunes_are_met():
     """The crashes above are of every kind: in the midst of work, with sectors lost, after a failed
-    sync, with a full disk.
+    sync, with a full disk; with a log that was compacted, and while the state was copied.
     """
     met = Counter()
     for seed in range(8):
-        device = lives(seed, 12)
-        met.update(attrs.asdict(device.statistics))
+        device, compacted, copied = lives(seed, 12)
+        met.update(attrs.asdict(device.statistics), compacted=compacted, copied=copied)
+    assert met["compacted"] > 10
+    assert met["copied"] > 10
     assert met["sectors_lost"] > 100
     assert met["syncs_failed"] > 3
 
