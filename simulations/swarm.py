@@ -22,7 +22,7 @@ from itertools import count
 from random import Random
 
 from flowactor.simulation.campaign import Campaign, play, run_campaign
-from flowactor.simulation.draw import draw_core, draw_deviations, draw_faults
+from flowactor.simulation.draw import draw_bad_day, draw_deviations
 from flowactor.simulation.faults import KINDS
 from flowactor.simulation.marks import EXPECTED
 from flowactor.simulation.outcome import Outcome
@@ -41,8 +41,7 @@ def draw(seed: int) -> Scenario:
     chance = Random(f"swarm {seed}")
     nodes = chance.choice((1, 3, 3, 3, 5))
     seconds = chance.choice((4.0, 8.0, 15.0))
-    kinds = tuple(KINDS)
-    faults = draw_faults(Random(f"faults {seed}"), nodes=nodes, kinds=kinds, seconds=seconds)
+    day = draw_bad_day(seed, nodes=nodes, kinds=tuple(KINDS), seconds=seconds)
     acts: list[Act] = []
     for number in range(1, chance.choice((1, 3, 6, 12)) + 1):
         at = round(chance.uniform(0, seconds / 2), 3)
@@ -54,11 +53,11 @@ def draw(seed: int) -> Scenario:
         app=app,
         nodes=nodes,
         seed=seed,
-        acts=tuple(sorted(acts, key=lambda act: act.at)),
-        faults=faults,
+        acts=day.beside(acts),
+        faults=day.faults,
         seconds=max(seconds, *(act.at for act in acts)),
         healing_seconds=HEALING_SECONDS,
-        core=draw_core(Random(f"core {seed}"), nodes, faults),
+        core=day.core,
         invariants=INVARIANTS,
         sockets=chance.random() < 0.3,
         deviations=draw_deviations(Random(f"deviations {seed}")),

@@ -3,7 +3,8 @@
 Even odds everywhere make all runs alike: a bit of each fault, never much of one, and so most of
 what is rare stays rare. So each run first draws a *temper*, which decides how one-sided it is:
 which kinds of fault there are at all (none, in some runs), how many, whether they come at any
-time, huddle around one moment or chase each other, and whether they have it in for one node.
+time, huddle around one moment or chase each other, and whether they have it in for one node. And
+half of the days have no temper at all, but one aim: that nobody leads for long (``feuds``).
 """
 
 import math
@@ -42,10 +43,13 @@ from flowactor.simulation.faults import (
     end_of,
     nodes_of,
 )
-from flowactor.simulation.scenario import Invariant, Scenario
+from flowactor.simulation.feuds import draw_bursts, draw_feud, draw_handovers, draw_traffic
+from flowactor.simulation.scenario import Act, Invariant, Scenario
 from flowactor.workflow import App
 
 __all__ = [
+    "BadDay",
+    "draw_bad_day",
     "draw_core",
     "draw_deviations",
     "draw_faults",
@@ -54,6 +58,10 @@ __all__ = [
     "lost_nodes",
 ]
 
+WAYS: Final = ("mixed", "mixed", "mixed", "feud", "feud", "handovers")
+"""Of a bad day, as often as they are named."""
+FEUD_SECONDS_MAX: Final = 15.0
+"""Faults without end would be events without end."""
 FIRST_BATCHES: Final = 20_000
 """Numbers of batches among which single deviations are drawn."""
 ATTEMPTS: Final = 4
@@ -96,22 +104,70 @@ def draw_scenario(
         UnknownWorkflowType: the app has no such workflow.
     """
     # A generator for each part, so that what one draws does not move the others.
-    faults = draw_faults(Random(f"faults {seed}"), nodes=nodes, kinds=kinds, seconds=seconds)
+    day = draw_bad_day(seed, nodes=nodes, kinds=kinds, seconds=seconds)
+    acts = draw_acts(
+        Random(f"acts {seed}"), app.get(workflow), arguments, seconds=seconds, cancels=cancels
+    )
     return Scenario(
         app=app,
         nodes=nodes,
         seed=seed,
-        acts=draw_acts(
-            Random(f"acts {seed}"), app.get(workflow), arguments, seconds=seconds, cancels=cancels
-        ),
-        faults=faults,
+        acts=day.beside(acts),
+        faults=day.faults,
         seconds=seconds,
         healing_seconds=healing_seconds,
-        core=draw_core(Random(f"core {seed}"), nodes, faults),
+        core=day.core,
         invariants=invariants,
         sockets=sockets,
         deviations=draw_deviations(Random(f"deviations {seed}")),
     )
+
+
+@frozen
+class BadDay:
+    """What goes wrong in a run, and what that is about.
+
+    Attributes:
+        way: ``mixed``, ``feud`` or ``handovers``.
+        faults: what goes wrong.
+        core: who is healed; empty: all.
+        acts: what clients do, so that there is something to lose.
+    """
+
+    way: str
+    faults: tuple[Fault, ...]
+    core: tuple[int, ...]
+    acts: tuple[Act, ...] = ()
+
+    def beside(self, acts: Iterable[Act]) -> tuple[Act, ...]:
+        """These acts and its own, in the order in which they are done."""
+        return tuple(sorted((*acts, *self.acts), key=lambda act: act.at))
+
+
+def draw_bad_day(seed: int, *, nodes: int, kinds: tuple[str, ...], seconds: float) -> BadDay:
+    """What goes wrong in the run of this seed.
+
+    Args:
+        seed: decides.
+        nodes: how many there are.
+        kinds: of fault that may happen, of ``KINDS``.
+        seconds: of virtual time in which it happens.
+    """
+    chance = Random(f"faults {seed}")
+    way = chance.choice(WAYS)
+    faults: tuple[Fault, ...] = ()
+    acts: Iterable[Act] = ()
+    short = min(seconds, FEUD_SECONDS_MAX)
+    if way == "handovers":
+        faults = draw_handovers(chance, nodes=nodes, kinds=kinds, seconds=short)
+        acts = draw_bursts(chance, short)
+    elif way == "feud":
+        faults = draw_feud(chance, nodes=nodes, kinds=kinds, seconds=short)
+        acts = draw_traffic(chance, faults, short)
+    if not faults:  # such a cluster, or such faults, have nothing of the kind
+        way, acts = "mixed", ()
+        faults = draw_faults(chance, nodes=nodes, kinds=kinds, seconds=seconds)
+    return BadDay(way, faults, draw_core(Random(f"core {seed}"), nodes, faults), tuple(acts))
 
 
 def lost_nodes(faults: Iterable[Fault]) -> tuple[int, ...]:

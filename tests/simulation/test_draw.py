@@ -10,7 +10,7 @@ import pytest
 import flowactor as fa
 from flowactor.errors import ConfigurationError, UnknownWorkflowType
 from flowactor.simulation.chores import draw_acts, made_up_arguments
-from flowactor.simulation.draw import draw_faults, draw_partition, draw_scenario
+from flowactor.simulation.draw import draw_bad_day, draw_faults, draw_partition, draw_scenario
 from flowactor.simulation.faults import (
     KINDS,
     BitFlip,
@@ -76,6 +76,10 @@ def drawn(seed, **options):
     return draw_scenario(app, seed, **options)
 
 
+def tempered(seed, *, nodes=3, kinds=ALL):
+    return draw_faults(Random(f"faults {seed}"), nodes=nodes, kinds=kinds, seconds=10.0)
+
+
 def lost_for_good(faults):
     """Told from the facts alone, not by asking the code under test."""
     return {
@@ -90,9 +94,9 @@ def lost_for_good(faults):
 def test_every_schedule_can_be_played(nodes):
     """Whatever the seed, no drawn schedule is refused, and each is in the order of its times."""
     for seed in range(SEEDS // 5):
-        faults = draw_faults(Random(seed), nodes=nodes, kinds=ALL, seconds=10.0)
-        check_faults(faults, nodes)
-        assert [fault.at for fault in faults] == sorted(fault.at for fault in faults)
+        day = draw_bad_day(seed, nodes=nodes, kinds=ALL, seconds=10.0)
+        check_faults(day.faults, nodes)
+        assert [fault.at for fault in day.faults] == sorted(fault.at for fault in day.faults)
 
 
 @pytest.mark.parametrize("seconds", [0.0004, 0.01, 1.0, 3600.0])
@@ -105,15 +109,40 @@ def test_any_length_of_run_will_do(seconds):
 def test_a_majority_can_always_be_healed():
     """Never do more than a minority of disks lose what they promised, and none of a core does."""
     seen = set()
-    for seed in range(SEEDS):
+    for seed in range(SEEDS // 3):
         nodes = 1 + seed % 7
-        scenario = drawn(seed, nodes=nodes)
-        lost = lost_for_good(scenario.faults)
+        day = draw_bad_day(seed, nodes=nodes, kinds=ALL, seconds=10.0)
+        lost = lost_for_good(day.faults)
         assert 2 * len(lost) < nodes
-        assert not lost & set(scenario.core)
-        assert len(scenario.core) in (0, nodes // 2 + 1)
-        seen.add((bool(lost), bool(scenario.core)))
+        assert not lost & set(day.core)
+        assert len(day.core) in (0, nodes // 2 + 1)
+        seen.add((bool(lost), bool(day.core)))
     assert len(seen) == 4
+
+
+def test_days_differ():
+    """Faults by chance, feuds and handovers all come up, and the last two with writes to lose; a
+    cluster or a choice of faults that knows no feud has the first.
+    """
+
+    def ways(**options):
+        told = {"nodes": 3, "kinds": ALL, "seconds": 6.0} | options
+        days = [draw_bad_day(seed, **told) for seed in range(100)]
+        assert all(bool(day.acts) == (day.way != "mixed") for day in days)
+        return {day.way for day in days}
+
+    assert ways() == {"mixed", "feud", "handovers"}
+    assert ways(nodes=1) == ways(kinds=("crash",)) == {"mixed", "feud"}
+    assert ways(seconds=3.0) == {"mixed", "feud"}
+    assert ways(kinds=("wipe",)) == ways(kinds=()) == {"mixed"}
+
+
+def test_what_is_written_on_a_bad_day_is_written_once():
+    """No client writes a value that another wrote: the checkers tell values apart by that."""
+    for seed in range(100):
+        values = [act.value for act in drawn(seed).acts if isinstance(act, Write | CompareAndSet)]
+        kept = [value for value in values if value is not None]
+        assert len(set(kept)) == len(kept)
 
 
 def test_only_the_wanted_kinds_happen():
@@ -125,11 +154,11 @@ def test_only_the_wanted_kinds_happen():
 
 def test_tempers_differ():
     """Some runs have no fault, some one kind only, some very many kinds: all of them happen."""
-    counts = [len({kind_of(fault) for fault in drawn(seed).faults}) for seed in range(SEEDS)]
+    counts = [len({kind_of(fault) for fault in tempered(seed)}) for seed in range(SEEDS)]
     assert 0.05 < counts.count(0) / SEEDS < 0.25
     assert counts.count(1) / SEEDS > 0.2
     assert max(counts) >= 10
-    every = {kind_of(fault) for seed in range(SEEDS) for fault in drawn(seed).faults}
+    every = {kind_of(fault) for seed in range(SEEDS) for fault in tempered(seed)}
     assert every == set(KINDS)
 
 
@@ -138,7 +167,7 @@ def test_the_whole_cluster_loses_power_at_times():
     sizes = {
         len(fault.nodes)
         for seed in range(SEEDS // 3)
-        for fault in drawn(seed, nodes=5, kinds=("power-cut",)).faults
+        for fault in tempered(seed, nodes=5, kinds=("power-cut",))
         if isinstance(fault, PowerCut)
     }
     assert sizes == {1, 2, 3, 4, 5}
