@@ -10,8 +10,9 @@ One nursery holds everything a node does; leaving it ends everything. What happe
 
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -26,12 +27,12 @@ from flowactor.client import Client, connect
 from flowactor.client.system import SystemEntropy
 from flowactor.cluster.door import serve_client
 from flowactor.cluster.founding import (
+    Founding,
     Membership,
     found,
     is_loopback,
     kept_membership,
     membership_facts,
-    strange_disk,
 )
 from flowactor.cluster.group import GroupActor
 from flowactor.cluster.inspection import Inspection
@@ -222,6 +223,7 @@ class Node:
                     self._world.transport.serve, self.config.listen, self._welcome
                 )
                 self.membership = await self._decide_membership(disk)
+                self._founding = Founding(self.membership, partial(self._founded, disk))
                 self._assemble(nursery, disk, closing)
                 nursery.start_soon(self._failure.wait, name="failure of the node")
                 self._observe(NodeStarted(self.node_id, self.cluster_id, self.address))
@@ -253,6 +255,10 @@ class Node:
         now_ns, facts = self._world.clock.now_ns(), membership_facts(membership)
         open_identity(disk, membership.cluster, membership.node, now_ns, facts)
         return membership
+
+    def _founded(self, disk: Disk, disks: Mapping[NodeId, str]) -> None:
+        self.membership = evolve(self.membership, disks=dict(disks))
+        remember(disk, membership_facts(self.membership))
 
     def _check_peers(self, disk: Disk, membership: Membership) -> None:
         members = membership.addresses.values()
@@ -304,7 +310,7 @@ class Node:
             random=Random(world.entropy.seed()),
             # These lambdas name what is defined further down: the parts know each other.
             receive=lambda sender, envelope: group.receive(sender, envelope),  # noqa: PLW0108
-            refusal=lambda theirs: strange_disk(theirs, machine.nodes),
+            refusal=self._founding.meet,
             observer=self._observe,
         )
         group = GroupActor(
@@ -356,10 +362,16 @@ class Node:
         self.group, self.instances = group, instances
         self.client = Client(router, entropy=world.entropy)
         instances.open_all()
-        nursery.start_soon(group.run, name=group.name)
-        nursery.start_soon(group.pulse, name=f"{group.name} pulse")
+        nursery.start_soon(self._take_part, nursery, name="founding")
         links.dial_all(nursery, router.request)
         self._ready.set((links, router))
+
+    async def _take_part(self, nursery: trio.Nursery) -> None:
+        """Start the group, once the cluster is founded."""
+        await self._founding.done.wait()
+        group = self.group
+        nursery.start_soon(group.run, name=group.name)
+        nursery.start_soon(group.pulse, name=f"{group.name} pulse")
 
     def _run_instances(
         self, nursery: trio.Nursery, group: GroupActor, variables: VariableActors
@@ -404,10 +416,9 @@ class Node:
         closing.callback(state.close)
         closing.callback(state_worker.close)
         machine = Machine(voters, state)
-        restored = evolve(
-            store.recover(EXECUTION_GROUP, state.applied_index, LOG_CACHE_BYTES_MAX),
-            configuration=Configuration(voters),
-        )
+        if EXECUTION_GROUP not in store.groups():
+            store.found(EXECUTION_GROUP, Configuration(voters))
+        restored = store.recover(EXECUTION_GROUP, state.applied_index, LOG_CACHE_BYTES_MAX)
         core = Raft(RaftConfig(node), restored, self._world.entropy.seed())
         if self._world.witness is not None:
             self._world.witness.recovered(core, restored, machine)
@@ -434,6 +445,7 @@ class Node:
             incarnation=self._incarnation,
             challenge=self._world.entropy.token_hex(8),
             disk=self.membership.disk,
+            founding=self._founding.digest,
         )
 
     async def _welcome(self, connection: Connection) -> None:

@@ -8,24 +8,24 @@ talking; a node told to join asks a seed instead.
 
 import hashlib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import Factory, frozen
 
+from flowactor.actors import Promise
 from flowactor.errors import ConfigurationError, StorageRefused
 from flowactor.identity import ClusterId, NodeId
-from flowactor.machine import NodeState
 from flowactor.storage import Identity
 from flowactor.transport import Hello, parse_address
 
 __all__ = [
+    "Founding",
     "Membership",
     "found",
     "is_loopback",
     "kept_membership",
     "membership_facts",
-    "strange_disk",
 ]
 
 _SEPARATOR: Final = ","
@@ -34,13 +34,15 @@ _SEPARATOR: Final = ","
 @frozen
 class Membership:
     """A node's place in its cluster. ``addresses`` maps every member to ``HOST:PORT``, this one
-    too; ``disk`` is the id of its data directory, from which the others know it.
+    too; ``disk`` is the id of its data directory, from which the others know it. ``disks`` are
+    those of all, empty until the cluster is founded.
     """
 
     cluster: ClusterId
     node: NodeId
     addresses: Mapping[NodeId, str]
     disk: str
+    disks: Mapping[NodeId, str] = Factory(dict)
 
     @property
     def voters(self) -> tuple[NodeId, ...]:
@@ -83,8 +85,13 @@ def found(own_address: str, peers: tuple[str, ...], disk: str) -> Membership:
 
 def membership_facts(membership: Membership) -> dict[str, str]:
     """What the data directory keeps of a membership beside the ids."""
-    members = _SEPARATOR.join(membership.addresses[node] for node in membership.voters)
-    return {"members": members, "disk": membership.disk}
+    facts = {
+        "members": _SEPARATOR.join(membership.addresses[node] for node in membership.voters),
+        "disk": membership.disk,
+    }
+    if membership.disks:
+        facts["disks"] = _SEPARATOR.join(membership.disks[node] for node in membership.voters)
+    return facts
 
 
 def kept_membership(identity: Identity, where: str) -> Membership:
@@ -93,28 +100,79 @@ def kept_membership(identity: Identity, where: str) -> Membership:
     Raises:
         StorageRefused: the directory holds an identity without members.
     """
-    members = identity.facts.get("members", "")
-    addresses = {
-        NodeId(number): text for number, text in enumerate(members.split(_SEPARATOR), start=1)
-    }
+    addresses = _numbered(identity.facts.get("members", ""))
     if identity.node not in addresses:
         raise StorageRefused(
             f"{where} holds no address for its own node {identity.node}: use another directory"
         )
-    return Membership(identity.cluster, identity.node, addresses, identity.facts.get("disk", ""))
+    disks = _numbered(identity.facts.get("disks", ""))
+    disk = identity.facts.get("disk", "")
+    return Membership(identity.cluster, identity.node, addresses, disk, disks)
 
 
-def strange_disk(theirs: Hello, announced: Mapping[NodeId, NodeState]) -> str | None:
-    """Why a peer may not take part, if it comes with another data directory than it announced.
+def _numbered(joined: str) -> dict[NodeId, str]:
+    parts = joined.split(_SEPARATOR) if joined else []
+    return {NodeId(number): text for number, text in enumerate(parts, start=1)}
 
-    Its votes and acknowledgements are in the old one. A voter that has forgotten them can elect a
-    leader without entries that were acknowledged (paper section 5.2: the log is persistent).
+
+class Founding:
+    """The founding of a cluster: nobody votes before it knows with which data directory each
+    founder came.
+
+    What a node promised (its votes, its acknowledgements) is in its directory. One that comes back
+    without it, and is let in by anybody, can help to elect a leader that lacks what it had helped
+    to commit. So each founder learns the directories of all in their hellos, keeps them durably,
+    and refuses whoever comes with another one, for ever. Who has lost its directory cannot found
+    the cluster a second time either, as those who have theirs refuse it.
+
+    Args:
+        membership: whose founding; its ``disks`` are known if this was done in an earlier life.
+        remember: keeps the directories durably, before anything follows from them.
+
+    Attributes:
+        done: settled once this node may take part.
     """
-    known = announced.get(NodeId(theirs.node))
-    if known is None or known.disk == theirs.disk:
+
+    def __init__(
+        self, membership: Membership, remember: Callable[[Mapping[NodeId, str]], None]
+    ) -> None:
+        self.done: Final[Promise[None]] = Promise()
+        self._membership: Final = membership
+        self._remember: Final = remember
+        self._met: Final = dict(membership.disks) or {membership.node: membership.disk}
+        self._told: Final[set[str]] = set()
+        self.digest = ""
+        """Of all directories, once they are known."""
+        self._look()
+
+    def meet(self, theirs: Hello) -> str | None:
+        """A peer says hello; why it may not take part, if so."""
+        known = self._met.setdefault(NodeId(theirs.node), theirs.disk)
+        if known != theirs.disk:
+            return (
+                f"node {theirs.node} comes with another data directory than before, and has"
+                " forgotten what it voted and acknowledged: start it with its own directory again,"
+                " or, if that is lost, have it join as a new node"
+            )
+        if theirs.founding:
+            self._told.add(theirs.founding)
+        if self.digest and self._told - {self.digest}:
+            return (
+                f"node {theirs.node} knows other data directories of the members: one of them was"
+                " lost while the cluster was being founded; found it again, with empty directories"
+            )
+        self._look()
         return None
-    return (
-        f"node {theirs.node} comes with another data directory than before, and has forgotten what "
-        "it voted and acknowledged: start it with its own directory again (members cannot be "
-        "replaced yet)"
-    )
+
+    def _look(self) -> None:
+        """Found the cluster, once everybody has been met, and nobody knows of others."""
+        if self.digest or set(self._met) != set(self._membership.addresses):
+            return
+        disks = _SEPARATOR.join(self._met[node] for node in self._membership.voters)
+        digest = hashlib.blake2b(disks.encode(), digest_size=8).hexdigest()
+        if self._told - {digest}:
+            return
+        if not self._membership.disks:
+            self._remember(self._met)
+        self.digest = digest
+        self.done.set(None)

@@ -45,6 +45,7 @@ class Hello:
         challenge: fresh random text; must not be empty where a secret is used.
         secured: whether this side has a secret, and so expects proof.
         disk: of a node: tells its data directory from any other it may come with later.
+        founding: of a node that knows with which directories its cluster was founded: a digest.
     """
 
     protocol: int = PROTOCOL_VERSION
@@ -55,6 +56,7 @@ class Hello:
     challenge: str = ""
     secured: bool = False
     disk: str = ""
+    founding: str = ""
 
 
 @records.record(301)

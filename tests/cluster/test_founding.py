@@ -1,0 +1,134 @@
+"""Who may take part in a cluster that is being founded, and in one that was."""
+
+import pytest
+
+from flowactor.cluster.founding import Founding, found
+from flowactor.transport import PEER, Hello
+
+ADDRESSES = ("a:1", "b:1", "c:1")
+
+
+class Founder:
+    """One founder: what it keeps, and the process that it is now."""
+
+    def __init__(self, number, disk):
+        self.membership = found(ADDRESSES[number - 1], ADDRESSES, disk)
+        self.kept = {}
+        self.start()
+
+    def start(self):
+        membership = self.membership
+        if self.kept:
+            membership = type(membership)(
+                membership.cluster,
+                membership.node,
+                membership.addresses,
+                membership.disk,
+                dict(self.kept),
+            )
+        self.founding = Founding(membership, self.kept.update)
+
+    @property
+    def takes_part(self):
+        return self.founding.done.done
+
+    def hello(self):
+        return Hello(
+            node=self.membership.node,
+            role=PEER,
+            disk=self.membership.disk,
+            founding=self.founding.digest,
+        )
+
+
+def meet(a, b):
+    """Two founders greet each other, as a link does; the refusals."""
+    from_a, from_b = a.hello(), b.hello()
+    return a.founding.meet(from_b), b.founding.meet(from_a)
+
+
+@pytest.fixture
+def founders():
+    return [Founder(number, f"disk{number}") for number in (1, 2, 3)]
+
+
+def test_nobody_takes_part_before_it_has_met_all(founders):
+    """Two of three are a majority, and still found nothing; with the third they do."""
+    a, b, c = founders
+    assert meet(a, b) == (None, None)
+    assert not a.takes_part
+    assert meet(a, c) == (None, None)
+    assert (a.takes_part, b.takes_part, c.takes_part) == (True, False, False)
+    assert meet(b, c) == (None, None)
+    assert b.takes_part
+    assert c.takes_part
+    assert a.kept == b.kept == c.kept == {1: "disk1", 2: "disk2", 3: "disk3"}
+
+
+def test_a_founder_that_restarts_remembers(founders):
+    """Whom it met before it was founded is forgotten; what it was founded with is not."""
+    a, b, c = founders
+    meet(a, b)
+    a.start()
+    meet(a, c)
+    assert not a.takes_part
+    meet(a, b)
+    assert a.takes_part
+    a.start()
+    assert a.takes_part
+
+
+def test_a_lost_directory_is_refused_by_all_for_ever(founders):
+    """Also by one that has not a single entry of the log."""
+    a, b, c = founders
+    for pair in ((a, b), (a, c), (b, c)):
+        meet(*pair)
+    wiped = Founder(2, "other")
+    for knows in (a, c):
+        refusal, _ = meet(knows, wiped)
+        assert "another data directory" in refusal
+    assert not wiped.takes_part
+    for knows in (a, c):
+        knows.start()
+        assert meet(knows, wiped)[0]
+
+
+def test_two_lost_directories_found_nothing(founders):
+    """Two that have forgotten everything need the third, and it refuses both."""
+    a, b, c = founders
+    for pair in ((a, b), (a, c), (b, c)):
+        meet(*pair)
+    first, second = Founder(1, "x"), Founder(2, "y")
+    assert meet(first, second) == (None, None)
+    assert meet(c, first)[0]
+    assert meet(c, second)[0]
+    assert not first.takes_part
+    assert not second.takes_part
+
+
+def test_a_directory_lost_in_the_midst_of_the_founding(founders):
+    """Node 3 is founded with a directory of node 2 that is then lost. Node 1, which restarts and
+    meets the new one first, learns from node 3 that there was another, and does not take part.
+    """
+    a, b, c = founders
+    for pair in ((a, b), (b, c), (a, c)):
+        meet(*pair)
+    a.kept.clear()  # it crashed before that was durable
+    a.start()
+    assert not a.takes_part
+    wiped = Founder(2, "other")
+    assert meet(a, wiped) == (None, None)
+    meet(a, c)
+    assert not a.takes_part
+    a.start()
+    meet(a, c)
+    meet(a, wiped)
+    assert not a.takes_part
+
+
+def test_a_founder_of_one_needs_nobody():
+    """A cluster of one is founded by being there."""
+    kept = {}
+    founding = Founding(found("a:1", (), "disk"), kept.update)
+    assert founding.done.done
+    assert kept == {1: "disk"}
