@@ -29,7 +29,7 @@ from flowactor.management.slots import (
     abort_move,
     advance_move,
     assign_slots,
-    is_ready,
+    ready_groups,
     start_move,
 )
 from flowactor.management.state import (
@@ -49,6 +49,7 @@ __all__ = [
     "GroupBody",
     "advance",
     "change_group",
+    "end_stillborn",
     "follow_plan",
     "report",
     "set_members",
@@ -109,6 +110,21 @@ def _drain(topology: Topology, group: Group) -> None:
     for move in topology.moves_in_order():
         if move.target == group.id and move.can_abort:
             abort_move(topology, move)
+
+
+def end_stillborn(topology: Topology) -> None:
+    """A group that never had a leader, and lost a majority of its founders, never will have one. If
+    it has no slots nobody misses it, and the planner finds other places for its members.
+    """
+    for group in topology.groups_in_order():
+        left = sum(not topology.nodes[node].state.is_gone for node in group.founders)
+        if (
+            2 * left <= len(group.founders)
+            and group.is_active
+            and group.id not in topology.reports
+            and not topology.slots_of(group.id)
+        ):
+            _drain(topology, group)
 
 
 # -- the plan -------------------------------------------------------------------------------------
@@ -343,7 +359,7 @@ def _move_slots(topology: Topology, body: MoveSlots, clock_ns: int) -> Done | Re
         return Rejected("NotFound", f"there is no active group {body.target}")
     if not body.slots or not all(0 <= slot < SLOTS for slot in body.slots):
         return Rejected("InvalidInput", f"name slots from 0 to {SLOTS - 1}")
-    if not is_ready(topology, target.id):
+    if target.id not in ready_groups(topology):
         message = f"group {target.id} has no leader, or too few voters yet: try again later"
         return Rejected("Unavailable", message)
     if moving := sorted(topology.moving_slots().intersection(body.slots)):

@@ -10,7 +10,13 @@ from flowactor.identity import GroupId, NodeId, SessionId
 from flowactor.machine.operations import Batch, ClientOperation, OpenSession
 from flowactor.machine.replies import Done, Rejected, Reply
 from flowactor.machine.sessions import Session, Sessions
-from flowactor.management.groups import advance, change_group, follow_plan, report
+from flowactor.management.groups import (
+    advance,
+    change_group,
+    end_stillborn,
+    follow_plan,
+    report,
+)
 from flowactor.management.nodes import (
     admit,
     announce,
@@ -172,6 +178,7 @@ class Management:
 
     def _settle(self) -> None:
         """Let everything follow that follows from the state by itself."""
+        end_stillborn(self.topology)
         follow_plan(self.topology)
         balance(self.topology, self._clock_ns)
         conclude_leaving(self.topology)

@@ -24,6 +24,7 @@ only if the others have room for its nodes, one at a time. ``spread`` makes the 
 loads smaller and changes no size.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
@@ -119,6 +120,11 @@ class View:
     settings: Settings = field(factory=Settings)
     leaving: frozenset[NodeId] = frozenset()
     dead: frozenset[NodeId] = frozenset()
+    _loads: Mapping[NodeId, int] = field(init=False, eq=False)
+
+    @_loads.default
+    def _count(self) -> Mapping[NodeId, int]:
+        return Counter(node for _, group in self.active() for node in group.members)
 
     def active(self) -> Iterator[tuple[GroupId, Shape]]:
         """Groups that do not drain, by id."""
@@ -130,7 +136,7 @@ class View:
 
     def load(self, node: NodeId) -> int:
         """In how many active groups a node has a place."""
-        return sum(node in group.members for _, group in self.active())
+        return self._loads.get(node, 0)
 
     def homeless(self) -> list[NodeId]:
         """Available nodes in no group, not even one that drains, by id."""

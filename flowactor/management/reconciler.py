@@ -79,8 +79,8 @@ class LocalGroup:
         configuration: the newest committed one.
         configuration_index: of the entry that brought it.
         changing: a configuration is not committed yet, or is joint: nobody may begin another.
-        reachable: nodes it has heard from within a lease, itself included; of nodes that are in no
-            group with it, those to which the link is up.
+        reachable: itself, the members whose replicas it has heard from within a lease, and of the
+            other nodes those to which the link is up.
         caught_up: members that have everything but what is under way.
         stages: of the moves in the management state that concern the group.
         runs, bytes: how much is in it.
@@ -109,8 +109,9 @@ class OpenReplica:
 
     Attributes:
         founders: the voters of the founding configuration, at index 0 of the log.
-        as_founder: this node is one of them and may act as one. If not, it must neither vote nor
-            campaign before the group's leader has sent it a configuration or a snapshot.
+        as_founder: this node is one of them and may act as one. If not, or if it has the term and
+            vote of a replica that it closed, it must neither vote nor campaign before the group's
+            leader has sent it a configuration or a snapshot.
         all_slots: whether the group was founded with all slots, or with none.
     """
 
@@ -123,7 +124,7 @@ class OpenReplica:
 @frozen
 class CloseReplica:
     """Stop and delete the replica here, all but the group's term and vote: a node that comes back
-    to a group must not vote twice in one term.
+    to a group must not vote twice in one term, nor take itself for a founder.
     """
 
     group: GroupId
@@ -189,19 +190,25 @@ def steps_for_node(
         replicas: the execution groups that it has replicas of, running or not.
     """
     opened: list[NodeStep] = [
-        OpenReplica(
-            group.id,
-            group.founders,
-            node in group.founders and node not in group.dismissed,
-            group.first,
-        )
+        OpenReplica(group.id, group.founders, _is_founder(topology, group, node), group.first)
         for group in topology.groups_in_order()
-        if node in group.members and group.id not in replicas
+        if group.id not in replicas
+        and (node in group.members or _is_awaited(topology, group, node))
     ]
     closed = [
         CloseReplica(group) for group in sorted(replicas) if _may_close(topology, node, group)
     ]
     return (*opened, *closed)
+
+
+def _is_awaited(topology: Topology, group: Group, node: NodeId) -> bool:
+    """Until a group has a leader, its founders are needed, even those that are to leave it."""
+    return group.id not in topology.reports and node in group.founders
+
+
+def _is_founder(topology: Topology, group: Group, node: NodeId) -> bool:
+    kept = node in group.founders and node not in group.dismissed
+    return kept or _is_awaited(topology, group, node)
 
 
 def _may_close(topology: Topology, node: NodeId, key: GroupId) -> bool:

@@ -14,7 +14,7 @@ from attrs import evolve
 from flowactor.identity import GroupId, Slot
 from flowactor.management.state import Move, MoveId, Phase, Topology
 
-__all__ = ["abort_move", "advance_move", "assign_slots", "balance", "is_ready", "start_move"]
+__all__ = ["abort_move", "advance_move", "assign_slots", "balance", "ready_groups", "start_move"]
 
 FAULT_TOLERANT_VOTERS: Final = 3
 NEXT: Final = {
@@ -62,17 +62,17 @@ def abort_move(topology: Topology, move: Move) -> None:
     topology.moves[move.id] = evolve(move, phase=Phase.THAW)
 
 
-def is_ready(topology: Topology, group: GroupId) -> bool:
-    """Whether a group may get slots: it is active, has a leader that reports, and can bear the loss
-    of a node, or as much as the best group can.
+def ready_groups(topology: Topology) -> frozenset[GroupId]:
+    """The groups that may get slots: they are active, have a leader that reports, and can bear the
+    loss of a node, or as much as the best of them can.
     """
     voters = {
-        key: len(report.configuration.voters)
-        for key, report in topology.reports.items()
-        if key in topology.groups and topology.groups[key].is_active
+        group: len(report.configuration.voters)
+        for group, report in topology.reports.items()
+        if group in topology.groups and topology.groups[group].is_active
     }
     needed = min(FAULT_TOLERANT_VOTERS, max(voters.values(), default=0))
-    return voters.get(group, 0) >= max(1, needed)
+    return frozenset(group for group, count in voters.items() if count >= max(1, needed))
 
 
 def balance(topology: Topology, clock_ns: int) -> None:
@@ -105,7 +105,7 @@ def _expected(topology: Topology) -> dict[GroupId, int]:
 def _lightest(topology: Topology, counts: dict[GroupId, int]) -> GroupId | None:
     """The group to get slots next."""
     taking = {move.target for move in topology.moves.values()}
-    able = [key for key in counts if key not in taking and is_ready(topology, key)]
+    able = ready_groups(topology) - taking
     return min(able, key=lambda key: (counts[key], key), default=None)
 
 

@@ -31,6 +31,7 @@ from flowactor.management import (
     steps_for_node,
 )
 from flowactor.management.operations import AdmitNode, AnnounceMember, ManagementRequest
+from flowactor.management.slots import ready_groups
 from tests.management.cluster import Rows, check
 
 SECOND = 1_000_000_000
@@ -175,10 +176,9 @@ class World:
         return group.leader
 
     def local(self, group, view):
-        up = frozenset(node for node, known in self.nodes.items() if known.up)
-        caught_up = {
-            node for node in group.configuration.members if self.has_replica(node, group.id)
-        }
+        inside = group.configuration.members
+        caught_up = {node for node in inside if self.has_replica(node, group.id)}
+        near = {node for node, known in self.nodes.items() if known.up and node not in inside}
         return LocalGroup(
             group.leader,
             group.id,
@@ -186,7 +186,7 @@ class World:
             group.index,
             group.configuration,
             group.configuration_index,
-            reachable=up,
+            reachable=frozenset(near | caught_up),
             caught_up=frozenset(caught_up),
             stages={move.id: group.stage(move) for move in view.moves_of(group.id)},
         )
@@ -410,5 +410,7 @@ class World:
             assert set(self.groups[key].served) == set(topology.slots_of(key))
             contents |= self.groups[key].served
         assert contents == self.written
-        counts = [len(topology.slots_of(key)) for key in topology.groups]
+        counts = [
+            len(topology.slots_of(key)) for key in topology.groups if key in ready_groups(topology)
+        ]
         assert max(counts) - min(counts) <= 1
