@@ -93,8 +93,8 @@ class IncomingSnapshot:
         """Make everything durable, when all of it has arrived, and check that it is the state it
         claims to be.
 
-        Errors: ``MalformedDataError`` (it is not, and was deleted), ``StorageFull`` (may be tried
-        again), ``StoragePoisoned``.
+        Errors: ``MalformedDataError`` (it is not, and was deleted), ``StorageFull`` (nothing is
+        lost: ``begin`` again, and go on from the end), ``StoragePoisoned``.
         """
         self._run(self._finish(), done)
 

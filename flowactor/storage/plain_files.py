@@ -61,7 +61,7 @@ class SystemFile:
 
     def sync(self) -> None:
         """See ``ports.File``."""
-        with self._writing():
+        try:
             os.fdatasync(self._descriptor)
             if not self._directory_synced:
                 directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -70,6 +70,9 @@ class SystemFile:
                 finally:
                     os.close(directory)
                 self._directory_synced = True
+        except OSError as error:
+            # Also for want of space: what was not written is forgotten.
+            raise self._poisoned(error) from error
 
     def size_bytes(self) -> int:
         """See ``ports.File``."""
@@ -97,10 +100,13 @@ class SystemFile:
                     f"{self._path}: no space left on the device; nothing acknowledged was lost."
                     " Free some space"
                 ) from error
-            raise StoragePoisoned(
-                f"{self._path}: a write or sync failed ({error}); this process acknowledges nothing"
-                " more. Check the disk, then start the node again"
-            ) from error
+            raise self._poisoned(error) from error
+
+    def _poisoned(self, error: OSError) -> StoragePoisoned:
+        return StoragePoisoned(
+            f"{self._path}: a write or sync failed ({error}); this process acknowledges nothing"
+            " more. Check the disk, then start the node again"
+        )
 
 
 class VfsFile:

@@ -5,6 +5,7 @@ from hashlib import blake2b
 from zlib import crc32
 
 import pytest
+import trio
 from attrs import evolve
 
 from flowactor.errors import MalformedDataError, StorageFull, StoragePoisoned
@@ -13,6 +14,7 @@ from flowactor.storage import (
     Chunk,
     IncomingSnapshot,
     InlineWorker,
+    ThreadWorker,
     remove_leftovers,
     state_file,
 )
@@ -133,6 +135,37 @@ def test_chunks_make_up_the_image(disk, copy):
     assert chunk == Chunk(1000, content[1000:1500], crc32(content[1000:1500]))
     assert told(copy.read_chunk, len(content) - 3, 500).data == content[-3:]
     assert told(copy.read_chunk, len(content), 500) == Chunk(len(content), b"", 0)
+
+
+async def test_copy_is_made_in_a_thread(directory_disk):
+    """With a real thread, flushes come between the steps of a copy, and the event loop goes on."""
+    worker, copies, flushes = ThreadWorker("state"), [], []
+    with closing_state(directory_disk, worker=worker) as store:
+        fill(store, 600)
+        store.snapshot(copies.append)
+        index = 600
+        while not copies:
+            if not store.dirty:
+                index += 1
+                store.write(rows_of(index), index)
+                store.flush(lambda index=index: flushes.append(index))
+            await trio.lowlevel.checkpoint()
+        (copy,) = copies
+        assert 600 <= copy.image.index <= index
+        assert flushes
+        incoming, ends = IncomingSnapshot(directory_disk, TWO, 1, InlineWorker()), []
+        offset = told(incoming.begin, copy.image)
+        while offset < copy.image.size_bytes:
+            chunks = []
+            copy.read_chunk(offset, 1 << 20, chunks.append)
+            while not chunks:
+                await trio.lowlevel.checkpoint()
+            offset = told(incoming.write_chunk, offset, chunks[0].data, chunks[0].checksum)
+        incoming.finish(ends.append)
+        assert ends == [None]
+        copy.discard()
+    with closing_state(directory_disk, TWO, 1) as new:
+        assert new.scan("runs") == rows_at(copy.image.index)
 
 
 def test_discarded_copy_is_gone(disk):
