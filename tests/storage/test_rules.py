@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flowactor.errors import StorageCorrupt, StorageError, StorageFull, StoragePoisoned
 from flowactor.ports import RowWrite
+from flowactor.raft import EntryKind
 from flowactor.storage import DirectoryDisk, InlineWorker, LogStore, LogWriter, StateStore
 from tests.storage.building import (
     EVERYTHING,
@@ -19,6 +20,7 @@ from tests.storage.building import (
     TWO,
     StoppedClock,
     append,
+    change,
     disk_after_crash,
     entries,
     entry,
@@ -260,6 +262,31 @@ def test_hidden_row_is_corruption(disk, sql):
         store._connection.execute(sql)
     for _ in range(2):
         with pytest.raises(StorageCorrupt, match=r"log\.db: .*rows of group .* missing.*keep the"):
+            LogStore.open(disk)
+
+
+@pytest.mark.parametrize("kind", [EntryKind.CONFIGURATION, EntryKind.PAYLOAD])
+def test_hidden_configuration_is_corruption(disk, kind):
+    """A configuration that its index does not name, or one that only the index names, keeps the log
+    from being opened: a node would act by the one before.
+    """
+    with opened_log(disk) as store:
+        store.persist([(ONE, write(change(1, 1, 2), entry(2), hard_state=state()))])
+    with opened_log(disk) as store:
+        number = 2 if kind is EntryKind.CONFIGURATION else 1
+        redefine = "UPDATE sqlite_schema SET sql = replace(sql, 'kind = {}', 'kind = {}')"
+        store._connection.execute("PRAGMA writable_schema = ON")
+        for sql in (
+            redefine.format(2, 99),
+            "PRAGMA writable_schema = RESET",
+            f"UPDATE entry SET kind = {int(kind)} WHERE idx = {number}",
+            "PRAGMA writable_schema = ON",
+            redefine.format(99, 2),
+            "PRAGMA writable_schema = RESET",
+        ):
+            store._connection.execute(sql).fetchall()
+    for _ in range(2):
+        with pytest.raises(StorageCorrupt, match=r"log\.db"):
             LogStore.open(disk)
 
 
