@@ -13,9 +13,9 @@ def choose_voters(nodes: Iterable[Node], voters_max: int) -> frozenset[NodeId]:
     ``voters_max``, but an odd number. Who is pinned comes first, then who is not dead, then who is
     one already (so that the set is stable), then who is alive, then the lowest id.
     """
-    able = [
-        node for node in nodes if node.state is NodeState.MEMBER and node.pin is not Pin.LEARNER
-    ]
+    members = [node for node in nodes if node.state is NodeState.MEMBER]
+    # Somebody has to vote, even if all who might are gone but those who were not to.
+    able = [node for node in members if node.pin is not Pin.LEARNER] or members
     count = min(len(able), voters_max)
     pinned = sum(node.pin is Pin.VOTER for node in able)
     count = max(count - (count % 2 == 0), pinned, 0)

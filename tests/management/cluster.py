@@ -85,11 +85,16 @@ class Cluster:
             replayed.apply(index, term, decode_batch(data))
         assert replayed.digest() == self.machine.digest()
         rows.write(replayed.take_writes())
-        self.rows.write(self.machine.take_writes())
+        self.flush()
         self.twin_rows.write(self.twin.take_writes())
-        assert self.machine.take_writes() == []
+        assert self.flush() == []
         for name in sorted(self.rows.tables.keys() | rows.tables.keys()):
             assert rows.scan(name) == self.rows.scan(name) == self.twin_rows.scan(name)
+
+    def flush(self):
+        writes = self.machine.take_writes()
+        self.rows.write(writes)
+        return writes
 
     def ask(self, body, at=None):
         self.sequence += 1
