@@ -304,7 +304,6 @@ class Node:
         writer, state, machine, core = self._recover(disk, closing)
         links = Links(
             node=node,
-            addresses=membership.addresses,
             hello=self._hello,
             transport=world.transport,
             random=Random(world.entropy.seed()),
@@ -363,7 +362,8 @@ class Node:
         self.client = Client(router, entropy=world.entropy)
         instances.open_all()
         nursery.start_soon(self._take_part, nursery, name="founding")
-        links.dial_all(nursery, router.request)
+        links.know(membership.addresses)
+        links.open(nursery, router.request)
         self._ready.set((links, router))
 
     async def _take_part(self, nursery: trio.Nursery) -> None:

@@ -1,4 +1,5 @@
 """Links: one connection to each peer, an actor each, all groups and requests multiplexed on it.
+Peers come and go with the cluster's nodes.
 
 Of two nodes the one with the lower id dials, so there is one connection per pair. A link sends what
 is queued in one frame, drops the oldest beyond its limit, reconnects for ever with back-off, and
@@ -45,13 +46,14 @@ class Link:
         self.outbox: Final = Outbox()
         self.connection: Connection | None = None
         self.scope = trio.CancelScope()
+        self.dialling: Final = trio.CancelScope()
 
 
 class Links:
     """All links of one node.
 
     Args:
-        node: this one; ``addresses``: of all members, this one too.
+        node: this one.
         hello: what this node says of itself, anew for every connection.
         transport: how to dial.
         random: spreads reconnects; seeded by the caller.
@@ -64,7 +66,6 @@ class Links:
         self,
         *,
         node: NodeId,
-        addresses: Mapping[NodeId, str],
         hello: Callable[[], Hello],
         transport: Transport,
         random: Random,
@@ -79,9 +80,8 @@ class Links:
         self._receive: Final = receive
         self.refusal: Final = refusal
         self._observer: Final = observer
-        self._links: Final = {
-            peer: Link(peer, address) for peer, address in sorted(addresses.items()) if peer != node
-        }
+        self._links: Final[dict[NodeId, Link]] = {}
+        self._opened: tuple[trio.Nursery, Serve] | None = None
         self._relayed: Final[dict[int, tuple[NodeId, Promise[Answer]]]] = {}
         self._numbers = 0
         self._last_sent: GroupEnvelope | None = None
@@ -91,8 +91,8 @@ class Links:
 
     def send(self, peer: NodeId, envelope: GroupEnvelope) -> None:
         """Queue an envelope. Dropped if there is no connection to carry it."""
-        link = self._links[peer]
-        if link.connection is not None:
+        link = self._links.get(peer)
+        if link is not None and link.connection is not None:
             # Several peers often get the same one, one after another.
             if envelope is not self._last_sent:
                 self._last_sent, self._last_encoded = envelope, encode(envelope)
@@ -100,7 +100,8 @@ class Links:
 
     def connected(self, peer: NodeId) -> bool:
         """Whether there is a connection to the peer now."""
-        return self._links[peer].connection is not None
+        link = self._links.get(peer)
+        return link is not None and link.connection is not None
 
     async def relay(self, peer: NodeId, request: Request) -> Answer:
         """Have ``peer`` answer a client's request.
@@ -129,11 +130,32 @@ class Links:
 
     # -- tasks ------------------------------------------------------------------------------------
 
-    def dial_all(self, nursery: trio.Nursery, serve: Serve) -> None:
-        """Keep connections to all peers that are this node's to dial, in tasks of ``nursery``."""
+    def open(self, nursery: trio.Nursery, serve: Serve) -> None:
+        """From here on keep connections to all peers that are this node's to dial, in tasks of
+        ``nursery``, and have ``serve`` answer what they pass on.
+        """
+        self._opened = (nursery, serve)
         for link in self._links.values():
-            if self._node < link.peer:
-                nursery.start_soon(self._keep, link, serve, name=f"link to node {link.peer}")
+            self._dial(link)
+
+    def know(self, addresses: Mapping[NodeId, str]) -> None:
+        """These are the nodes of the cluster now, this one or not. A link to one that is gone, or
+        has moved, ends.
+        """
+        for peer, link in list(self._links.items()):
+            if addresses.get(peer) != link.address:
+                del self._links[peer]
+                link.dialling.cancel()
+                link.scope.cancel()
+        for peer, address in sorted(addresses.items()):
+            if peer != self._node and peer not in self._links:
+                link = self._links[peer] = Link(peer, address)
+                self._dial(link)
+
+    def _dial(self, link: Link) -> None:
+        if self._opened is not None and self._node < link.peer:
+            nursery, serve = self._opened
+            nursery.start_soon(self._keep, link, serve, name=f"link to node {link.peer}")
 
     async def adopt(self, peer: NodeId, connection: Connection, serve: Serve) -> None:
         """Use a connection that a greeted peer opened, until it ends."""
@@ -165,7 +187,8 @@ class Links:
             trouble = ""
             await self._carry(link, connection, serve)
 
-        await keep_connected(dial, carry, Backoff(self._random), on_down=on_down)
+        with link.dialling:
+            await keep_connected(dial, carry, Backoff(self._random), on_down=on_down)
 
     async def _carry(self, link: Link, connection: Connection, serve: Serve) -> None:
         """Both directions of one connection, which replaces an older one to the same peer."""

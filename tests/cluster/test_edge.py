@@ -268,7 +268,6 @@ async def test_what_was_relayed_over_a_replaced_link_fails_at_once(autojump_cloc
     events = []
     links = Links(
         node=2,
-        addresses={1: "a:1", 2: "b:2"},
         hello=Hello,
         transport=None,
         random=Random(1),
@@ -276,6 +275,7 @@ async def test_what_was_relayed_over_a_replaced_link_fails_at_once(autojump_cloc
         refusal=lambda _: None,
         observer=events.append,
     )
+    links.know({1: "a:1", 2: "b:2"})
     first, second = Pipe(), Pipe()
 
     async def serve(request: Request) -> object:
