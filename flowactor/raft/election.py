@@ -4,7 +4,7 @@ from flowactor.identity import NodeId
 from flowactor.raft import replication
 from flowactor.raft.messages import TimeoutNow, Vote, VoteReply
 from flowactor.raft.quorum import Verdict, verdict
-from flowactor.raft.roles import Candidate, PreCandidate
+from flowactor.raft.roles import Candidate, Leader, PreCandidate
 from flowactor.raft.state import NOBODY, State
 
 __all__ = ["count_own_vote", "on_timeout_now", "on_vote", "on_vote_reply", "tick"]
@@ -28,12 +28,15 @@ def _may_campaign(state: State) -> bool:
 
 
 def _campaign_softly(state: State) -> None:
-    """Ask for pre-votes: no term changes, no vote is given, no clock but this node's restarts."""
+    """Ask for pre-votes: no term changes, no vote is given, no clock but this node's restarts.
+
+    Learners are not asked. If one has become a voter, a majority has a longer log than this one.
+    """
     state.set_leader(NOBODY)
     state.restart_election_clock()
     state.role = PreCandidate({state.config.node: True})
     log = state.log
-    for peer in state.membership.peers:
+    for peer in state.membership.electors:
         state.send(peer, Vote(state.term + 1, log.last_index, log.last_term, pre=True))
     _count(state)
 
@@ -42,10 +45,11 @@ def _campaign(state: State, *, transfer: bool = False) -> None:
     """Enter the next term and ask for votes, once the vote for oneself is durable."""
     state.term += 1
     state.vote = state.config.node
+    state.set_leader(NOBODY)
     state.restart_election_clock()
     state.role = Candidate()
     log = state.log
-    for peer in state.membership.peers:
+    for peer in state.membership.electors:
         state.hold(peer, Vote(state.term, log.last_index, log.last_term, False, transfer))
 
 
@@ -104,8 +108,10 @@ def _on_pre_vote(state: State, sender: NodeId, vote: Vote) -> None:
     """Say what a vote would be answered, and change nothing (rule *prevote_carries_term*)."""
     if vote.term > state.term and not state.in_lease and _is_up_to_date(state, vote):
         state.send(sender, VoteReply(vote.term, granted=True, pre=True))
-    else:
-        state.send(sender, VoteReply(state.term, granted=False, pre=True))
+        return
+    state.send(sender, VoteReply(state.term, granted=False, pre=True))
+    if isinstance(state.role, Leader) and vote.term <= state.term + 1:
+        replication.tell_stranger(state, state.role, sender)
 
 
 def _is_up_to_date(state: State, vote: Vote) -> bool:

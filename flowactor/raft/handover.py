@@ -11,7 +11,9 @@ __all__ = ["leave_if_removed", "settle", "tick", "transfer"]
 
 
 def transfer(state: State, event: TransferLeadership) -> None:
-    """Begin to hand over, or say why not. Another target takes the place of an earlier one."""
+    """Begin to hand over, or say why not. Another target takes the place of an earlier one; to ask
+    for the same again changes nothing, least of all the deadline.
+    """
     role = state.role
     if not isinstance(role, Leader):
         state.effects.refused.append((event.token, RefusalReason.NOT_LEADER))
@@ -20,15 +22,21 @@ def transfer(state: State, event: TransferLeadership) -> None:
     if target not in role.peers or not state.membership.current.votes(target):
         state.effects.refused.append((event.token, RefusalReason.NO_VOTER))
         return
-    role.transfer = Transfer(target)
-    state.effects.status_changed = True
+    if role.transfer is None or role.transfer.target != target:
+        role.transfer = Transfer(target)
+        state.effects.status_changed = True
 
 
 def _furthest(state: State, role: Leader) -> NodeId:
-    """The other voter whose log is furthest, the lowest id of several; ``NOBODY`` without one."""
-    voters = [peer for peer in role.peers if state.membership.current.votes(peer)]
-    ranks = [(-role.peers[peer].match_index, peer) for peer in voters]
-    return min(ranks)[1] if ranks else NOBODY
+    """The other voter whose log is furthest, of those that were heard of late if there are any, the
+    lowest id of several; ``NOBODY`` without one.
+    """
+    ranks = [
+        (progress.ticks_silent >= state.config.election_ticks_min, -progress.match_index, peer)
+        for peer, progress in role.peers.items()
+        if state.membership.current.votes(peer)
+    ]
+    return min(ranks)[2] if ranks else NOBODY
 
 
 def tick(state: State, role: Leader) -> None:
@@ -39,21 +47,27 @@ def tick(state: State, role: Leader) -> None:
         return
     role.transfer.ticks += 1
     if role.transfer.ticks >= state.config.election_ticks_max:
-        role.transfer = None
-        state.effects.status_changed = True
+        _give_up(state, role)
+
+
+def _give_up(state: State, role: Leader) -> None:
+    role.transfer = None
+    state.effects.status_changed = True
 
 
 def settle(state: State, role: Leader) -> None:
-    """Once the target has everything, it is to campaign; nothing was proposed meanwhile. A leader
-    whose removal is committed has its followers told so in this step, its last.
+    """Once the target has everything, it is to campaign; nothing was proposed meanwhile. One that
+    the end of a joint change deprived of its vote is given up. A leader whose removal is committed
+    has its followers told so in this step, its last.
     """
     if _is_removed(state):
         role.round += 1
     transfer = role.transfer
-    if transfer is None or transfer.told:
+    if transfer is None:
         return
-    progress = role.peers.get(transfer.target)
-    if progress is not None and progress.match_index == state.log.last_index:
+    if not state.membership.current.votes(transfer.target):
+        _give_up(state, role)
+    elif not transfer.told and role.peers[transfer.target].match_index == state.log.last_index:
         state.send(transfer.target, TimeoutNow(state.term))
         transfer.told = True
 

@@ -28,12 +28,14 @@ class Membership:
             node knows, and all above it.
         current: the newest.
         peers: all members of it but this node.
+        electors: those of them that have a vote.
     """
 
     node: NodeId
     history: list[tuple[int, Configuration]]
     current: Configuration = field(init=False)
     peers: tuple[NodeId, ...] = field(init=False)
+    electors: tuple[NodeId, ...] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._look()
@@ -41,6 +43,7 @@ class Membership:
     def _look(self) -> None:
         self.current = self.history[-1][1]
         self.peers = tuple(member for member in self.current.members if member != self.node)
+        self.electors = tuple(filter(self.current.votes, self.peers))
 
     @property
     def index(self) -> int:

@@ -22,6 +22,7 @@ __all__ = [
     "propose",
     "send_appends",
     "settle",
+    "tell_stranger",
     "tick",
 ]
 
@@ -147,6 +148,15 @@ def on_share_commit(state: State, event: ShareCommit) -> None:
             role.peers[peer].nudged = True
 
 
+def tell_stranger(state: State, role: Leader, node: NodeId) -> None:
+    """Who asks for votes and is no member was removed, and has not heard of it: it is sent what
+    members are sent until it has (``changes.settle``). Nobody tells one in a later term, whose
+    answer would end this leadership.
+    """
+    if node not in role.peers:
+        role.peers[node] = Progress(state.log.last_index + 1, round_sent=role.round - 1)
+
+
 def on_entries_loaded(state: State, event: EntriesLoaded) -> None:
     """Send what came from disk, if the follower still needs exactly that."""
     role = state.role
@@ -157,8 +167,7 @@ def on_entries_loaded(state: State, event: EntriesLoaded) -> None:
     progress.loading = False
     if not event.entries:
         if progress.next_index < state.log.first_index and progress.flow is not Flow.SNAPSHOT:
-            progress.lacks_entries()
-            state.effects.snapshots.append(event.peer)
+            _begin_snapshot(state, role, event.peer)
         return
     previous = event.entries[0].index - 1
     if previous + 1 != progress.next_index or not progress.room_bytes(state.config):
@@ -168,6 +177,15 @@ def on_entries_loaded(state: State, event: EntriesLoaded) -> None:
         state.term, previous, event.previous_term, state.commit, role.round, event.entries
     )
     _send(state, role, event.peer, (append, size))
+
+
+def _begin_snapshot(state: State, role: Leader, peer: NodeId) -> None:
+    """Have the driver bring a member the state; to who was removed it is not worth that."""
+    if peer in state.membership.peers:
+        role.peers[peer].lacks_entries()
+        state.effects.snapshots.append(peer)
+    else:
+        del role.peers[peer]
 
 
 def on_snapshot_staged(state: State, event: SnapshotStaged) -> None:

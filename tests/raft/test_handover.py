@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowactor.raft import Receive, RefusalReason, Role, Tick, TimeoutNow
+from flowactor.raft import Receive, RefusalReason, Role, Tick, TimeoutNow, Vote
 from tests.raft.cluster import Cluster, lone
 
 
@@ -124,3 +124,66 @@ def test_reads_under_way_are_refused_by_who_steps_down(cluster):
     cluster.tick(times=4)
     assert cluster.leader() == 2
     assert cluster.members[1].refused[read] is RefusalReason.LOST_LEADERSHIP
+
+
+def test_who_campaigns_for_a_transfer_knows_no_leader_of_its_term(cluster):
+    """The leader that handed over leads the term before: until somebody leads the new one nobody
+    is sent to it, and no vote is refused for its sake.
+    """
+    cluster.isolate(2)
+    term = cluster.status(3).term
+    cluster.step(3, Receive(1, TimeoutNow(term)))
+    status = cluster.status(3)
+    assert (status.role, status.term) == (Role.CANDIDATE, term + 1)
+    assert (status.leader, status.previous_leader) == (0, 1)
+    cluster.sync(3)
+    cluster.network.clear()
+    cluster.step(3, Receive(2, Vote(term + 2, 9, term + 1, pre=False)))
+    assert cluster.status(3).term == term + 2
+
+
+def test_asking_again_does_not_move_the_deadline(cluster):
+    """However often the same transfer is asked for, it is given up when the first would have been
+    (rule transfer_times_out): who insists does not keep the group from working.
+    """
+    cluster.isolate(3)
+    cluster.propose(1, b"x")
+    cluster.settle()
+    for _ in range(cluster.members[1].config.election_ticks_max):
+        assert cluster.leader() == 1
+        cluster.transfer(1, 3)
+        cluster.tick(1, 2)
+    assert cluster.status(1).transferring == 0
+    assert cluster.propose(1, b"taken") in cluster.members[1].accepted
+
+
+def test_a_target_that_is_no_voter_any_more_is_given_up(cluster):
+    """The end of a joint change takes the target's vote: the transfer ends with it, not only at
+    its deadline.
+    """
+    for node in (4, 5):
+        cluster.join(node)
+    cluster.change(1, 1, 2, 3, learners=(4, 5))
+    cluster.settle()
+    cluster.tick(times=25)
+    cluster.change(1, 1, 4, 5)
+    cluster.cut = {(3, 1)}
+    cluster.transfer(1, 3)
+    assert cluster.status(1).transferring == 3
+    cluster.settle()
+    assert cluster.status(1).configuration.voters == (1, 4, 5)
+    assert not cluster.status(1).configuration.is_joint
+    assert cluster.status(1).transferring == 0
+    assert cluster.propose(1, b"x") in cluster.members[1].accepted
+
+
+def test_who_is_silent_is_not_handed_the_lead(cluster):
+    """In an idle group the dead have everything too: without a target, and when a leader removes
+    itself, the lead goes to who was heard of late.
+    """
+    cluster.isolate(2)
+    cluster.tick(1, 3, times=cluster.members[1].config.election_ticks_min + 2)
+    cluster.transfer(1)
+    assert cluster.status(1).transferring == 3
+    cluster.settle()
+    assert cluster.leader() == 3

@@ -345,6 +345,72 @@ def test_a_removed_node_is_told(cluster):
     assert [peer for peer, _ in cluster.status(1).peers] == [2]
 
 
+def test_a_removed_node_that_asks_is_told(cluster):
+    """Who was cut off when it was removed, for so long that the leader gave up on it, learns of it
+    when it asks for votes; then it is forgotten, and asks no more.
+    """
+    cluster.isolate(3)
+    cluster.change(1, 1, 2)
+    cluster.settle()
+    cluster.tick(1, 2, times=2 * cluster.members[1].config.election_ticks_max)
+    assert [peer for peer, _ in cluster.status(1).peers] == [2]
+    cluster.heal()
+    cluster.tick(times=3 * cluster.members[1].config.election_ticks_max)
+    assert voters(cluster, 3) == (1, 2)
+    assert [peer for peer, _ in cluster.status(1).peers] == [2]
+    for _ in range(100):
+        cluster.step(3, Tick())
+    assert cluster.network == []
+
+
+def test_a_removed_node_of_a_later_term_is_not_told(cluster):
+    """Its answer would depose the leader: a removed node may not disturb, not even once."""
+    cluster.isolate(3)
+    cluster.change(1, 1, 2)
+    cluster.settle()
+    cluster.tick(1, 2, times=2 * cluster.members[1].config.election_ticks_max)
+    cluster.heal()
+    term = cluster.status(1).term
+    cluster.step(1, Receive(3, Vote(term + 2, 1, 1, pre=True)))
+    cluster.settle()
+    assert [peer for peer, _ in cluster.status(1).peers] == [2]
+    assert cluster.status(1).role is Role.LEADER
+
+
+def test_a_removed_node_gets_no_snapshot(cluster):
+    """Whom the log no longer reaches is not sent a whole state to learn that it does not belong."""
+    cluster.isolate(3)
+    cluster.change(1, 1, 2)
+    for _ in range(5):
+        cluster.propose(1, b"x")
+        cluster.settle()
+    member = cluster.members[1]
+    member.durable_applied = member.applied
+    member.disk.purge_to(member.applied)
+    cluster.state(1).log.shrink(0, member.applied)
+    cluster.heal()
+    cluster.tick(times=3 * member.config.election_ticks_max)
+    assert cluster.marks["snapshot installed"] == 0
+    assert [peer for peer, _ in cluster.status(1).peers] == [2]
+
+
+def test_learners_are_not_asked_for_votes(cluster):
+    """A candidate asks those whose votes count in its configuration, and spares the others' disks:
+    if one of them is a voter by now, this log is too short to win anyway.
+    """
+    cluster.join(4)
+    cluster.change(1, 1, 2, 3, learners=(4,))
+    cluster.settle()
+    cluster.tick(times=3)
+    cluster.crash(1)
+    cluster.forget_leader(2, 3, 4)
+    cluster.campaign(2)
+    assert {packet.receiver for packet in cluster.network} == {1, 3}
+    cluster.settle()
+    assert cluster.leader() == 2
+    assert cluster.state(4).vote == 0
+
+
 def test_no_campaign_with_unapplied_config():
     """A configuration is in force from the moment it is in the log, so that nobody ever campaigns
     by an older one than its log has (etcd#12133 is about those that wait until it is applied).
