@@ -147,7 +147,7 @@ class LogStore:
         generations = {}
         with translated(self._where):
             dropped: list[Any] = self._connection.execute("SELECT grp FROM dropped").fetchall()
-        for group in {*self._found, *(GroupId(grp) for (grp,) in dropped)}:
+        for group in sorted({*self._found, *(GroupId(grp) for (grp,) in dropped)}):
             try:
                 generations[group] = self._tail(group).start.generation
             except StorageCorrupt:
