@@ -83,8 +83,8 @@ class ActivateSlots:
 @record(86)
 @frozen
 class ReleaseMove:
-    """To the target, then to the source: the move is given up. The target drops what it was sent,
-    the source serves again; where the move has not begun, it never will.
+    """To the source and to the target: the move is given up, for good. The source serves again, the
+    target is to forget what it was sent; where the move has not begun, it never will.
     """
 
     move: int

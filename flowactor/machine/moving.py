@@ -8,9 +8,10 @@ target   AWAY --expect--> ARRIVING --activate--> SERVED     (after the last page
 ```
 
 While slots are ``LEAVING`` and ``ARRIVING`` nobody serves them; their open runs stand aside in both
-groups, without owner, and nothing in them falls due. Whoever drives a move asks for the next
-transition only after it has seen the last one in the state of the group it concerns. Then the
-number of the move does the rest: a slot remembers the last one, and takes no lower one.
+groups, without owner, and nothing in them falls due. Whoever drives a move decides once between its
+activation and its release, and asks for a transition only after it has seen the one before in the
+state of the group it concerns. Then the number of the move does the rest: a slot remembers the last
+one, and takes no lower one.
 """
 
 import enum

@@ -555,6 +555,7 @@ def test_a_move_that_is_given_up_leaves_everything_as_it_was(groups, make_step):
     other.flush()
     assert not any(map(other.rows.scan, ("runs", "history", "workflows", "open_runs", "steps")))
     assert isinstance(handoff.activate().notices[0], OperationRefused)
+    group.flush()
     applied = handoff.release(group)
     assert applied.notices == (RunArrived("w", 2), OwnerChanged("w", 1, 3))
     assert state_of(group) == before
@@ -563,6 +564,36 @@ def test_a_move_that_is_given_up_leaves_everything_as_it_was(groups, make_step):
     again = Handoff(group, other, ALL, number=2)
     again.run()
     assert state_of(other) == before
+
+
+def test_a_page_that_comes_after_the_end_is_refused(groups):
+    """The first page would fit where nothing came yet, but the target forgets already; a page never
+    fits a source.
+    """
+    group, other = groups
+    group.start()
+    handoff = Handoff(group, other, ALL)
+    handoff.freeze()
+    handoff.expect()
+    page, *_ = handoff.pages()
+    handoff.release(other)
+    for one in groups:
+        before = one.machine.digest()
+        assert isinstance(one.apply(page).notices[0], OperationRefused)
+        assert one.machine.digest() == before
+    handoff.release(group)
+
+
+def test_history_of_elsewhere_has_no_place_in_this_log(groups):
+    """Whoever follows what happens in the new group is not told again what happened in the old."""
+    group, other = groups
+    group.start()
+    Handoff(group, other, ALL).run()
+    index = len(other.log)
+    other.flush()
+    places = [row[2:4] for row in other.rows.scan("history", ("w",))]
+    assert places[:2] == [(-1, 0), (-1, 0)]
+    assert places[2:] == [(index, 0)]
 
 
 def test_a_move_that_was_given_up_never_begins(groups):

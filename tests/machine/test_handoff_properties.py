@@ -24,7 +24,6 @@ from flowactor.machine import (
     Advanced,
     InboxGrew,
     Machine,
-    MovePhase,
     OperationRefused,
     RunArrived,
     SlotState,
@@ -123,20 +122,20 @@ class Transfer:
     def __init__(self, world, number, source, target, slots):
         self.world, self.number, self.slots = world, number, slots
         self.source, self.target = source, target
-        self.given_up = self.released = False
+        self.given_up = None  # else the groups that are yet to be told
 
     def step(self, random):
         """Do one thing that is next. Returns False if nothing is left to do."""
         source, target, number = self.source, self.target, self.number
         going, coming = source.machine.moves.get(number), target.machine.moves.get(number)
         active = target.machine.placement(self.slots[0])
-        if not self.given_up and (active.state, active.move) == (SlotState.SERVED, number):
+        if self.given_up is None and (active.state, active.move) == (SlotState.SERVED, number):
             if going is None:
                 self.world.reached["moved"] += 1
                 return False
             return self.say(source, ForgetSlots(number))
-        if self.given_up or random.random() < 0.04:
-            return self.give_up(coming)
+        if self.given_up is not None or random.random() < 0.04:
+            return self.give_up(random)
         if going is None and (coming is None or random.random() < 0.5):
             return self.say(source, FreezeSlots(number, self.slots, 1, 2))
         if coming is None:
@@ -150,17 +149,18 @@ class Transfer:
         exporter = source.twin if of_twin else source.machine
         return self.say(target, exporter.page(number, coming.progress))
 
-    def give_up(self, coming):
-        if not self.given_up and coming is not None and coming.progress.pages:
-            self.world.reached["given up after pages"] += 1
-        if not self.given_up or (coming is not None and coming.phase is MovePhase.ARRIVING):
-            self.given_up = True
-            return self.say(self.target, ReleaseMove(self.number, self.slots))
+    def give_up(self, random):
+        """Decide it, if that is not done, and tell both groups, in any order."""
+        coming = self.target.machine.moves.get(self.number)
+        if self.given_up is None:
+            self.given_up = [self.source, self.target]
+            random.shuffle(self.given_up)
+            pages = coming is not None and coming.progress.pages
+            self.world.reached["given up after pages"] += bool(pages)
+        if self.given_up:
+            return self.say(self.given_up.pop(), ReleaseMove(self.number, self.slots))
         if coming is not None:
             return self.say(self.target, ForgetSlots(self.number))
-        if not self.released:
-            self.released = True
-            return self.say(self.source, ReleaseMove(self.number, self.slots))
         self.world.reached["given up"] += 1
         return False
 
