@@ -15,6 +15,7 @@ from flowactor.management.operations import (
     AdvanceMove,
     CreateGroup,
     DrainGroup,
+    FoundCluster,
     MoveMember,
     MoveSlots,
     Placement,
@@ -51,6 +52,7 @@ __all__ = [
     "change_group",
     "end_stillborn",
     "follow_plan",
+    "found_cluster",
     "report",
     "set_members",
     "view_of",
@@ -102,6 +104,17 @@ def _found(
     if first:
         assign_slots(topology, range(SLOTS), group)
     return group
+
+
+def found_cluster(topology: Topology, operation: FoundCluster) -> str:
+    """Begin with these nodes and a group of all of them. Returns why not, or nothing."""
+    if topology.nodes:
+        return "the cluster is founded"
+    for node, disk, address in operation.founders:
+        topology.nodes[node] = Node(node, disk, address, NodeState.MEMBER)
+        topology.last_node = max(topology.last_node, node)
+    _found(topology, topology.nodes)
+    return ""
 
 
 def _drain(topology: Topology, group: Group) -> None:

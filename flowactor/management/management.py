@@ -15,6 +15,7 @@ from flowactor.management.groups import (
     change_group,
     end_stillborn,
     follow_plan,
+    found_cluster,
     report,
 )
 from flowactor.management.nodes import (
@@ -44,6 +45,7 @@ from flowactor.management.operations import (
     AnnounceMember,
     ChangeSettings,
     DeclareLiveness,
+    FoundCluster,
     ManagementBody,
     ManagementOperation,
     ManagementRequest,
@@ -145,6 +147,8 @@ class Management:
                 self._note_ignored(operation, report(topology, operation))
             case AdvanceMove():
                 self._note_ignored(operation, advance(topology, operation))
+            case FoundCluster():
+                self._note_ignored(operation, found_cluster(topology, operation))
             case _:
                 assert_never(operation)
 

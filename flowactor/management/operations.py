@@ -24,6 +24,7 @@ __all__ = [
     "CreateGroup",
     "DeclareLiveness",
     "DrainGroup",
+    "FoundCluster",
     "ManagementBody",
     "ManagementOperation",
     "ManagementRequest",
@@ -262,6 +263,23 @@ class AdvanceMove:
     phase: Phase
 
 
+@record(406)
+@frozen
+class FoundCluster:
+    """The founders, who know each other since before there was a log: (id, data directory,
+    address). They are members, and of the first execution group, which has all slots. Changes
+    nothing where there is a node already.
+    """
+
+    founders: tuple[tuple[NodeId, str, str], ...]
+
+
 ManagementOperation = (
-    OpenSession | ManagementRequest | AnnounceMember | DeclareLiveness | ReportGroup | AdvanceMove
+    OpenSession
+    | ManagementRequest
+    | AnnounceMember
+    | DeclareLiveness
+    | ReportGroup
+    | AdvanceMove
+    | FoundCluster
 )
