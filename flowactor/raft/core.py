@@ -208,10 +208,10 @@ class Raft:
         """Where this node stands after the last step."""
         state = self._state
         peers: tuple[tuple[NodeId, PeerStatus], ...] = ()
-        transferring = NOBODY
+        transferring, leads_from = NOBODY, 0
         match state.role:
             case Leader() as leader:
-                role = Role.LEADER
+                role, leads_from = Role.LEADER, leader.first_index
                 peers = tuple(
                     (peer, self._peer_status(leader, peer, progress))
                     for peer, progress in leader.peers.items()
@@ -235,6 +235,7 @@ class Raft:
             configuration=state.membership.current,
             configuration_index=state.membership.index,
             transferring=transferring,
+            leads_from=leads_from,
             peers=peers,
         )
 

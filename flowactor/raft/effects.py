@@ -102,6 +102,8 @@ class Status:
     """Where a core stands. ``leader`` is 0 if unknown; ``leader_ticks_silent`` counts a follower's
     ticks since it last heard from ``previous_leader`` or ``leader``; ``configuration`` is the
     newest in the log, committed or not; ``transferring`` is whom a leader hands over to, or 0.
+    ``leads_from`` is the first entry of a leader's own term, 0 if it does not lead: who has applied
+    that knows everything that was committed before.
     """
 
     role: Role
@@ -114,4 +116,5 @@ class Status:
     configuration: Configuration
     configuration_index: int
     transferring: NodeId
+    leads_from: int
     peers: tuple[tuple[NodeId, PeerStatus], ...]

@@ -50,6 +50,7 @@ class Core:
             configuration=Configuration((1, 2, 3)),
             configuration_index=0,
             transferring=0,
+            leads_from=0,
             peers=peers,
         )
 
