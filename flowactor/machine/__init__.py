@@ -9,7 +9,8 @@ sessions; the engine's own carry what they were decided on and are refused when 
 - ``state``, ``notices``, ``history``: what others read, are told, and can replay.
 - ``ledger``: the one place that changes runs and marks rows; ``advance``, ``steps``, ``ownership``,
   ``lifecycle``, ``sessions``, ``variables``, ``timers`` hold the rules.
-- ``tables``: the rows, as a store keeps them and people query them.
+- ``slots``, ``handoff``, ``moving``, ``contents``: which slots are served, and how they move.
+- ``tables``, ``ahead``: the rows, as a store keeps them and people query them.
 
 How to drive it:
 
@@ -19,6 +20,12 @@ How to drive it:
    moment the row reader must answer with them, whether or not they are on disk.
 4. When the leader's clock passes ``next_due_ns``, it proposes a batch, an empty one if need be.
 5. Notices are hints. What counts is the state, read by position.
+6. Call ``configured`` with the nodes that may own runs when a configuration is applied, in its
+   place in the log. In a joint one, those are the voters that are to come.
+7. Before a read is answered, and after what makes it linearizable, ask ``elsewhere``: another group
+   may have to answer. ``find`` and ``variable`` also show what is frozen.
+8. Drive a move as ``handoff`` says: give the target ``page(move, progress)`` of its own progress
+   until that is complete. Whoever decides a move decides once whether it is activated or released.
 """
 
 from flowactor.machine.machine import Machine
