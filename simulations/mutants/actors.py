@@ -51,7 +51,6 @@ ACTORS: Final = (
                 "        if self._group.is_leader and status.commit_index < status.last_index:\n",
             ),
         ),
-        missed="clients and timers never leave a log quiet for long enough",
     ),
     Mutant(
         "effect-before-commit",
@@ -199,7 +198,6 @@ ACTORS: Final = (
                 "        for entry in again:\n            entry.sent_ns = now_ns",
             ),
         ),
-        missed="clients ask again themselves before it matters",
     ),
     Mutant(
         "timer-stamp-lost",
@@ -212,7 +210,7 @@ ACTORS: Final = (
                 "        self._waiting_peers.clear()",
             ),
         ),
-        missed="one node has to lead twice, and nothing else may be proposed meanwhile",
+        scenario="a-stamp-that-was-lost",
     ),
     Mutant(
         "log-time-stands-still",
@@ -291,7 +289,6 @@ ACTORS: Final = (
         "waiter_registered_atomically",
         "A read whose index is applied already waits until something else is.",
         (Edit(READS, "        if index <= applied:\n", "        if index < 0:\n"),),
-        missed="nobody reads when all is at rest",
     ),
     Mutant(
         "lost-read-forgotten",
@@ -305,7 +302,6 @@ ACTORS: Final = (
                 "",
             ),
         ),
-        missed="clients ask again themselves before it matters",
     ),
     Mutant(
         "time-out-is-any-error",

@@ -12,6 +12,10 @@ DURABILITY: Final = "raft/durability.py"
 REPLICATION: Final = "raft/replication.py"
 QUORUM: Final = "raft/quorum.py"
 
+SILENT: Final = (
+    "if state.disk_stalled or verdict(state.membership.current, heard) is not Verdict.WON:"
+)
+
 ELECTIONS: Final = (
     Mutant(
         "vote-before-sync",
@@ -32,8 +36,10 @@ ELECTIONS: Final = (
         (
             Edit(
                 ELECTION,
-                "state.hold(peer, Vote(state.term, log.last_index, log.last_term, pre=False))",
-                "state.send(peer, Vote(state.term, log.last_index, log.last_term, pre=False))",
+                "state.hold(peer, Vote(state.term, log.last_index, log.last_term,"
+                " False, transfer))",
+                "state.send(peer, Vote(state.term, log.last_index, log.last_term,"
+                " False, transfer))",
             ),
         ),
     ),
@@ -141,8 +147,8 @@ ELECTIONS: Final = (
         (
             Edit(
                 ELECTION,
-                "and writes:\n        _campaign_softly(state)",
-                "and writes:\n        _campaign(state)",
+                "and _may_campaign(state):\n        _campaign_softly(state)",
+                "and _may_campaign(state):\n        _campaign(state)",
             ),
         ),
     ),
@@ -216,7 +222,7 @@ ELECTIONS: Final = (
         (
             Edit(
                 REPLICATION,
-                "if state.disk_stalled or verdict(state.config.voters, heard) is not Verdict.WON:",
+                SILENT,
                 "if state.disk_stalled:",
             ),
         ),
@@ -228,8 +234,8 @@ ELECTIONS: Final = (
         (
             Edit(
                 REPLICATION,
-                "if state.disk_stalled or verdict(state.config.voters, heard) is not Verdict.WON:",
-                "if verdict(state.config.voters, heard) is not Verdict.WON:",
+                SILENT,
+                "if verdict(state.membership.current, heard) is not Verdict.WON:",
             ),
         ),
     ),

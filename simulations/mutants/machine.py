@@ -77,13 +77,6 @@ MACHINE: Final = (
         ),
     ),
     Mutant(
-        "stale-verdict-applied",
-        "stale_epoch_refused",
-        "What a leader of before said about a silent node is done.",
-        (Edit(OWNERSHIP, "if operation.term != term:", "if operation.term > term:"),),
-        missed="at core depth nothing comes between a leader's verdict and its own log",
-    ),
-    Mutant(
         "stale-failure-applied",
         "stale_epoch_refused",
         "The failure of an earlier attempt, told again, counts for the one that runs.",
@@ -140,7 +133,13 @@ MACHINE: Final = (
         "end-is-no-end",
         "terminal_is_absorbing",
         "A run that has ended is still open, and ends again.",
-        (Edit(LEDGER, "        del self.open[run.run_id]\n", ""),),
+        (
+            Edit(
+                LEDGER,
+                "        del self.open[run.run_id]\n        self._closed[run.run_id] = run\n",
+                "        self._closed[run.run_id] = run\n",
+            ),
+        ),
     ),
     Mutant(
         "one-attempt-too-many",
@@ -242,8 +241,8 @@ MACHINE: Final = (
                 LEDGER,
                 "        if run.status is RunStatus.RUNNING:\n"
                 "            self.expect_retries(run)\n\n"
-                "    # -- finding",
-                "\n    # -- finding",
+                "    def _expect_no_more",
+                "\n    def _expect_no_more",
             ),
         ),
     ),
@@ -315,8 +314,8 @@ MACHINE: Final = (
         (
             Edit(
                 MACHINE_FILE,
-                "from collections.abc import Mapping\n",
-                "import time\nfrom collections.abc import Mapping\n",
+                "from hashlib import blake2b\n",
+                "import time\nfrom hashlib import blake2b\n",
             ),
             Edit(
                 MACHINE_FILE,

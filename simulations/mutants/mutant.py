@@ -42,7 +42,7 @@ class Mutant:
         story: what goes wrong because of it.
         edits: that make it; none: this is flowactor as it is.
         by_hash_seed: what it does depends on the process: runs of one seed are compared over two.
-        missed: why no seed of the budget is known to catch it; empty: one does.
+        scenario: of ``simulations/scenarios``, which its seeds play: luck is not enough for it.
         mark: a place that it keeps every run from: that a campaign never gets there gives it away.
     """
 
@@ -52,4 +52,4 @@ class Mutant:
     edits: tuple[Edit, ...]
     by_hash_seed: bool = False
     mark: str = ""
-    missed: str = ""
+    scenario: str = ""

@@ -37,8 +37,8 @@ REPLICATION: Final = (
         (
             Edit(
                 LEADER,
-                "match[config.node] = state.durable.index",
-                "match[config.node] = state.log.last_index",
+                "match[node] = state.durable.index",
+                "match[node] = state.log.last_index",
             ),
         ),
     ),
@@ -49,9 +49,9 @@ REPLICATION: Final = (
         (
             Edit(
                 LEADER,
-                "match[config.node] = state.durable.index",
-                "match[config.node] = (\n"
-                "        state.durable.index if config.peers else state.log.last_index\n    )",
+                "match[node] = state.durable.index",
+                "match[node] = (\n"
+                "        state.durable.index if role.peers else state.log.last_index\n    )",
             ),
         ),
     ),
@@ -122,7 +122,13 @@ REPLICATION: Final = (
         "cut-not-written",
         "truncate_only_on_conflict",
         "The log is cut in memory, and the disk does not hear of it.",
-        (Edit(FOLLOWER, "            state.durable.cut_from(entry.index)\n", ""),),
+        (
+            Edit(
+                FOLLOWER,
+                "            state.cut_from(entry.index)\n",
+                "            state.log.cut_from(entry.index)\n",
+            ),
+        ),
     ),
     Mutant(
         "previous-entry-not-checked",
@@ -145,7 +151,7 @@ REPLICATION: Final = (
             Edit(
                 DURABILITY,
                 "        for write in self.pending:\n"
-                "            write.last_index = min(write.last_index, first - 1)\n",
+                "            write.last_index = min(write.last_index, index)\n",
                 "",
             ),
         ),
@@ -181,7 +187,7 @@ REPLICATION: Final = (
         (
             Edit(
                 LEADER,
-                "reads.confirm(reached(config.voters, rounds))",
+                "reads.confirm(reached(configuration, rounds))",
                 "reads.confirm(role.round)",
             ),
         ),
@@ -205,9 +211,9 @@ REPLICATION: Final = (
         (
             Edit(
                 PROGRESS,
-                "if at <= self.match_index or (self.flow is Flow.PROBE"
-                " and at != self.next_index - 1):",
-                "if self.flow is Flow.REPLICATE or at != self.next_index - 1:",
+                "stale = at <= self.match_index or (self.flow is Flow.PROBE"
+                " and at != self.next_index - 1)",
+                "stale = self.flow is Flow.REPLICATE or at != self.next_index - 1",
             ),
         ),
     ),
@@ -256,6 +262,5 @@ REPLICATION: Final = (
                 "        return config.append_bytes_max",
             ),
         ),
-        missed="no checker is told the limits of a core",
     ),
 )

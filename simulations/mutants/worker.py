@@ -9,11 +9,14 @@ import sys
 from types import FrameType
 from typing import Any, Final
 
+from attrs import evolve
+
 from flowactor.simulation.outcome import Failure, Outcome
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Scenario
 from flowactor.simulation.shrink import shrink
 from simulations.mutants.workload import draw
+from simulations.story import find_stories
 
 CPU_SECONDS_MAX: Final = 60.0
 """Of processor time for one run: hundreds of times what any takes."""
@@ -37,11 +40,16 @@ def play(scenario: Scenario) -> Outcome:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
-def main(first: int, seeds: int, shrink_runs: int) -> None:
+def scenario_of(seed: int, story: str) -> Scenario:
+    """What this seed plays."""
+    return evolve(find_stories()[story][1].scenario, seed=seed) if story else draw(seed)
+
+
+def main(first: int, seeds: int, shrink_runs: int, story: str) -> None:
     """Play ``seeds`` seeds from ``first`` on, or until one fails."""
     signal.signal(signal.SIGVTALRM, _hung)
     for seed in range(first, first + seeds):
-        scenario = draw(seed)
+        scenario = scenario_of(seed, story)
         outcome = play(scenario)
         failure = outcome.failure
         if failure is None:
@@ -71,4 +79,4 @@ def _tell(**facts: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]))
+    main(*map(int, sys.argv[1:4]), story=sys.argv[4])
