@@ -190,7 +190,7 @@ class Machine:
         reply: Reply
         if not isinstance(admitted, Session):
             reply = admitted
-        elif moved := self._elsewhere(operation.body):
+        elif not self._slots.whole and (moved := self._elsewhere(operation.body)):
             reply = moved
         else:
             reply = self._request(operation.body)
@@ -198,9 +198,7 @@ class Machine:
         self._replies.append((operation.session, operation.sequence, reply))
 
     def _elsewhere(self, body: ClientBody) -> Moved | None:
-        """Who is to be asked instead, if not this group."""
-        if self._slots.whole:
-            return None
+        """Who is to be asked instead, if this group does not serve what it is about."""
         if isinstance(body, WriteVariable | CompareAndSet):
             return self._slots.elsewhere(body.name)
         if body.workflow_id or isinstance(body, StartRun):
