@@ -70,6 +70,7 @@ from flowactor.raft.events import (
     SnapshotStaged,
     Tick,
     TransferLeadership,
+    Wake,
     WritePersisted,
 )
 from flowactor.raft.messages import (
@@ -117,6 +118,7 @@ __all__ = [
     "TransferLeadership",
     "Vote",
     "VoteReply",
+    "Wake",
     "Write",
     "WritePersisted",
 ]

@@ -23,6 +23,8 @@ class RaftConfig:
         inflight_bytes_max: the same, in bytes of entries.
         append_bytes_max: entries in one append; a single larger entry still travels.
         uncommitted_bytes_max: proposals are refused beyond this tail.
+        quiet_ticks: after so many without work a leader has its group go quiet; 0 for never, as is
+            right for a driver that does not step ``Wake``.
         cache_bytes_max: entries kept in memory; applied ones beyond it are read back when needed.
 
     Raises:
@@ -38,6 +40,7 @@ class RaftConfig:
     append_bytes_max: int = limits.APPEND_BYTES_MAX
     uncommitted_bytes_max: int = limits.UNCOMMITTED_BYTES_MAX
     cache_bytes_max: int = limits.LOG_CACHE_BYTES_MAX
+    quiet_ticks: int = 0
 
     def __attrs_post_init__(self) -> None:
         wrong = [reason for broken, reason in self._complaints() if broken]
@@ -64,6 +67,7 @@ class RaftConfig:
             ),
             (self.uncommitted_bytes_max < 1, "uncommitted_bytes_max must be positive"),
             (self.cache_bytes_max < 0, "cache_bytes_max must not be negative"),
+            (self.quiet_ticks < 0, "quiet_ticks must not be negative"),
         ]
 
 

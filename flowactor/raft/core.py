@@ -5,7 +5,7 @@ from random import Random
 from typing import assert_never
 
 from flowactor.identity import NodeId
-from flowactor.raft import changes, election, follower, handover, replication
+from flowactor.raft import changes, election, follower, handover, quiescence, replication
 from flowactor.raft.config import RaftConfig, Restored
 from flowactor.raft.durability import Durability
 from flowactor.raft.effects import Effects, PeerStatus, Role, Status
@@ -20,6 +20,7 @@ from flowactor.raft.events import (
     SnapshotStaged,
     Tick,
     TransferLeadership,
+    Wake,
     WritePersisted,
 )
 from flowactor.raft.log import Log
@@ -79,8 +80,13 @@ class Raft:
         state = self._state
         state.effects = effects = Effects()
         before = self._landmarks()
+        slept = True
         for event in events:
-            self._handle(event)
+            if not quiescence.sleeps_through(state, event):
+                slept = False
+                self._handle(event)
+        if slept:
+            return effects
         self._finish()
         effects.status_changed = effects.status_changed or before != self._landmarks()
         return effects
@@ -88,7 +94,8 @@ class Raft:
     def _landmarks(self) -> tuple[object, ...]:
         state = self._state
         membership = state.membership
-        return type(state.role), state.term, state.leader, membership.index, membership.current
+        position = (type(state.role), state.term, state.leader, state.quiet)
+        return *position, membership.index, membership.current
 
     def _handle(self, event: Event) -> None:
         state = self._state
@@ -119,6 +126,8 @@ class Raft:
                 changes.change(state, event)
             case TransferLeadership():
                 handover.transfer(state, event)
+            case Wake():
+                pass  # it has
             case _:
                 assert_never(event)
 
@@ -156,6 +165,7 @@ class Raft:
             replication.settle(state, state.role)
             changes.settle(state, state.role)
             handover.settle(state, state.role)
+            quiescence.settle(state, state.role)
         log, durable = state.log, state.durable
         state.effects.write = durable.flush(state.term, state.vote, state.commit, log, state.ticks)
         self._release_held()
@@ -237,6 +247,7 @@ class Raft:
             transferring=transferring,
             leads_from=leads_from,
             peers=peers,
+            quiet=state.quiet,
         )
 
     def _peer_status(self, leader: Leader, peer: NodeId, progress: Progress) -> PeerStatus:

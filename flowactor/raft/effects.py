@@ -68,8 +68,8 @@ class Effects:
         snapshots: these peers need entries that are gone: bring them a snapshot.
         restored: the state of this snapshot has taken the place of all that was applied; comes
             before ``committed``.
-        status_changed: term, role, leader, configuration or the target of a transfer differ from
-            before: look at ``Raft.status()``.
+        status_changed: term, role, leader, configuration, the target of a transfer or quiet differ
+            from before: look at ``Raft.status()``.
     """
 
     messages: list[tuple[NodeId, Message]] = Factory(list)
@@ -103,7 +103,8 @@ class Status:
     ticks since it last heard from ``previous_leader`` or ``leader``; ``configuration`` is the
     newest in the log, committed or not; ``transferring`` is whom a leader hands over to, or 0.
     ``leads_from`` is the first entry of a leader's own term, 0 if it does not lead: who has applied
-    that knows everything that was committed before.
+    that knows everything that was committed before. While ``quiet``, ticks need not be stepped, and
+    silence is not counted.
     """
 
     role: Role
@@ -118,3 +119,4 @@ class Status:
     transferring: NodeId
     leads_from: int
     peers: tuple[tuple[NodeId, PeerStatus], ...]
+    quiet: bool = False

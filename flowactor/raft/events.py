@@ -17,6 +17,7 @@ __all__ = [
     "SnapshotStaged",
     "Tick",
     "TransferLeadership",
+    "Wake",
     "WritePersisted",
 ]
 
@@ -108,6 +109,13 @@ class TransferLeadership:
 
 
 @frozen
+class Wake:
+    """The node of the leader, or to a leader that of a member, is gone or is back: who is quiet is
+    to see for itself.
+    """
+
+
+@frozen
 class SnapshotStaged:
     """The answer to ``Effects.snapshots``: the peer holds the state of ``snapshot`` whole and
     durable, ready to be installed. None: it could not be brought there.
@@ -128,4 +136,5 @@ Event = (
     | ChangeConfiguration
     | TransferLeadership
     | SnapshotStaged
+    | Wake
 )

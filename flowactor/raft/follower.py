@@ -1,6 +1,7 @@
 """The receiving side of AppendEntries (paper 5.3, figure 2)."""
 
 from flowactor.identity import NodeId
+from flowactor.raft import quiescence
 from flowactor.raft.messages import Append, AppendReply, Entry, InstallSnapshot
 from flowactor.raft.roles import Follower, Leader
 from flowactor.raft.state import State
@@ -15,6 +16,7 @@ def on_append(state: State, sender: NodeId, append: Append) -> None:
         return
     role = _listen(state, sender, append)
     if not _fits(state, append):
+        state.quiet = False
         role.refusal = _refusal(state, append)
         return
     role.answer_due |= not _take(state, append.entries)
@@ -23,6 +25,7 @@ def on_append(state: State, sender: NodeId, append: Append) -> None:
     known = min(append.commit, matched)  # rule commit_at_most_matched: by this message
     if known > state.commit:
         state.commit_to(known)
+    quiescence.follow_into_quiet(state, append)
 
 
 def on_install(state: State, sender: NodeId, install: InstallSnapshot) -> None:
@@ -114,6 +117,8 @@ def answer(state: State, role: Follower) -> None:
         role.refusal = None
     index = min(role.matched, state.durable.index)
     if role.answer_due or (role.synced and index > role.acked):
-        state.send(state.leader, AppendReply(state.term, True, index, role.round))
+        state.send(
+            state.leader, AppendReply(state.term, True, index, role.round, quiet=state.quiet)
+        )
         role.acked = index
     role.answer_due = role.synced = False

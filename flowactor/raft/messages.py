@@ -86,7 +86,8 @@ class Append:
     """AppendEntries (paper, figure 2); without entries, a heartbeat.
 
     ``round`` numbers the leader's heartbeat rounds: a reply confirms leadership for reads asked
-    before that round began.
+    before that round began. ``quiet``: nothing has happened for long; who has all of this log may
+    expect to hear nothing more.
     """
 
     term: int
@@ -95,13 +96,14 @@ class Append:
     commit: int
     round: int
     entries: tuple[Entry, ...]
+    quiet: bool = False
 
 
 @record(104)
 @frozen
 class AppendReply:
     """``index``: on success the last index known to match and durable; on refusal a hint where to
-    try next, with ``hint_term`` the term there.
+    try next, with ``hint_term`` the term there. ``quiet``: the sender is, from here on.
     """
 
     term: int
@@ -110,6 +112,7 @@ class AppendReply:
     round: int
     rejected_index: int = 0
     hint_term: int = 0
+    quiet: bool = False
 
 
 @record(107)

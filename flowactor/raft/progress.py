@@ -35,6 +35,7 @@ class Progress:
         inflight: (last index, bytes) of appends that wait for their answer, oldest first.
         round_sent: the newest round the follower was told of.
         round_acked: the newest round it answered.
+        quiet_round: as of its last answer: the round in which it was quiet, 0 if it was not.
         commit_sent: the newest commit index it was told of.
         nudged: somebody there waits for the commit index.
         loading: entries are being read back from disk.
@@ -52,6 +53,7 @@ class Progress:
     inflight_bytes: int = 0
     round_sent: int = 0
     round_acked: int = 0
+    quiet_round: int = 0
     commit_sent: int = 0
     nudged: bool = False
     loading: bool = False

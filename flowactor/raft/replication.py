@@ -1,7 +1,7 @@
 """The leader: taking the lead, sending entries, counting answers (paper 5.3, 5.4; thesis 10.2)."""
 
 from flowactor.identity import NodeId
-from flowactor.raft import handover
+from flowactor.raft import handover, quiescence
 from flowactor.raft.effects import LoadEntries, RefusalReason
 from flowactor.raft.events import EntriesLoaded, Propose, ReadIndex, ShareCommit, SnapshotStaged
 from flowactor.raft.log import ENTRY_OVERHEAD_BYTES
@@ -102,6 +102,7 @@ def tick(state: State, role: Leader) -> None:
     if role.ticks % state.config.election_ticks_min == 0:
         role.pace = (role.pace[1], state.log.last_index)
     handover.tick(state, role)
+    quiescence.tick(state, role)
     role.heartbeat_elapsed += 1
     if role.heartbeat_elapsed >= state.config.heartbeat_ticks:
         role.heartbeat_elapsed = 0
@@ -120,6 +121,7 @@ def on_append_reply(state: State, sender: NodeId, reply: AppendReply) -> None:
     if progress is None:
         return
     progress.round_acked = max(progress.round_acked, reply.round)
+    progress.quiet_round = reply.round if reply.quiet else 0
     if reply.success:
         assert reply.index <= state.log.last_index, f"{sender} acknowledges what was never sent"
         progress.accepted(reply.index)
@@ -262,7 +264,8 @@ def _empty(state: State, role: Leader, progress: Progress) -> Append:
         term = progress.known[1]
     else:
         index, term = 0, 0
-    return Append(state.term, index, term, state.commit, role.round, ())
+    quiet = role.quiet_round > 0
+    return Append(state.term, index, term, state.commit, role.round, (), quiet)
 
 
 def _send(state: State, role: Leader, peer: NodeId, batch: Batch) -> None:

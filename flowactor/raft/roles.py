@@ -75,6 +75,8 @@ class Leader:
         pace: the last index at two moments, both within the last two election time-outs, the older
             one at least one ago: who has that has caught up (thesis 4.2.1).
         transfer: to whom the lead is being handed over.
+        idle_ticks: since there was anything to do.
+        quiet_round: the first of the heartbeats that call for quiet; 0 while there is no reason to.
     """
 
     peers: dict[NodeId, Progress]
@@ -86,6 +88,8 @@ class Leader:
     ticks: int = 0
     heartbeat_elapsed: int = 0
     transfer: Transfer | None = None
+    idle_ticks: int = 0
+    quiet_round: int = 0
 
 
 RoleState = Follower | PreCandidate | Candidate | Leader

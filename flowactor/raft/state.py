@@ -32,6 +32,7 @@ class State:
             ``previous_leader``; meaningless while this node leads.
         ticks: since this process began.
         election_elapsed: ticks since the leader was heard, a vote was given, or a campaign began.
+        quiet: the group is idle, and time does not pass here (``quiescence``).
         restoring: a snapshot that is being made durable; nothing is emitted before.
         held: messages that claim the present term or vote, which is not durable yet.
         effects: of the step under way.
@@ -53,6 +54,7 @@ class State:
     ticks: int = 0
     election_elapsed: int = 0
     election_ticks: int = 1
+    quiet: bool = False
     restoring: Snapshot | None = None
     held: list[tuple[NodeId, Message]] = Factory(list)
     effects: Effects = Factory(Effects)
@@ -103,6 +105,7 @@ class State:
         if not isinstance(self.role, Follower):
             self.restart_election_clock()
         self.role = Follower()
+        self.quiet = False
         self.set_leader(leader)
 
     def set_leader(self, leader: NodeId) -> None:

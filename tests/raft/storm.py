@@ -2,7 +2,7 @@
 
 from random import Random
 
-from flowactor.raft import Role, Tick
+from flowactor.raft import Role, Tick, Wake
 from tests.raft.cluster import Cluster, Packet
 
 SMALL = {
@@ -17,6 +17,9 @@ SMALL = {
 }
 """Limits and times so small that a short storm meets all of them."""
 NODES_MAX = 7
+QUIET_TICKS = 4
+REST_TICKS = 40
+"""By then an idle group is quiet, and one that was prodded at work."""
 
 
 class Storm:
@@ -25,11 +28,14 @@ class Storm:
     Args:
         seed: decides everything.
         count: nodes.
+        quiet: the group may go quiet.
     """
 
-    def __init__(self, seed: int, count: int) -> None:
+    def __init__(self, seed: int, count: int, *, quiet: bool = False) -> None:
         self.random = Random(seed)
-        self.cluster = Cluster(count, seed, **SMALL)
+        self.quiet = quiet
+        self.cluster = Cluster(count, seed, **SMALL | {"quiet_ticks": QUIET_TICKS * quiet})
+        self.cluster.tell = self.look
         self.nodes = list(self.cluster.members)
         chance = self.random
         # Each storm has a temper of its own: even odds everywhere would visit few extremes.
@@ -42,6 +48,8 @@ class Storm:
         changing = chance.random() < 0.6
         self.acts += [self.change, self.join, self.transfer, self.bring]
         self.odds += [changing * 2.0, changing * 0.3, chance.random() * 0.2, 2.0]
+        self.acts += [self.lull, self.wake]
+        self.odds += [quiet * 0.5, quiet * 0.2]
         self.pace = dict.fromkeys(range(1, NODES_MAX + 1), 1.0)
         self.reorder = chance.random() < 0.5
 
@@ -89,6 +97,38 @@ class Storm:
         node = self.any_up()
         if node is not None:
             self.cluster.step(node, *[Tick()] * 7)
+
+    def lull(self) -> None:
+        """Nothing new happens for a while; what is cut stays cut, and who is down stays down."""
+        self.cluster.tick(times=self.random.randint(QUIET_TICKS, 5 * QUIET_TICKS))
+
+    def wake(self) -> None:
+        """A driver believes that some node is gone, or is back."""
+        node = self.any_up()
+        if node is not None:
+            self.cluster.step(node, Wake())
+
+    def look(self, node, events, effects) -> None:
+        """I16: who is quiet has nothing that is not committed; and a leader is so only if everybody
+        that it takes to be alive has the same log; who has restarted since it said that it is
+        quiet may have forgotten how much of it is committed.
+        """
+        if not (effects.status_changed and self.cluster.status(node).quiet):
+            return
+        status = self.cluster.status(node)
+        assert status.commit_index == status.last_index, f"I16: {node} is quiet, and has work"
+        if status.role is not Role.LEADER:
+            return
+        patience = SMALL["election_ticks_max"]
+        awake = [peer for peer, seen in status.peers if seen.ticks_silent < patience]
+        for peer in awake:
+            if self.cluster.members[peer].raft is not None:
+                other = self.cluster.status(peer)
+                same = other.last_index == status.last_index
+                same &= other.commit_index == status.last_index or not other.quiet
+                assert same or other.term > status.term, f"I16: {node} leaves {peer} behind"
+        self.cluster.marks["quiet"] += 1
+        self.cluster.marks["quiet without the dead"] += len(awake) < len(status.peers)
 
     def sync(self) -> None:
         node = self.any_up()
@@ -212,6 +252,8 @@ class Storm:
         for node in self.nodes:
             if cluster.members[node].raft is None:
                 cluster.start(node)
+        for node in self.nodes * self.quiet:
+            cluster.step(node, Wake())
         cluster.settle()
         for _ in range(40):
             cluster.tick(times=5)
@@ -227,3 +269,41 @@ class Storm:
             if agreed and not configuration.is_joint:
                 return
         raise AssertionError("no agreement in bounded time after healing")
+
+    def rest(self) -> None:
+        """After the calm: a group without work goes quiet, all of it, with equal logs; and whatever
+        it is woken by, it is at work again in bounded time (I16).
+        """
+        cluster = self.cluster
+        cluster.tick(times=REST_TICKS)
+        leader = cluster.leader()
+        assert leader is not None, "I16: nobody leads a group that is healthy and idle"
+        configuration = cluster.status(leader).configuration
+        states = [cluster.status(node) for node in configuration.members]
+        places = {(state.last_index, state.commit_index) for state in states}
+        assert all(state.quiet for state in states), "I16: a healthy idle group stays awake"
+        assert len(places) == 1, "I16: quiet logs differ"
+        voters = [voter for voter in configuration.voters if voter != leader]
+        prods = [self.ask, self.again] + [self.bereave] * (len(voters) > 1)
+        self.random.choice(prods)(leader, voters)
+        cluster.tick(times=REST_TICKS)
+        leader = cluster.leader()
+        assert leader is not None, "I16: a group was woken, and nobody leads it"
+        committed = cluster.status(leader).commit_index
+        cluster.propose(leader, b"awake")
+        cluster.tick(times=3)
+        assert cluster.status(leader).commit_index > committed, "I16: woken, and not at work"
+
+    def ask(self, leader, voters) -> None:
+        """A proposal at any of them."""
+        self.cluster.propose(self.random.choice([leader, *voters]), b"asked")
+
+    def again(self, leader, voters) -> None:
+        """One of them restarts, and nobody is told."""
+        self.cluster.restart(self.random.choice([leader, *voters]))
+
+    def bereave(self, leader, voters) -> None:
+        """The leader's node dies; one of the others is told."""
+        self.cluster.crash(leader)
+        self.cluster.tick(times=REST_TICKS)
+        self.cluster.step(self.random.choice(voters), Wake())

@@ -26,6 +26,8 @@ STORMS = 120
 EVENTS = 1200
 MUTANT_STORMS = 120
 
+QUIET_STORMS = 60
+
 MARKS = (
     "leader changed",
     "leader without a quorum",
@@ -44,22 +46,27 @@ MARKS = (
 )
 
 
-def weather(seed):
+QUIET_MARKS = ("quiet", "quiet without the dead", "leader changed", "members changed")
+
+
+def weather(seed, *, quiet=False):
     """Run one storm and the calm after it; returns what it reached."""
-    storm = Storm(seed, count=3 if seed % 2 else 5)
+    storm = Storm(seed, count=3 if seed % 2 else 5, quiet=quiet)
     try:
         storm.run(EVENTS)
         storm.calm()
+        if quiet:
+            storm.rest()
     except AssertionError as error:
         raise AssertionError(f"seed {seed}: {error}") from error
     return storm.cluster.marks
 
 
-def season(storms):
+def season(storms, *, quiet=False):
     """Run many storms; returns what they reached together."""
     marks = Marks()
     for seed in range(storms):
-        marks.update(weather(seed))
+        marks.update(weather(seed, quiet=quiet))
     return marks
 
 
@@ -69,6 +76,15 @@ def test_invariants_hold_in_every_storm():
     """
     marks = season(STORMS)
     assert marks.missing(MARKS) == []
+
+
+def test_quiet_groups_wake_in_every_storm():
+    """I16, and all the others, where groups may go quiet: whoever is quiet has what the leader has;
+    an idle group goes quiet after the calm, and is at work in bounded time when it is asked, when a
+    member restarts, or when its leader's node is found dead.
+    """
+    marks = season(QUIET_STORMS, quiet=True)
+    assert marks.missing(QUIET_MARKS) == []
 
 
 def test_a_storm_is_repeatable():
