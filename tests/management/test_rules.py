@@ -354,6 +354,8 @@ def test_members_change_one_at_a_time_and_safely():
     assert next_membership(Membership((1, 4)), Membership((1, 2, 3)), alone, alone) == waiting
     assert next_membership(Membership((1, 4)), waiting, alone, alone) is None, "2 of 4 is no quorum"
     assert next_membership(Membership(), actual, everybody, everybody) is None
+    near = frozenset({1, 2})
+    assert next_membership(Membership((1, 3)), Membership((1, 2, 3)), near, near) is None
     shrinking = Membership((1,)), Membership((1, 2))
     assert next_membership(*shrinking, frozenset({1, 2}), frozenset()) == Membership((1,))
     gone = Membership((1,)), Membership((1,), (2,)), frozenset({1, 2}), frozenset({1})
@@ -406,6 +408,27 @@ def test_a_replica_is_closed_on_its_leaders_word(settled):
     settled.ask(CreateGroup((4,)))
     settled.ask(DrainGroup(3))
     assert CloseReplica(3) in steps_for_node(topology, 4, frozenset({1, 2, 3}))
+
+
+def test_a_replica_stays_while_a_leader_may_yet_add_it(settled):
+    """A report of a leader that had not heard of the change is no word on it."""
+    settled.join(1)
+    settled.ask(AddMember(1, 4))
+    settled.ask(RemoveMember(1, 4))
+    assert steps_for_node(settled.topology, 4, frozenset({1, 2})) == ()
+    settled.report(1)
+    assert steps_for_node(settled.topology, 4, frozenset({1, 2})) == (CloseReplica(1),)
+
+
+def test_a_founder_comes_back_as_a_joiner(settled):
+    """A founder that was told to go does not act as one when it is wanted again."""
+    settled.join(1)
+    assert settled.topology.groups[1].founders == (1,)
+    settled.ask(MoveMember(1, 1, 4))
+    settled.report(1)
+    settled.ask(MoveMember(1, 4, 1))
+    steps = steps_for_node(settled.topology, 1, frozenset({2}))
+    assert steps == (OpenReplica(1, (1,), as_founder=False, all_slots=True),)
 
 
 def test_the_management_leader_watches(settled):
