@@ -626,8 +626,10 @@ def test_the_source_never_serves_again_what_it_gave_away(groups):
     assert isinstance(other.ask(WriteVariable("v", b"4")), Moved)
 
 
-def test_a_slot_is_in_one_move_at_a_time(groups, make_group):
-    """Not before everything of the last one is deleted can it come back."""
+def test_a_slot_is_in_one_move_at_a_time(groups):
+    """Not before everything of the last one is deleted can it come back, and a release that comes
+    in the middle of that brings nothing back.
+    """
     group, other = groups
     write(group, MOVE_PAGE_ROWS_MAX + 1)
     handoff = Handoff(group, other, ALL)
@@ -637,6 +639,8 @@ def test_a_slot_is_in_one_move_at_a_time(groups, make_group):
     handoff.activate()
     group.apply(ForgetSlots(1))
     assert group.machine.moves[1].phase is MovePhase.FORGETTING
+    assert isinstance(handoff.release(group).notices[0], OperationRefused)
+    assert group.machine.elsewhere("v0") == Moved(2, 1)
     back = Handoff(other, group, ALL, number=2)
     assert isinstance(back.expect().notices[0], OperationRefused)
     handoff.forget()
