@@ -36,6 +36,10 @@ CLOSE_TIMEOUT_SECONDS: Final = 1.0
 STATE_FLUSH_SECONDS: Final = 0.25
 """Applied state is written behind the log by at most this; the log keeps what is not yet in it.
 Longer coalesces more changes of the same row; a restart applies this much of the log again."""
+SNAPSHOT_PATIENCE_SECONDS: Final = 30.0
+"""A follower that takes nothing of the state for this long is given up; a restart takes less."""
+SNAPSHOT_PAUSE_SECONDS: Final = 5.0
+"""Before the state is copied for it again: its disk may be full, or ours."""
 SESSION_EXPIRY_SECONDS: Final = 3600.0
 """Measured in log time. Longer than any client retries one request."""
 RETRY_WAIT_SECONDS_MAX: Final = 366 * 86_400
@@ -81,6 +85,23 @@ grow.
 """
 LOG_CACHE_BYTES_MAX: Final = 32 * 1024 * 1024
 """Applied entries a group keeps in memory for followers that lag; older ones are read from disk."""
+LOG_ENTRIES_MAX: Final = 10_000
+LOG_BYTES_MAX: Final = 64 * 1024 * 1024
+"""A group's log is compacted beyond either: seconds of work under full load, so that a restart that
+has lost its state's last flush has little to apply again, and the file stays small."""
+LOG_TRAILING_ENTRIES: Final = 1000
+"""Kept when it is (at most half of what there is): who was away for a moment, or follows a new
+leader, needs no copy of the state."""
+LOG_HELD_TIMES_MAX: Final = 16
+"""A log grows to this many times its limits for a live follower, or one that is sent the state."""
+SNAPSHOT_CHUNK_BYTES: Final = 64 * 1024
+"""Of a state that is sent: what a heartbeat on the same link may have to wait for."""
+SNAPSHOT_WINDOW_BYTES_MAX: Final = 256 * 1024
+"""What is sent of a state to one follower before it must hear back."""
+SNAPSHOT_RECEIVERS_MAX: Final = 4
+"""Followers that are sent the state at once; more wait. It bounds the memory that sending takes."""
+SNAPSHOT_TICK_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Sent of a group's state in one tick, to all: beyond 160 MB/s a transfer would starve the rest."""
 ACTIVATION_COMMANDS_MAX: Final = 1000
 ACTIVATION_BYTES_MAX: Final = 512 * 1024
 """An activation that asked for this much is recorded before the code goes on, and results beyond
@@ -147,6 +168,10 @@ assert APPEND_BYTES_MAX <= INFLIGHT_BYTES_MAX <= UNCOMMITTED_BYTES_MAX
 assert 2 * ACTIVATION_BYTES_MAX + 3 * PAYLOAD_BYTES_MAX <= OPERATION_BYTES_MAX, (
     "an activation fits: a result it began with, a payload it was cut after, and its own result"
 )
+assert SNAPSHOT_CHUNK_BYTES * 4 <= FRAME_BYTES_TARGET, "a chunk leaves room for others in a frame"
+assert SNAPSHOT_CHUNK_BYTES <= SNAPSHOT_WINDOW_BYTES_MAX <= SNAPSHOT_TICK_BYTES_MAX
+assert SNAPSHOT_PATIENCE_SECONDS > RESEND_SECONDS
+assert 2 * LOG_TRAILING_ENTRIES <= LOG_ENTRIES_MAX
 assert TEXT_BYTES_MAX * 2 <= FAILURE_BYTES_MAX <= PAYLOAD_BYTES_MAX
 assert MOVE_PAGE_BYTES_MAX <= BATCH_BYTES_MAX
 assert PAGE_BYTES_MAX + 2 * PAYLOAD_BYTES_MAX <= OPERATION_BYTES_MAX

@@ -25,6 +25,7 @@ from attrs import Factory, evolve, frozen
 from flowactor.actors import Promise
 from flowactor.client import Client, connect
 from flowactor.client.system import SystemEntropy
+from flowactor.cluster.compaction import Compaction
 from flowactor.cluster.door import serve_client
 from flowactor.cluster.founding import (
     Founding,
@@ -41,6 +42,7 @@ from flowactor.cluster.instances import Instances
 from flowactor.cluster.links import Links
 from flowactor.cluster.liveness import Liveness
 from flowactor.cluster.router import Router
+from flowactor.cluster.sending import Pace
 from flowactor.cluster.steps import StepRunner
 from flowactor.cluster.system import SystemClock
 from flowactor.cluster.variables import VariableActors
@@ -69,10 +71,11 @@ from flowactor.storage import (
     DirectoryDisk,
     LogStore,
     LogWriter,
-    StateStore,
+    StateFiles,
     open_identity,
     read_identity,
     remember,
+    remove_leftovers,
 )
 from flowactor.transport import (
     PEER,
@@ -148,6 +151,7 @@ class World:
 
     Attributes:
         witness: for simulations: sees what consensus and the machine do.
+        compaction, pace: for simulations: limits that a short run meets.
         strict: for simulations: calls of workflow code to clocks, chance and files of this process
             are refused with their line. Slow.
     """
@@ -157,6 +161,8 @@ class World:
     transport: Transport = Factory(WebSocketTransport)
     disk: Callable[[Path], Disk] = DirectoryDisk
     witness: Witness | None = None
+    compaction: Compaction = Factory(Compaction)
+    pace: Pace = Factory(Pace)
     strict: bool = False
 
 
@@ -301,7 +307,7 @@ class Node:
     def _assemble(self, nursery: trio.Nursery, disk: Disk, closing: ExitStack) -> None:
         """Recover from disk, wire all parts together, start their tasks."""
         world, membership, node = self._world, self.membership, self.membership.node
-        writer, state, machine, core = self._recover(disk, closing)
+        writer, states, machine, core = self._recover(disk, closing)
         links = Links(
             node=node,
             hello=self._hello,
@@ -316,15 +322,20 @@ class Node:
             EXECUTION_GROUP,
             core=core,
             machine=machine,
-            state=state,
+            states=states,
+            restore=partial(Machine, membership.voters),
             log=writer,
             send=links.send,
             clock=world.clock,
             on_notices=lambda notices: instances.notify(notices),  # noqa: PLW0108
             on_tick=lambda: _each(liveness.tick, instances.tick, writer.retry),
             on_leader=lambda: _each(liveness.leader_changed, instances.repair),
+            on_restored=lambda before: instances.start_over(before),  # noqa: PLW0108
+            on_configuration=lambda _: None,
             on_failure=self._fail,
             observer=self._observe,
+            compaction=world.compaction,
+            pace=world.pace,
             witness=world.witness,
         )
         liveness = Liveness(
@@ -336,7 +347,10 @@ class Node:
             lease_seconds=self.config.owner_lease_seconds,
             clock=world.clock,
         )
-        variables = VariableActors(nursery, machine.variable)
+        variables = VariableActors(
+            nursery,
+            lambda name: group.machine.variable(name),  # noqa: PLW0108  # of the machine by then
+        )
         instances = self._run_instances(nursery, group, variables)
         inspection = Inspection(
             cluster=membership.cluster,
@@ -346,7 +360,7 @@ class Node:
             group=group,
             instances=instances,
             links=links,
-            state=state,
+            states=states,
         )
         router = Router(
             node=node,
@@ -404,20 +418,30 @@ class Node:
 
     def _recover(
         self, disk: Disk, closing: ExitStack
-    ) -> tuple[LogWriter, StateStore, Machine, Raft]:
+    ) -> tuple[LogWriter, StateFiles, Machine, Raft]:
         """Open log and state; what a crash left is made whole here."""
         node, voters = self.membership.node, self.membership.voters
         worker = disk.worker(f"node {node} log")
         store = LogStore.open(disk)
         writer = LogWriter(store, worker, self._world.clock, self._fail)
         closing.callback(writer.close)
-        state_worker = disk.worker(f"node {node} state")
-        state = StateStore(disk, EXECUTION_GROUP, TABLES, state_worker, on_failure=self._fail)
-        closing.callback(state.close)
-        closing.callback(state_worker.close)
-        machine = Machine(voters, state)
         if EXECUTION_GROUP not in store.groups():
             store.found(EXECUTION_GROUP, Configuration(voters))
+        remove_leftovers(disk, store.generations())
+        state_worker = disk.worker(f"node {node} state")
+        states = StateFiles(
+            disk,
+            EXECUTION_GROUP,
+            TABLES,
+            state_worker,
+            on_failure=self._fail,
+            generation=store.generation(EXECUTION_GROUP),
+        )
+        closing.callback(states.close)
+        closing.callback(state_worker.close)
+        closing.callback(states.stop)
+        state = states.current
+        machine = Machine(voters, state)
         restored = store.recover(EXECUTION_GROUP, state.applied_index, LOG_CACHE_BYTES_MAX)
         core = Raft(RaftConfig(node), restored, self._world.entropy.seed())
         if self._world.witness is not None:
@@ -427,7 +451,7 @@ class Node:
             self._observe(
                 Recovered(EXECUTION_GROUP, state.applied_index, last_index, len(machine.runs))
             )
-        return writer, state, machine, core
+        return writer, states, machine, core
 
     def _fail(self, error: StorageError) -> None:
         """Storage cannot be trusted, or is full: say so; the former ends the node."""

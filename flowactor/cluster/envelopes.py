@@ -5,6 +5,7 @@ from attrs import frozen
 from flowactor.cluster.requests import Request, Response
 from flowactor.codec.records import record
 from flowactor.identity import GroupId
+from flowactor.raft import Snapshot
 from flowactor.raft import messages as raft
 
 __all__ = [
@@ -16,6 +17,11 @@ __all__ = [
     "ReadAsk",
     "Relay",
     "Relayed",
+    "SnapshotChunk",
+    "SnapshotEnvelope",
+    "SnapshotHeld",
+    "SnapshotOffer",
+    "SnapshotWanted",
 ]
 
 
@@ -73,6 +79,56 @@ class Relayed:
     response: Response
 
 
-GroupEnvelope = RaftEnvelope | Forward | ReadAsk | ReadAnswer
+@record(316)
+@frozen
+class SnapshotOffer:
+    """A leader has a copy of the state for a follower that needs it: of ``size_bytes``, known by
+    its ``digest``. Answered by ``SnapshotWanted`` or ``SnapshotHeld``; what comes after it counts
+    under its ``number``, so that nothing of an earlier offer is taken for an answer to this one.
+    """
+
+    group: GroupId
+    number: int
+    snapshot: Snapshot
+    size_bytes: int
+    digest: bytes
+
+
+@record(317)
+@frozen
+class SnapshotChunk:
+    """``data`` from ``offset`` on of the copy that was offered, with its CRC-32."""
+
+    group: GroupId
+    digest: bytes
+    offset: int
+    data: bytes
+    checksum: int
+
+
+@record(318)
+@frozen
+class SnapshotWanted:
+    """The receiver has everything before ``offset``: go on from there."""
+
+    group: GroupId
+    number: int
+    offset: int
+
+
+@record(319)
+@frozen
+class SnapshotHeld:
+    """The receiver has the whole copy durably; or not ``whole``: what came is not what was offered,
+    and was thrown away.
+    """
+
+    group: GroupId
+    number: int
+    whole: bool
+
+
+SnapshotEnvelope = SnapshotOffer | SnapshotChunk | SnapshotWanted | SnapshotHeld
+GroupEnvelope = RaftEnvelope | Forward | ReadAsk | ReadAnswer | SnapshotEnvelope
 """What concerns one group, named in its field ``group``."""
 Envelope = GroupEnvelope | Relay | Relayed

@@ -8,25 +8,44 @@ checkpoints, so anybody on the event loop sees a consistent whole.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, assert_never
 
 import trio
-from attrs import Factory, define, frozen
 
 from flowactor.actors import Mailbox, Overflow, Promise
-from flowactor.cluster.durable import Log, State
-from flowactor.cluster.envelopes import Forward, GroupEnvelope, RaftEnvelope, ReadAnswer, ReadAsk
+from flowactor.cluster.compaction import Compaction
+from flowactor.cluster.durable import Log, State, States
+from flowactor.cluster.envelopes import (
+    Forward,
+    GroupEnvelope,
+    RaftEnvelope,
+    ReadAnswer,
+    ReadAsk,
+    SnapshotEnvelope,
+)
 from flowactor.cluster.log_clock import LogClock
+from flowactor.cluster.mail import (
+    Alarm,
+    AskAgain,
+    Barrier,
+    Completion,
+    Deferred,
+    FromPeer,
+    Gathered,
+    Mail,
+    chunks,
+)
 from flowactor.cluster.proposals import Proposals, Waiting
 from flowactor.cluster.reads import Reads, RemoteRead
 from flowactor.cluster.ready import Ready
+from flowactor.cluster.sending import Pace
+from flowactor.cluster.snapshots import Snapshots
 from flowactor.cluster.witness import Witness
-from flowactor.codec.records import encode
+from flowactor.codec.records import decode, encode
 from flowactor.errors import Overloaded, StorageError, StoragePoisoned, Unavailable
 from flowactor.identity import GroupId, NodeId, SessionId
 from flowactor.limits import (
-    BATCH_BYTES_MAX,
-    BATCH_OPERATIONS_MAX,
     MAILBOX_MESSAGES_MAX,
     NANOSECONDS,
     RESEND_SECONDS,
@@ -34,12 +53,13 @@ from flowactor.limits import (
     TICK_EARLY_SECONDS,
     TICK_SECONDS,
 )
-from flowactor.machine import InboxGrew, Machine, Notice, OwnerChanged, StepsDue
+from flowactor.machine import Applied, InboxGrew, Machine, Notice, OwnerChanged, StepsDue
 from flowactor.machine.operations import ClientOperation, OpenSession, decode_batch, encode_batch
 from flowactor.machine.replies import Reply
-from flowactor.observability.events import LeaderChanged, Observer
-from flowactor.ports import Clock
+from flowactor.observability.events import LeaderChanged, Observer, SnapshotInstalled
+from flowactor.ports import Clock, RowReader
 from flowactor.raft import (
+    Configuration,
     Effects,
     Entry,
     EntryKind,
@@ -51,6 +71,7 @@ from flowactor.raft import (
     RefusalReason,
     Role,
     ShareCommit,
+    Snapshot,
     Status,
     Tick,
 )
@@ -65,63 +86,32 @@ _PROPOSAL_TOKEN: Final = 0
 """Every step proposes at most once; reads count their tokens from 1."""
 
 
-@frozen
-class _FromPeer:
-    sender: NodeId
-    envelope: GroupEnvelope
-
-
-@frozen
-class _Barrier:
-    promise: Promise[None]
-
-
-@frozen
-class _Completion:
-    """Something the driver's work brought, or the passing of a tick."""
-
-    event: Event
-
-
-@frozen
-class _Alarm:
-    """It is time to look at the time."""
-
-
-@frozen
-class _LeaderKnown:
-    """There is a leader whom nobody has asked yet for what waits here."""
-
-
-_Message = bytes | _FromPeer | _Barrier | _Completion | _Alarm | _LeaderKnown
-"""Bytes are an encoded operation of this node, to be proposed: what comes in masses is bare."""
-
-
-@define
-class _Gathered:
-    """What one drained batch asks for, sorted by what it becomes."""
-
-    events: list[Event] = Factory(list)
-    operations: list[bytes] = Factory(list)
-    forwarded: list[bytes] = Factory(list)
-    senders: dict[NodeId, None] = Factory(dict)
-
-
 class GroupActor:
     """One group on one node.
 
     Args:
         group: its id.
-        core: restored from the log; ``machine`` and ``state``: restored from the state file.
+        core: restored from the log.
+        machine: restored from the rows of ``states.current``.
+        states: the stored state, and what may come in its place.
+        restore: the machine of such rows.
         log: the durable log of all groups.
         send: queues an envelope for a peer; never blocks.
         clock: of this node; stamps batches while it leads.
         on_notices: told what applying changed, in order; must not wait.
         on_tick: called on every tick, after it was handled; must not wait.
         on_leader: called when another leader, or none, is known; must not wait.
-        on_failure: told that the log cannot be read back.
-        observer: told of changes of leadership.
+        on_restored: told which machine another has replaced: it skipped entries of which there are
+            no notices; must not wait.
+        on_configuration: told when the members are others, committed or not; must not wait.
+        on_failure: told what is wrong with the disk.
+        observer: told of changes of leadership, and of what becomes of log and state.
+        compaction: when the log is cut; ``pace``: how fast the state is sent.
         witness: sees each step of the core, and each entry that is applied.
+
+    Attributes:
+        machine, state: what is applied, and its rows. Both are replaced when the leader sends its
+            own: do not keep them.
     """
 
     def __init__(
@@ -130,33 +120,55 @@ class GroupActor:
         *,
         core: Raft,
         machine: Machine,
-        state: State,
+        states: States,
+        restore: Callable[[RowReader], Machine],
         log: Log,
         send: Callable[[NodeId, GroupEnvelope], None],
         clock: Clock,
         on_notices: Callable[[Sequence[Notice]], None],
         on_tick: Callable[[], None],
         on_leader: Callable[[], None],
+        on_restored: Callable[[Machine], None],
+        on_configuration: Callable[[Status], None],
         on_failure: Callable[[StorageError], None],
         observer: Observer,
+        compaction: Compaction = Compaction(),  # noqa: B008  # frozen
+        pace: Pace = Pace(),  # noqa: B008
         witness: Witness | None = None,
     ) -> None:
         self.group: Final = group
         self.name: Final = f"group {group}"
-        self.mailbox: Final[Mailbox[_Message]] = Mailbox(
+        self.mailbox: Final[Mailbox[Mail]] = Mailbox(
             self.name, MAILBOX_MESSAGES_MAX, Overflow.REFUSE
         )
-        self.machine: Final = machine
-        self.state: Final = state
-        self.applied = state.applied_index
+        self.machine = machine
+        self.state: State = states.current
+        self.applied = self.state.applied_index
         self.status: Status = core.status()
         self.clock: Final = LogClock(clock, machine.clock_ns)
         self._ready: Final = Ready(group, core, log, send, self._later, on_failure, witness)
+        self._snapshots: Final = Snapshots(
+            group,
+            log=log,
+            states=states,
+            flush=self._flush_for_copy,
+            send=send,
+            later=lambda action: self.mailbox.put_always(Deferred(action)),
+            tell=self._later,
+            clock=clock,
+            failed=on_failure,
+            observer=observer,
+            compaction=compaction,
+            pace=pace,
+        )
+        self._restore: Final = restore
         self._send: Final = send
         self._clock: Final = clock
         self._on_notices: Final = on_notices
         self._on_tick: Final = on_tick
         self._on_leader: Final = on_leader
+        self._on_restored: Final = on_restored
+        self._on_configuration: Final = on_configuration
         self._observer: Final = observer
         self._witness: Final = witness
         self._proposals: Final = Proposals()
@@ -253,13 +265,13 @@ class GroupActor:
     def ask_barrier(self) -> Promise[None]:
         """``barrier`` without waiting. To give up, settle the promise."""
         promise: Promise[None] = Promise()
-        self.mailbox.put_nowait(_Barrier(promise))
+        self.mailbox.put_nowait(Barrier(promise))
         return promise
 
     def receive(self, sender: NodeId, envelope: GroupEnvelope) -> None:
         """A peer's envelope arrived. A full mailbox drops it, which Raft repairs."""
         try:
-            self.mailbox.put_nowait(_FromPeer(sender, envelope))
+            self.mailbox.put_nowait(FromPeer(sender, envelope))
         except Overloaded:
             return
 
@@ -283,7 +295,7 @@ class GroupActor:
 
     def wake(self) -> None:
         """Let the group look at the time."""
-        self.mailbox.put_always(_Alarm())
+        self.mailbox.put_always(Alarm())
 
     def flush(self) -> None:
         """Bring the state file up to what is applied, in the background."""
@@ -309,6 +321,12 @@ class GroupActor:
         flush, self._flush = self._flush, Promise()
         flush.set(None)
 
+    def _flush_for_copy(self, done: Callable[[], None]) -> None:
+        self.hand_over_rows()
+        if self._witness is not None:
+            self._witness.copying(self.applied)
+        self.state.flush(done)
+
     def hand_over_rows(self) -> None:
         """Make the rows of the state store as new as the machine; they need not reach the disk."""
         self.state.write(self.machine.take_writes(), self.applied)
@@ -316,32 +334,34 @@ class GroupActor:
     # -- one batch --------------------------------------------------------------------------------
 
     def _later(self, event: Event) -> None:
-        self.mailbox.put_always(_Completion(event))
+        self.mailbox.put_always(Completion(event))
 
     def begin(self) -> None:
         """Act on what was committed before a restart. Comes first, and once."""
-        self._act(self._ready.step(()), _Gathered())
+        self._act(self._ready.step(()), Gathered())
 
-    def process(self, messages: Sequence[_Message]) -> None:
+    def process(self, messages: Sequence[Mail]) -> None:
         """Handle everything that the mailbox held.
 
         Raises:
             StoragePoisoned: the log has failed before; nothing may follow from this batch.
         """
-        gathered = _Gathered()
+        gathered = Gathered()
         for message in messages:
             match message:
                 case bytes():
                     gathered.operations.append(message)
-                case _FromPeer(sender=sender, envelope=envelope):
+                case FromPeer(sender=sender, envelope=envelope):
                     self._gather(gathered, sender, envelope)
-                case _Completion(event=event):
+                case Completion(event=event):
                     gathered.events.append(event)
-                case _Barrier(promise=promise):
+                case Barrier(promise=promise):
                     self._reads.add_local(promise)
-                case _Alarm():
+                case Deferred(action=action):
+                    gathered.afterwards.append(action)
+                case Alarm():
                     pass
-                case _LeaderKnown():
+                case AskAgain():
                     self._repair(gathered, 0)
                 case _:
                     assert_never(message)
@@ -352,7 +372,10 @@ class GroupActor:
         self._ask_for_reads(gathered)
         self._direct(gathered)
         self._act(self._ready.step(gathered.events), gathered)
+        for action in gathered.afterwards:
+            action()
         if ticked:
+            self._snapshots.tick(self._ready.core.status(), self.applied)
             self._on_tick()
             self._flush_if_due()
         self._set_alarm()
@@ -368,10 +391,11 @@ class GroupActor:
         self._next_tick_ns = max(self._next_tick_ns, now_ns - _TICK_NS) + _TICK_NS
         return True
 
-    def _gather(self, gathered: _Gathered, sender: NodeId, envelope: GroupEnvelope) -> None:
+    def _gather(self, gathered: Gathered, sender: NodeId, envelope: GroupEnvelope) -> None:
         match envelope:
             case RaftEnvelope(message=message):
-                gathered.events.append(Receive(sender, message))
+                if self._snapshots.admits(message, self._ready.core.commit_index):
+                    gathered.events.append(Receive(sender, message))
             case Forward(operations=operations):
                 gathered.forwarded.extend(operations)
                 gathered.senders[sender] = None
@@ -383,16 +407,19 @@ class GroupActor:
                 else:
                     self._answer_reads(self._reads.answer(token, index, self.applied), index)
             case _:
-                assert_never(envelope)
+                gathered.afterwards.append(partial(self._take, sender, envelope))
 
-    def _repair(self, gathered: _Gathered, older_than_seconds: float) -> None:
+    def _take(self, sender: NodeId, envelope: SnapshotEnvelope) -> None:
+        self._snapshots.take(sender, envelope, self._ready.core.status())
+
+    def _repair(self, gathered: Gathered, older_than_seconds: float) -> None:
         """Ask again for what has had no answer for long: a message was lost, or a leader."""
         now, age = self._clock.monotonic_ns(), int(older_than_seconds * NANOSECONDS)
         self._proposals.expire(now)
         gathered.operations.extend(self._proposals.stale(now, age, self._leading_term))
         self._answer_reads(self._reads.refuse_older(now - age), -1)
 
-    def _ask_for_reads(self, gathered: _Gathered) -> None:
+    def _ask_for_reads(self, gathered: Gathered) -> None:
         if not self.is_leader:
             self._answer_reads(self._reads.take_remote(), -1)
         if self._reads.has_new and self.leader:
@@ -402,7 +429,7 @@ class GroupActor:
             else:
                 self._send(self.leader, ReadAsk(self.group, token))
 
-    def _direct(self, gathered: _Gathered) -> None:
+    def _direct(self, gathered: Gathered) -> None:
         """Turn operations into a proposal if this node leads, else send its own to who does.
 
         Without a known leader they are dropped here: whoever asked proposes them again when one is
@@ -411,10 +438,10 @@ class GroupActor:
         if self.is_leader:
             operations = gathered.operations + gathered.forwarded
             if operations or self._is_timer_due():
-                payloads = tuple(map(self._batch, _chunks(operations))) or (self._batch(()),)
+                payloads = tuple(map(self._batch, chunks(operations))) or (self._batch(()),)
                 gathered.events.append(Propose(_PROPOSAL_TOKEN, payloads))
         elif self.leader:
-            for chunk in _chunks(gathered.operations):
+            for chunk in chunks(gathered.operations):
                 self._send(self.leader, Forward(self.group, tuple(chunk)))
 
     def _batch(self, operations: Sequence[bytes]) -> bytes:
@@ -423,7 +450,7 @@ class GroupActor:
 
     # -- consequences -----------------------------------------------------------------------------
 
-    def _act(self, effects: Effects, gathered: _Gathered) -> None:
+    def _act(self, effects: Effects, gathered: Gathered) -> None:
         for _, _, _, last in effects.accepted:
             if gathered.senders:
                 self._waiting_peers[last] = tuple(gathered.senders)
@@ -431,12 +458,15 @@ class GroupActor:
             self._refused(token, reason, gathered)
         for token, index in effects.reads:
             self._answer_reads(self._reads.answer(token, index, self.applied), index)
+        self._snapshots.stepped(effects)
+        if effects.restored is not None:
+            self._replace(effects.restored)
         if effects.committed:
             self._apply(effects.committed)
         if effects.status_changed:
             self._status_changed()
 
-    def _refused(self, token: int, reason: RefusalReason, gathered: _Gathered) -> None:
+    def _refused(self, token: int, reason: RefusalReason, gathered: Gathered) -> None:
         if token != _PROPOSAL_TOKEN:
             self._answer_reads(self._reads.refuse(token), -1)
         elif reason is RefusalReason.OVERLOADED:
@@ -447,12 +477,27 @@ class GroupActor:
         for peer, token in remote:
             self._send(peer, ReadAnswer(self.group, token, index))
 
+    def _replace(self, snapshot: Snapshot) -> None:
+        """The leader's state, as of this snapshot, is ours now, durably."""
+        before, self.state = self.machine, self._snapshots.replace()
+        self.machine = self._restore(self.state)
+        self.applied = self.state.applied_index
+        assert self.applied == snapshot.index, "the state is the one that was installed"
+        self.clock.follow(self.machine.clock_ns)
+        if self._witness is not None:
+            self._witness.restored(snapshot, self.machine)
+        self._observer(SnapshotInstalled(self.group, snapshot.index))
+        self._reads.applied(self.applied)
+        self._flushed()  # whoever waits for the old state to be stored looks at this one
+        self.mailbox.put_always(AskAgain())
+        self._on_restored(before)
+
     def _apply(self, entries: list[Entry]) -> None:
         share: dict[NodeId, None] = {}
         for entry in entries:
             assert entry.index == self.applied + 1, "entries are applied in order, each once"
-            if entry.kind is EntryKind.PAYLOAD:
-                outcome = self.machine.apply(entry.index, entry.term, decode_batch(entry.data))
+            outcome = self._outcome_of(entry)
+            if outcome is not None:
                 if self._witness is not None:
                     self._witness.applied(entry, outcome)
                 self._proposals.settle(outcome.replies)
@@ -465,9 +510,23 @@ class GroupActor:
                 share.update(dict.fromkeys(self._waiting_peers.pop(entry.index, ())))
         self._reads.applied(self.applied)
         if share and self.is_leader:
-            self._act(self._ready.step((ShareCommit(tuple(share)),)), _Gathered())
+            self._act(self._ready.step((ShareCommit(tuple(share)),)), Gathered())
         if not self.is_leader:
             self.clock.follow(self.machine.clock_ns)
+
+    def _outcome_of(self, entry: Entry) -> Applied | None:
+        match entry.kind:
+            case EntryKind.PAYLOAD:
+                return self.machine.apply(entry.index, entry.term, decode_batch(entry.data))
+            case EntryKind.CONFIGURATION:
+                members: Configuration = decode(entry.data)
+                # While both count, nobody loses what it has.
+                voters = tuple(sorted({*members.voters, *members.outgoing}))
+                return self.machine.configured(entry.index, voters)
+            case EntryKind.BLANK:
+                return None
+            case _:
+                assert_never(entry.kind)
 
     def _awaited_at(self, notices: Sequence[Notice]) -> Iterator[NodeId]:
         """The other nodes that have work to do after this, and need not wait for a heartbeat to
@@ -481,13 +540,17 @@ class GroupActor:
 
     def _status_changed(self) -> None:
         before, self.status = self.status, self._ready.core.status()
+        if not self.is_leader:
+            self._snapshots.follow()
+        if before.configuration != self.status.configuration:
+            self._on_configuration(self.status)
         if (before.term, before.leader) == (self.status.term, self.status.leader):
             return
         self._observer(LeaderChanged(self.group, self.status.term, self.status.leader))
         self._stamp_ns = 0
         self._waiting_peers.clear()
         if self.status.leader:
-            self.mailbox.put_always(_LeaderKnown())
+            self.mailbox.put_always(AskAgain())
         self._on_leader()
 
     def _set_alarm(self) -> None:
@@ -514,19 +577,3 @@ class GroupActor:
 def _key_of(operation: ClientOperation | OpenSession) -> tuple[SessionId, int]:
     sequence = operation.sequence if isinstance(operation, ClientOperation) else 0
     return operation.session, sequence
-
-
-def _chunks(operations: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Split into runs that respect the limits of a batch; a single larger operation stays whole."""
-    chunk: list[bytes] = []
-    size = 0
-    for operation in operations:
-        if chunk and (
-            size + len(operation) > BATCH_BYTES_MAX or len(chunk) >= BATCH_OPERATIONS_MAX
-        ):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(operation)
-        size += len(operation)
-    if chunk:
-        yield chunk

@@ -36,7 +36,7 @@ from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX, REQUEST_NUMBER_MAX
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import RunSummary
 from flowactor.machine.tables import LISTED
-from flowactor.storage import StateStore
+from flowactor.storage import StateFiles
 
 __all__ = ["Inspection"]
 
@@ -66,7 +66,7 @@ class Inspection:
     Args:
         version: of flowactor, shown in the status.
         links: the peers that are connected now.
-        state: the rows of the group, to be searched.
+        states: the rows of the group, to be searched.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Inspection:
         group: GroupActor,
         instances: Instances,
         links: Links,
-        state: StateStore,
+        states: StateFiles,
     ) -> None:
         self._cluster: Final = cluster
         self._node: Final = node
@@ -88,7 +88,7 @@ class Inspection:
         self._group: Final = group
         self._instances: Final = instances
         self._links: Final = links
-        self._state: Final = state
+        self._states: Final = states
 
     def why_late(self, timeout_seconds: float) -> str:
         """Why there is no outcome in time, as far as this node can tell."""
@@ -130,7 +130,7 @@ class Inspection:
         await self._flushed()
         where = f"WHERE (?1 = '' OR status = ?1) AND (?2 = '' OR type = ?2) AND {LISTED}"
         choice = (asked.status, asked.workflow_type)
-        select = self._state.select
+        select = self._states.current.select
         ((total,),) = select(f"SELECT count(*) FROM runs {where}", choice)  # noqa: S608  # no outside text
         rows = select(
             f"SELECT run_id FROM runs {where} ORDER BY started_ns DESC, run_id LIMIT ?3 OFFSET ?4",  # noqa: S608
@@ -198,7 +198,7 @@ class Inspection:
         index, ordinal = asked.after_index, asked.after_ordinal
         if index < 0:
             await self._flushed()
-            index, ordinal = self._state.applied_index + 1, -1
+            index, ordinal = self._states.current.applied_index + 1, -1
         while True:
             page = await self._after(index, ordinal, _Page(asked.limit))
             if page.events or trio.current_time() >= deadline:
@@ -227,7 +227,7 @@ class Inspection:
         return page.ending_at(*place)
 
     def _rows(self, sql: str, *parameters: str | int) -> list[HistoryRow]:
-        rows = self._state.select(sql, (*parameters, _ROWS_READ))
+        rows = self._states.current.select(sql, (*parameters, _ROWS_READ))
         return list(map(HistoryRow._make, rows))
 
     def cluster(self) -> ClusterView:
@@ -268,7 +268,7 @@ class Inspection:
     async def _flushed(self) -> None:
         """Return once everything applied so far is in the state file."""
         target = self._group.applied
-        while self._state.applied_index < target:
+        while self._states.current.applied_index < target:
             await self._group.next_flush()
 
 

@@ -44,7 +44,7 @@ from flowactor.limits import (
     TEXT_BYTES_MAX,
     TICK_SECONDS,
 )
-from flowactor.machine import notices
+from flowactor.machine import Machine, notices
 from flowactor.machine.notices import Notice
 from flowactor.machine.operations import ParkRun
 from flowactor.observability.events import ActorFailed, Observer, OwnerChanged, RunEnded, RunParked
@@ -91,6 +91,20 @@ class Instances:
         """Start the actors of all runs found open by scanning the state (after a restart)."""
         for run_id in sorted(self._group.machine.runs):
             self._open(run_id)
+
+    def start_over(self, before: Machine) -> None:
+        """Another machine has taken the place of ``before``, and of what changed in between nobody
+        was told: what is open now has an actor, and all look where they stand.
+        """
+        runs = self._group.machine.runs
+        for run_id in sorted(before.runs.keys() - runs.keys()):
+            self._leave(run_id)
+        for run_id in sorted(runs):
+            if run_id not in before.runs or self._given_up.pop(run_id, ""):
+                self._open(run_id)
+            else:
+                self._tell(run_id, notices.StepsDue(run_id, ()))
+        self._variables.start_over()
 
     def notify(self, applied: Sequence[Notice]) -> None:
         """Pass on what applying a log entry changed."""

@@ -89,6 +89,11 @@ class VariableActors:
         if actor is not None:
             actor.mailbox.put_nowait(_Changed())
 
+    def start_over(self) -> None:
+        """Any of them may have changed, unseen."""
+        for name in self._actors:
+            self.changed(name)
+
     async def watch(self, name: str, version: int, wait_seconds: float) -> Variable:
         """The variable once its version differs from ``version``, or as it is after
         ``wait_seconds``.

@@ -17,6 +17,7 @@ __all__ = [
     "LeaderChanged",
     "LinkDown",
     "LinkUp",
+    "LogCompacted",
     "NodeStarted",
     "NodeStopped",
     "ObservedEvent",
@@ -27,6 +28,10 @@ __all__ = [
     "RunDiverged",
     "RunEnded",
     "RunParked",
+    "SnapshotFailed",
+    "SnapshotInstalled",
+    "SnapshotReceived",
+    "SnapshotSent",
     "StepFinished",
     "StepStarted",
     "StorageFailed",
@@ -64,6 +69,52 @@ class LeaderChanged:
     group: GroupId
     term: int
     leader: NodeId
+
+
+@frozen
+class LogCompacted:
+    """A group's log no longer holds entries up to ``index``; the state does."""
+
+    group: GroupId
+    index: int
+
+
+@frozen
+class SnapshotSent:
+    """A follower that lacked entries works with the state that this leader sent it."""
+
+    group: GroupId
+    peer: NodeId
+    index: int
+    size_bytes: int
+
+
+@frozen
+class SnapshotFailed:
+    """The state could not be brought to ``peer``, or from there; it is tried again."""
+
+    group: GroupId
+    peer: NodeId
+    reason: str
+
+
+@frozen
+class SnapshotReceived:
+    """The leader sends its state, from ``offset`` on: what comes before is here already."""
+
+    group: GroupId
+    peer: NodeId
+    index: int
+    offset: int
+    size_bytes: int
+
+
+@frozen
+class SnapshotInstalled:
+    """The state that the leader sent has taken the place of this node's own."""
+
+    group: GroupId
+    index: int
 
 
 @frozen
@@ -158,6 +209,11 @@ ObservedEvent = (
     | NodeStopped
     | Recovered
     | LeaderChanged
+    | LogCompacted
+    | SnapshotSent
+    | SnapshotFailed
+    | SnapshotReceived
+    | SnapshotInstalled
     | LinkUp
     | LinkDown
     | ConnectionRefused

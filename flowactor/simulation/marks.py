@@ -30,9 +30,11 @@ EXPECTED: Final = {
     "wiped disk refused": "a node that lost its disk was not let in again",
     "unsynced write survived": "a restart found a write that nobody had waited for any more",
     "read abandoned": "a leader was deposed before it could answer a read",
+    "snapshot installed": "a follower took the leader's state in place of entries that were gone",
+    "snapshot resumed half-way": "a transfer went on where it had been interrupted",
     "entries read back": "a follower was so far behind that the leader asked its disk",
 }
-"""name -> what it means. What needs membership or snapshots is marked once they are built."""
+"""name -> what it means. What needs membership is marked once it is built."""
 
 
 class Marks(Counter[str]):

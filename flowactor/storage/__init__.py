@@ -27,6 +27,7 @@ from flowactor.storage.identity_file import Identity, open_identity, read_identi
 from flowactor.storage.incoming import IncomingSnapshot
 from flowactor.storage.log_store import LogSize, LogStore
 from flowactor.storage.snapshots import Chunk, Image, SnapshotFile
+from flowactor.storage.state_files import StateFiles
 from flowactor.storage.state_store import StateStore
 from flowactor.storage.workers import InlineWorker, ThreadWorker
 from flowactor.storage.writer import LogStatistics, LogWriter
@@ -43,6 +44,7 @@ __all__ = [
     "LogStore",
     "LogWriter",
     "SnapshotFile",
+    "StateFiles",
     "StateStore",
     "ThreadWorker",
     "open_identity",

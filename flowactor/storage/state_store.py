@@ -201,6 +201,13 @@ class StateStore:
         if not self._busy:
             self._begin()
 
+    def checkpoint(self) -> None:
+        """Make durable what is in the file, in the background; else that is done once enough of it
+        has gathered. ``durable_index`` tells when it is done.
+        """
+        if self._failure is None and not self._discarded:
+            self._begin_checkpoint()
+
     def close(self) -> None:
         """Flush and close, unless it was discarded. Blocks; call it on the event loop after the
         worker was closed.
@@ -301,10 +308,13 @@ class StateStore:
         for done in finished:
             done()
         if outcome:
-            index = self._applied_index
-            self._worker.submit(self._checkpoint, lambda result: self._checkpointed(result, index))
+            self._begin_checkpoint()
         if self._done_next and not self._busy:
             self._begin()
+
+    def _begin_checkpoint(self) -> None:
+        index = self._applied_index
+        self._worker.submit(self._checkpoint, lambda result: self._checkpointed(result, index))
 
     def _checkpointed(self, outcome: bool | BaseException, index: int) -> None:
         if isinstance(outcome, BaseException):

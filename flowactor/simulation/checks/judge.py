@@ -8,8 +8,13 @@ from flowactor.cluster.group import GroupActor
 from flowactor.cluster.witness import Witness
 from flowactor.identity import RunId
 from flowactor.machine import Applied, Machine
-from flowactor.observability.events import ObservedEvent, StepFinished, StepStarted
-from flowactor.raft import Effects, Entry, Event, Raft, Restored, Tick
+from flowactor.observability.events import (
+    ObservedEvent,
+    SnapshotReceived,
+    StepFinished,
+    StepStarted,
+)
+from flowactor.raft import Effects, Entry, Event, Raft, Restored, Snapshot, Tick
 from flowactor.simulation.agenda import Agenda
 from flowactor.simulation.checks.consensus import ConsensusChecker
 from flowactor.simulation.checks.idle import IdleChecker
@@ -93,6 +98,8 @@ class Judge:
                 self.write(node, Kind.STEP, run_id, step, attempt, outcome)
                 if outcome != "cancelled":
                     self.point(run_id, node)
+            case SnapshotReceived(offset=offset, size_bytes=size_bytes):
+                self.marks["snapshot resumed half-way"] += 0 < offset < size_bytes
             case _:
                 pass
 
@@ -141,6 +148,16 @@ class _NodeWitness(Witness):
         if write is not None and write.entries:
             first, last = write.entries[0], write.entries[-1]
             judge.write(node, Kind.APPENDED, first.index, last.index, last.term)
+
+    def copying(self, index: int) -> None:
+        """See ``Witness``: so that there is something to compare the copy with (I31)."""
+        self._judge.runs.compare_state(self._node, index, self._machine)
+
+    def restored(self, snapshot: Snapshot, machine: Machine) -> None:
+        """See ``Witness``."""
+        self._machine = machine
+        self._judge.write(self._node, Kind.INSTALLED, snapshot.index, snapshot.term)
+        self._judge.runs.compare_state(self._node, snapshot.index, machine)
 
     def applied(self, entry: Entry, outcome: Applied) -> None:
         """See ``Witness``."""

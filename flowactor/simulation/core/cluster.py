@@ -16,7 +16,9 @@ from flowactor.simulation.checks.windows import Windows
 from flowactor.simulation.core.heap import Heap
 from flowactor.simulation.core.life import Bodies, Habitat, Life, Machine
 from flowactor.simulation.core.network import CoreNetwork
+from flowactor.simulation.core.states import Vault
 from flowactor.simulation.fleet import Fleet
+from flowactor.simulation.housekeeping import draw_compaction, draw_pace
 from flowactor.simulation.runtime import stream
 from flowactor.simulation.trace import Kind
 from flowactor.simulation.world import World
@@ -54,9 +56,10 @@ class CoreCluster(Fleet[Machine]):
         world: World,
         windows: Windows,
     ) -> None:
-        numbers = range(1, nodes + 1)
+        numbers, vault = range(1, nodes + 1), Vault()
         machines = {
-            node: Machine(node, heap, seed, partial(self._stop_for_disk, node)) for node in numbers
+            node: Machine(node, heap, seed, vault, partial(self._stop_for_disk, node))
+            for node in numbers
         }
         network = CoreNetwork(numbers, heap, stream(seed, "network"), judge.trace, self._deliver)
         super().__init__(machines, network, judge)
@@ -73,6 +76,8 @@ class CoreCluster(Fleet[Machine]):
             world=world,
             send=network.send,
             limits=asdict(windows),
+            compaction=draw_compaction(stream(seed, "compaction")),
+            pace=draw_pace(stream(seed, "pace")),
         )
 
     # -- looking ----------------------------------------------------------------------------------
@@ -141,7 +146,7 @@ class CoreCluster(Fleet[Machine]):
         life.die()
         self._network.drop(node)
         machine.disk.crash()
-        machine.state.crash()
+        machine.states.crash()
 
     def _stop_for_disk(self, node: int) -> None:
         """A sync failed: the process ends, and is started again a little later."""

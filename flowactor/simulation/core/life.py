@@ -2,34 +2,48 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any, Final, TypeVarTuple
 
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from flowactor.actors import Promise
+from flowactor.cluster.compaction import Compaction
 from flowactor.cluster.envelopes import GroupEnvelope
 from flowactor.cluster.group import GroupActor
 from flowactor.cluster.instance import InstanceActor, InstanceMessage, Wake
 from flowactor.cluster.instances import Instances
 from flowactor.cluster.liveness import Liveness
+from flowactor.cluster.sending import Pace
 from flowactor.cluster.steps import StepRunner
 from flowactor.cluster.variables import VariableActors
-from flowactor.errors import StorageError
+from flowactor.errors import StorageError, WorldError
 from flowactor.identity import GroupId, NodeId, RunId
 from flowactor.limits import OWNER_LEASE_SECONDS
 from flowactor.machine import Machine as StateMachine
 from flowactor.machine import Notice
+from flowactor.machine.state import Variable
 from flowactor.observability.events import ObservedEvent
 from flowactor.ports import RowWrite
-from flowactor.raft import Configuration, Entry, LoadEntries, Raft, RaftConfig, Write
+from flowactor.raft import (
+    Configuration,
+    Entry,
+    LoadEntries,
+    Raft,
+    RaftConfig,
+    Snapshot,
+    Write,
+)
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.core.heap import Heap
-from flowactor.simulation.core.storage import CoreLog, CoreState
+from flowactor.simulation.core.states import CoreCopy, CoreIncoming, CoreStates, Vault
+from flowactor.simulation.core.storage import CoreLog
 from flowactor.simulation.runtime import NodeClock, stream
 from flowactor.simulation.runtime.scheduling import unshield
 from flowactor.simulation.world import World, at_place
+from flowactor.storage import LogSize
 from flowactor.workflow import App, step_info
 
 __all__ = ["GROUP", "Bodies", "Habitat", "Life", "Machine", "ProcessDied"]
@@ -108,6 +122,7 @@ class Habitat:
         world: outside.
         send: (sender, receiver, envelope).
         limits: of ``RaftConfig``, where they are not as usual.
+        compaction: when logs are cut; ``pace``: how fast states are sent.
     """
 
     app: App
@@ -118,6 +133,8 @@ class Habitat:
     world: World
     send: Callable[[int, int, GroupEnvelope], None]
     limits: Mapping[str, int]
+    compaction: Compaction
+    pace: Pace
 
 
 class Machine:
@@ -131,11 +148,13 @@ class Machine:
         held: how many faults keep the process from being started.
     """
 
-    def __init__(self, node: int, heap: Heap, seed: int, sync_failed: Callable[[], None]) -> None:
+    def __init__(
+        self, node: int, heap: Heap, seed: int, vault: Vault, sync_failed: Callable[[], None]
+    ) -> None:
         self.node: Final = node
         self.clock: Final = NodeClock(heap)
         self.disk: Final = CoreLog(heap, stream(seed, f"disk {node}"), sync_failed)
-        self.state: Final = CoreState(heap)
+        self.states: Final = CoreStates(heap, stream(seed, f"states {node}"), self.disk, vault)
         self.life: Life | None = None
         self.lives = 0
         self.lost = False
@@ -143,7 +162,7 @@ class Machine:
 
 
 class Life:
-    """A node from its start to its end. Also its log, its state and its nursery, as its actors see
+    """A node from its start to its end. Also its log, its states and its nursery, as its actors see
     them: from the moment of its death on nothing they do reaches anything.
 
     Args:
@@ -167,7 +186,10 @@ class Life:
         self.place: Final = _Place(self, habitat.world, habitat.heap, chance)
         self._incarnation: Final = f"{node}.{life}"
         self._log: Final = machine.disk
-        self._state: Final = machine.state
+        self._states: Final = machine.states
+        self._states.brought = self._touch
+        self._state = self._states.current
+        self._founding: Final = Configuration(habitat.voters)
         self._clock: Final = machine.clock
         self._habitat: Final = habitat
         self._heap: Final = habitat.heap
@@ -192,7 +214,7 @@ class Life:
             node=self.node,
             group=self.group,
             make=self._make_instance,
-            variables=VariableActors(self, self.group.machine.variable),
+            variables=VariableActors(self, self._variable),
             observer=self._observe,
         )
         self.instances.open_all()
@@ -202,10 +224,7 @@ class Life:
     def _recover(self, seed: int) -> GroupActor:
         """The group, from what the last life left on the machine."""
         habitat, witness = self._habitat, self._judge.witness(self.node)
-        restored = evolve(
-            self._log.restored(self._state.applied_index),
-            configuration=Configuration(habitat.voters),
-        )
+        restored = self._log.restored(self._state.applied_index, self._founding)
         machine = StateMachine(habitat.voters, self)
         core = Raft(RaftConfig(self.node, **habitat.limits), restored, seed)
         witness.recovered(core, restored, machine)
@@ -213,15 +232,20 @@ class Life:
             GROUP,
             core=core,
             machine=machine,
-            state=self,
+            states=self,
+            restore=partial(StateMachine, habitat.voters),
             log=self,
             send=self._carry,
             clock=self._clock,
             on_notices=self._notified,
             on_tick=self._ticked,
             on_leader=self._leader_changed,
+            on_restored=self._restored,
+            on_configuration=lambda _: None,
             on_failure=self._storage_failed,
             observer=self._observe,
+            compaction=habitat.compaction,
+            pace=habitat.pace,
             witness=witness,
         )
 
@@ -318,13 +342,21 @@ class Life:
         self.liveness.leader_changed()
         self.instances.repair()
 
+    def _restored(self, before: StateMachine) -> None:
+        self._go_on()
+        self.look_at_runs = True
+        self.instances.start_over(before)
+
     def _observe(self, event: ObservedEvent) -> None:
         if self.alive:
             self._judge.observed(self.node, event)
             self._go_on()
 
     def _storage_failed(self, error: StorageError) -> None:
-        raise AssertionError(f"a log in memory cannot be read back: {error}")
+        raise AssertionError(f"what is in memory cannot fail so: {error}")
+
+    def _variable(self, name: str) -> Variable:
+        return self.group.machine.variable(name)
 
     def _make_instance(self, run_id: RunId) -> InstanceActor:
         run = self.group.machine.runs[run_id]
@@ -382,14 +414,46 @@ class Life:
         if self.alive:
             self._log.load(request, lambda loaded: self._brought(lambda: done(loaded)))
 
+    def snapshot_at(
+        self, group: GroupId, index: int, done: Callable[[Snapshot | StorageError | None], None]
+    ) -> None:
+        """See ``Log``."""
+        assert group == GROUP
+        if self.alive:
+            self._log.snapshot_at(
+                index, self._founding, lambda found: self._brought(lambda: done(found))
+            )
+
+    def compact(self, group: GroupId, index: int) -> None:
+        """See ``Log``."""
+        assert group == GROUP
+        if self.alive:
+            self._log.compact(index)
+
+    def size(self, group: GroupId) -> LogSize:
+        """See ``Log``."""
+        assert group == GROUP
+        return self._log.size()
+
     def _brought(self, done: Callable[[], None]) -> None:
         done()
+        self._touch()
+
+    def _touch(self) -> None:
         self.touched = True
 
     @property
     def applied_index(self) -> int:
         """See ``State``."""
         return self._state.applied_index
+
+    @property
+    def durable_index(self) -> int:
+        """See ``State``: what is stored survives all that happens here."""
+        return self._state.applied_index
+
+    def checkpoint(self) -> None:
+        """See ``State``."""
 
     def get(self, table: str, key: Sequence[Any]) -> tuple[Any, ...] | None:
         """See ``RowReader``."""
@@ -407,7 +471,32 @@ class Life:
     def flush(self, done: Callable[[], None]) -> None:
         """See ``State``."""
         if self.alive:
-            self._state.flush(done)
+            self._state.flush(lambda: self._brought(done))
+
+    @property
+    def current(self) -> "Life":
+        """See ``States``."""
+        return self
+
+    def copy(self, done: Callable[[CoreCopy | WorldError], None]) -> None:
+        """See ``States``."""
+        if self.alive:
+            self._states.copy(done)
+
+    def drop_copy(self) -> None:
+        """See ``States``."""
+        if self.alive:
+            self._states.drop_copy()
+
+    def incoming(self) -> CoreIncoming:
+        """See ``States``."""
+        return self._states.incoming
+
+    def replace(self) -> "Life":
+        """See ``States``."""
+        self._states.replace()
+        self._state = self._states.current
+        return self
 
     def _carry(self, receiver: NodeId, envelope: GroupEnvelope) -> None:
         if self.alive:

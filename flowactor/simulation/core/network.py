@@ -7,7 +7,17 @@ from typing import Final
 
 from attrs import define
 
-from flowactor.cluster.envelopes import Forward, GroupEnvelope, RaftEnvelope, ReadAnswer, ReadAsk
+from flowactor.cluster.envelopes import (
+    Forward,
+    GroupEnvelope,
+    RaftEnvelope,
+    ReadAnswer,
+    ReadAsk,
+    SnapshotChunk,
+    SnapshotHeld,
+    SnapshotOffer,
+    SnapshotWanted,
+)
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.core.heap import Heap
 from flowactor.simulation.faults import (
@@ -158,4 +168,12 @@ def _described(envelope: GroupEnvelope) -> tuple[str, int]:
     return _WORDS[type(envelope)], 0
 
 
-_WORDS: Final = {Forward: "forward", ReadAsk: "read?", ReadAnswer: "read"}
+_WORDS: Final = {
+    Forward: "forward",
+    ReadAsk: "read?",
+    ReadAnswer: "read",
+    SnapshotOffer: "state?",
+    SnapshotChunk: "state",
+    SnapshotWanted: "state so far",
+    SnapshotHeld: "state held",
+}

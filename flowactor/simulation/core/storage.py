@@ -5,13 +5,23 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any, Final
 
+from flowactor.codec.records import decode
 from flowactor.ports import RowWrite
-from flowactor.raft import Entry, LoadEntries, Restored, Write
+from flowactor.raft import (
+    Configuration,
+    Entry,
+    EntryKind,
+    LoadEntries,
+    Restored,
+    Snapshot,
+    Write,
+)
 from flowactor.raft.log import size_bytes
 from flowactor.simulation.checks.durable import DurableLog
 from flowactor.simulation.core.heap import Heap
 from flowactor.simulation.disk import Pace
 from flowactor.simulation.fleet import ALWAYS
+from flowactor.storage import LogSize
 
 __all__ = ["CoreLog", "CoreState"]
 
@@ -37,6 +47,7 @@ class CoreLog:
     Attributes:
         durable: what is synced.
         pace: how fast the device is.
+        generation: how many snapshots have taken the place of this log.
         damaged: what is stored is not what was written: the next process will notice and refuse.
         full, failing_syncs: see ``fleet.Disk``.
     """
@@ -44,6 +55,7 @@ class CoreLog:
     def __init__(self, heap: Heap, chance: Random, failed: Callable[[], None]) -> None:
         self.durable: Final = DurableLog()
         self.pace: Final = Pace(chance)
+        self.generation = 0
         self.damaged = False
         self.full = False
         self.failing_syncs = 0
@@ -53,13 +65,20 @@ class CoreLog:
         self._waiting: deque[_Waiting] = deque()
         self._syncing: list[_Waiting] = []
         self._life = 0
+        self._measured = (0, 0, 0)  # first and last index, and the bytes between them
 
-    def restored(self, applied: int) -> Restored:
-        """What a new process finds."""
+    def restored(self, applied: int, founding: Configuration) -> Restored:
+        """What a new process finds in a group that these founded."""
+        durable = self.durable
         return Restored(
-            hard_state=self.durable.hard_state,
-            entries=tuple(self.durable.entries),
+            hard_state=durable.hard_state,
+            first_index=durable.previous_index + 1,
+            entries=tuple(durable.entries),
+            previous_index=durable.previous_index,
+            previous_term=durable.previous_term,
             applied=applied,
+            configuration=durable.configuration or founding,
+            configuration_index=durable.configuration_index,
         )
 
     def submit(self, write: Write, done: Callable[[], None]) -> None:
@@ -72,16 +91,51 @@ class CoreLog:
         self, request: LoadEntries, done: Callable[[tuple[int, tuple[Entry, ...]]], None]
     ) -> None:
         """See ``Log``."""
-        entries, size = self.durable.entries, 0
+        size = 0
         chosen: list[Entry] = []
-        for entry in entries[request.first - 1 : request.last]:
+        previous = self.durable.term_at(request.first - 1)
+        wanted = self.durable.between(request.first, request.last) if previous is not None else ()
+        for entry in wanted:
             size += size_bytes(entry)
             if chosen and size > request.bytes_max:
                 break
             chosen.append(entry)
-        previous = entries[request.first - 2].term if request.first > 1 else 0
+        self._answer(done, (previous or 0, tuple(chosen)))
+
+    def snapshot_at(
+        self, index: int, founding: Configuration, done: Callable[[Snapshot | None], None]
+    ) -> None:
+        """See ``Log``, of a group that these founded."""
+        durable = self.durable
+        term = durable.term_at(index)
+        if term is None:
+            self._answer(done, None)
+            return
+        members, since = durable.configuration or founding, durable.configuration_index
+        for entry in durable.between(durable.previous_index + 1, index):
+            if entry.kind is EntryKind.CONFIGURATION:
+                members, since = decode(entry.data), entry.index
+        self._answer(done, Snapshot(index, term, members, since))
+
+    def compact(self, index: int) -> None:
+        """See ``Log``."""
+        self._answer(self._purge, index)
+
+    def _purge(self, index: int) -> None:
+        if index > self.durable.previous_index:
+            self.durable.purge_to(index)
+
+    def size(self) -> LogSize:
+        """See ``Log``."""
+        first, last = self.durable.previous_index + 1, self.durable.last_index
+        if self._measured[:2] != (first, last):
+            data_bytes = sum(len(entry.data) for entry in self.durable.entries)
+            self._measured = (first, last, data_bytes)
+        return LogSize(*self._measured)
+
+    def _answer(self, done: Callable[[Any], None], answer: object) -> None:
         due_ns = self._heap.now_ns + LOAD_NS
-        self._heap.post(due_ns, self._unless_dead, self._life, done, (previous, tuple(chosen)))
+        self._heap.post(due_ns, self._unless_dead, self._life, done, answer)
 
     def _unless_dead(self, life: int, done: Callable[..., None], *arguments: Any) -> None:
         if life == self._life:
@@ -111,11 +165,15 @@ class CoreLog:
             return
         synced, self._syncing = self._syncing, []
         for write, _ in synced:
-            self.durable.persist(write)
+            self._persist(write)
         for _, done in synced:
             done()
         if self._waiting:
             self._begin()
+
+    def _persist(self, write: Write) -> None:
+        self.durable.persist(write)
+        self.generation += write.snapshot is not None
 
     def flip_bit(self, place: float) -> None:  # noqa: ARG002  # one bit is as bad as another
         """See ``fleet.Disk``."""
@@ -132,7 +190,7 @@ class CoreLog:
         self._life += 1
         if self._syncing and not self.full and self._chance.random() < 1 / 2:
             for write, _ in self._syncing:
-                self.durable.persist(write)
+                self._persist(write)
         self._syncing = []
         self._waiting.clear()
 
@@ -159,6 +217,19 @@ class CoreState:
     def applied_index(self) -> int:
         """See ``State``."""
         return self._applied_index
+
+    @property
+    def size(self) -> int:
+        """How many rows are stored."""
+        return sum(len(group) for table in self._stored.values() for group in table.values())
+
+    def copy(self) -> "CoreState":
+        """Another state, of the same stored rows."""
+        twin = CoreState(self._heap)
+        for table, groups in self._stored.items():
+            twin._stored[table] = {first: dict(group) for first, group in groups.items()}
+        twin._applied_index = twin._written_index = self._applied_index
+        return twin
 
     def get(self, table: str, key: Sequence[Any]) -> tuple[Any, ...] | None:
         """See ``RowReader``."""

@@ -21,6 +21,7 @@ from flowactor.ports import Transport
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.disk import Device, SimulatedDisk
 from flowactor.simulation.fleet import Fleet
+from flowactor.simulation.housekeeping import draw_compaction, draw_pace
 from flowactor.simulation.network import FrameTransport, Host, Network, address_of
 from flowactor.simulation.nodes.life import Life, LifePlace, LifeWitness, Messages
 from flowactor.simulation.runtime import NodeClock, Runtime, SeededEntropy
@@ -96,6 +97,8 @@ class Cluster(Fleet[Machine]):
         self._sockets: Final = sockets
         self._nursery: Final = nursery
         self._messages: Final = Messages(judge)
+        self._compaction: Final = draw_compaction(runtime.random("compaction"))
+        self._pace: Final = draw_pace(runtime.random("pace"))
         self.addresses: Final = tuple(map(address_of, self.machines))
 
     # -- looking ----------------------------------------------------------------------------------
@@ -147,6 +150,8 @@ class Cluster(Fleet[Machine]):
             transport=transport_of(self.network.host(number), sockets=self._sockets),
             disk=lambda _: life.disk,
             witness=witness,
+            compaction=self._compaction,
+            pace=self._pace,
             strict=True,
         )
         try:

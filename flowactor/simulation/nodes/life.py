@@ -21,6 +21,7 @@ from flowactor.raft import (
     Raft,
     Receive,
     Restored,
+    Snapshot,
 )
 from flowactor.simulation.agenda import Agenda
 from flowactor.simulation.checks.judge import Judge
@@ -171,6 +172,14 @@ class LifeWitness(Witness):
             raise
         for receiver, message in effects.messages:
             messages.sent(number, receiver, message)
+
+    def copying(self, index: int) -> None:
+        """See ``Witness``."""
+        self._guarded(lambda: self._inner.copying(index))
+
+    def restored(self, snapshot: Snapshot, machine: Machine) -> None:
+        """See ``Witness``."""
+        self._guarded(lambda: self._inner.restored(snapshot, machine))
 
     def applied(self, entry: Entry, outcome: Applied) -> None:
         """See ``Witness``."""

@@ -1,0 +1,33 @@
+"""How a run's nodes keep house: when they cut their logs, and how fast they send their state."""
+
+from random import Random
+from typing import Final
+
+from flowactor.cluster.compaction import Compaction
+from flowactor.cluster.sending import Pace
+
+__all__ = ["draw_compaction", "draw_pace"]
+
+CHUNK_BYTES: Final = 500
+
+
+def draw_compaction(chance: Random) -> Compaction:
+    """In some runs logs so short that who was away for a moment needs the state; in the others no
+    run is long enough for it.
+    """
+    if chance.random() < 1 / 2:
+        return Compaction()
+    return Compaction(
+        entries_max=chance.choice((4, 15, 50)),
+        trailing_entries=chance.choice((0, 2, 10)),
+        held_times_max=chance.choice((1, 4)),
+    )
+
+
+def draw_pace(chance: Random) -> Pace:
+    """So slow that there is time for something to happen in the middle of a transfer."""
+    return Pace(
+        chunk_bytes=CHUNK_BYTES,
+        window_bytes_max=CHUNK_BYTES * chance.choice((1, 4)),
+        tick_bytes_max=CHUNK_BYTES * chance.choice((2, 8, 100)),
+    )
