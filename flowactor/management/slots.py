@@ -141,5 +141,8 @@ def _next_uneven(topology: Topology) -> Begun | None:
         return None
     source = min(able, key=lambda key: (-counts[key], key))
     surplus = counts[source] - counts[target]
-    lot = _lot(topology, source, surplus // 2) if surplus > 1 else ()
+    # What a group that drains gives away evens out the others: only what that leaves counts then.
+    drains = any(not group.is_active for group in topology.groups.values())
+    tolerated = topology.settings.slots_per_move if drains else 1
+    lot = _lot(topology, source, surplus // 2) if surplus > tolerated else ()
     return (lot, source, target) if lot else None

@@ -75,6 +75,7 @@ class Cluster:
         assert self.twin.apply(len(self.log), term, decode_batch(data)) == applied
         assert self.twin.next_due_ns == self.machine.next_due_ns
         assert self.twin.digest() == self.machine.digest()
+        assert self.twin.topology == self.machine.topology
         check(self.topology)
         return applied
 
