@@ -120,7 +120,8 @@ class Storm:
         if status.role is not Role.LEADER:
             return
         patience = SMALL["election_ticks_max"]
-        awake = [peer for peer, seen in status.peers if seen.ticks_silent < patience]
+        members = [seen for seen in status.peers if seen[0] in status.configuration.members]
+        awake = [peer for peer, seen in members if seen.ticks_silent < patience]
         for peer in awake:
             if self.cluster.members[peer].raft is not None:
                 other = self.cluster.status(peer)
@@ -128,7 +129,7 @@ class Storm:
                 same &= other.commit_index == status.last_index or not other.quiet
                 assert same or other.term > status.term, f"I16: {node} leaves {peer} behind"
         self.cluster.marks["quiet"] += 1
-        self.cluster.marks["quiet without the dead"] += len(awake) < len(status.peers)
+        self.cluster.marks["quiet without the dead"] += len(awake) < len(members)
 
     def sync(self) -> None:
         node = self.any_up()
