@@ -163,13 +163,7 @@ class Sending:
 
     def need(self, peers: Iterable[NodeId]) -> None:
         """These lack entries that are gone: ``Effects.snapshots``."""
-        for peer in peers:
-            transfer = self._transfers.get(peer)
-            if transfer is not None:
-                transfer.held = False  # it was told to install it, and has not heard that
-                self._offer(peer, transfer)
-            else:
-                self._needy[peer] = None
+        self._needy.update(dict.fromkeys(peers))
 
     def tick(self, peers: Mapping[NodeId, PeerStatus]) -> None:
         """Time has passed for a leader that knows this of the others."""
@@ -181,12 +175,14 @@ class Sending:
             del self._needy[peer]
         waiting = [peer for peer in self._needy if self._may_begin(peer, peers[peer], now_ns)]
         if self._ready is not None:
-            free = SNAPSHOT_RECEIVERS_MAX - len(self._transfers)
-            for peer in waiting[: max(free, 0)]:
+            index = self._ready.snapshot.index
+            # Who is further than the copy waits for the next one.
+            helped = [peer for peer in waiting if peers[peer].match_index < index]
+            for peer in helped[: SNAPSHOT_RECEIVERS_MAX - len(self._transfers)]:
                 self._begin(peer, now_ns)
             if not self._transfers:
                 self._drop_copy()
-        elif waiting and self._made_at is None:
+        if waiting and self._ready is None and self._made_at is None:
             self._make_copy()
 
     def _may_begin(self, peer: NodeId, status: PeerStatus, now_ns: int) -> bool:
@@ -202,10 +198,15 @@ class Sending:
         if status is None:
             del self._transfers[peer]
         elif status.match_index >= index:
+            # If it is needy again, the log could not be held for so long, and it needs a newer one.
             del self._transfers[peer]
             if transfer.held:
                 size_bytes = self._ready.copy.image.size_bytes
                 self._observer(SnapshotSent(self._group, peer, index, size_bytes))
+        elif peer in self._needy:  # it was told to install the copy, and has not heard that
+            del self._needy[peer]
+            transfer.held = False
+            self._offer(peer, transfer)
         elif now_ns - transfer.moved_ns >= _PATIENCE_NS:
             self._give_up(peer, "nothing was taken for too long")
         elif not transfer.held and now_ns - max(transfer.offered_ns, transfer.moved_ns) >= (

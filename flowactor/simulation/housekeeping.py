@@ -15,12 +15,12 @@ def draw_compaction(chance: Random) -> Compaction:
     """In some runs logs so short that who was away for a moment needs the state; in the others no
     run is long enough for it.
     """
-    if chance.random() < 1 / 2:
+    if chance.random() < 1 / 3:
         return Compaction()
     return Compaction(
         entries_max=chance.choice((4, 15, 50)),
         trailing_entries=chance.choice((0, 2, 10)),
-        held_times_max=chance.choice((1, 4)),
+        held_times_max=chance.choice((1, 1, 4)),
     )
 
 

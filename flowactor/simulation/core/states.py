@@ -62,13 +62,15 @@ class CoreIncoming:
         whole: all of it is here, and durable.
     """
 
-    def __init__(self, log: CoreLog, after: Callable[..., None]) -> None:
+    def __init__(self, heap: Heap, log: CoreLog, after: Callable[..., None]) -> None:
         self.image: Image | None = None
         self.whole = False
+        self._heap: Final = heap
         self._log: Final = log
         self._after: Final = after
         self._offset = 0
         self._synced = 0
+        self._busy_ns = 0
 
     def begin(self, image: Image, done: Callable[[int | WorldError], None]) -> None:
         """See ``Incoming``."""
@@ -90,7 +92,10 @@ class CoreIncoming:
         self._offset = chance.randint(self._synced, self._offset)
 
     def _later(self, action: Callable[..., None], *arguments: Any) -> None:
-        self._after(self._log.pace.job_ns(), action, *arguments)
+        """One job after another, in their order."""
+        now_ns = self._heap.now_ns
+        self._busy_ns = max(self._busy_ns, now_ns) + self._log.pace.job_ns()
+        self._after(self._busy_ns - now_ns, action, *arguments)
 
     def _begin(self, image: Image, done: Callable[[int | WorldError], None]) -> None:
         if self._log.full:
@@ -145,7 +150,7 @@ class CoreStates:
         self._expect()
 
     def _expect(self) -> None:
-        self.incoming = CoreIncoming(self._log, self._after)
+        self.incoming = CoreIncoming(self._heap, self._log, self._after)
 
     def _after(self, nanoseconds: int, action: Callable[..., None], *arguments: Any) -> None:
         """Do it later, unless the process is dead then; a device that stands still does it when it
