@@ -39,14 +39,15 @@ def on_install(state: State, sender: NodeId, install: InstallSnapshot) -> None:
         return
     role = _listen(state, sender, install)
     snapshot, log = install.snapshot, state.log
-    if snapshot.index > state.commit:
-        known = log.previous_index <= snapshot.index <= log.last_index
-        if known and log.term_at(snapshot.index) == snapshot.term:
-            state.commit_to(snapshot.index)
-        else:
-            state.replace(snapshot)
     role.matched = max(role.matched, snapshot.index)
-    role.answer_due = True
+    in_log = log.previous_index <= snapshot.index <= log.last_index
+    if snapshot.index <= state.commit:
+        role.answer_due = True
+    elif in_log and log.term_at(snapshot.index) == snapshot.term:
+        state.commit_to(snapshot.index)
+        role.answer_due = True
+    else:
+        state.replace(snapshot)
 
 
 def _listen(state: State, sender: NodeId, message: Append | InstallSnapshot) -> Follower:

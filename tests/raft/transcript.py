@@ -1,27 +1,59 @@
 """A cluster that writes down what happens, for people to read."""
 
+from contextlib import contextmanager
+from typing import get_args
+
+from flowactor.codec.records import decode
 from flowactor.raft import (
     Append,
     AppendReply,
+    ChangeConfiguration,
+    Configuration,
     EntriesLoaded,
     Entry,
     EntryKind,
+    InstallSnapshot,
+    Message,
     Propose,
     ReadIndex,
     Receive,
     ShareCommit,
+    Snapshot,
+    SnapshotStaged,
     Tick,
+    TimeoutNow,
+    TransferLeadership,
     Vote,
     VoteReply,
+    Wake,
     Write,
     WritePersisted,
 )
 from tests.raft.cluster import Cluster
 
 
+def members_text(members: Configuration) -> str:
+    """``{1,2}`` are two voters, ``{1,2}+{3}`` has a learner more, ``{1,2}&{1,3}`` is joint: the new
+    voters, and the old.
+    """
+    sets = [members.voters, *[members.outgoing] * bool(members.outgoing)]
+    text = "&".join("{" + ",".join(map(str, voters)) + "}" for voters in sets)
+    return text + ("+{" + ",".join(map(str, members.learners)) + "}") * bool(members.learners)
+
+
 def entry_text(entry: Entry) -> str:
-    what = "blank" if entry.kind is EntryKind.BLANK else entry.data.decode()
+    match entry.kind:
+        case EntryKind.BLANK:
+            what = "blank"
+        case EntryKind.CONFIGURATION:
+            what = members_text(decode(entry.data))
+        case EntryKind.PAYLOAD:
+            what = entry.data.decode()
     return f"{entry.index}/t{entry.term} {what}"
+
+
+def snapshot_text(snapshot: Snapshot) -> str:
+    return f"{snapshot.index}/t{snapshot.term} of {members_text(snapshot.configuration)}"
 
 
 def entries_text(entries) -> str:
@@ -42,18 +74,24 @@ def message_text(message) -> str:
             return f"{term}: {kind} {'yes' if message.granted else 'no'}"
         case Append(entries=()):
             place = f"{message.previous_index}/t{message.previous_term}"
-            return f"{term}: heartbeat {message.round} at {place}, commit {message.commit}"
+            call = ", be quiet" * message.quiet
+            return f"{term}: heartbeat {message.round} at {place}, commit {message.commit}{call}"
         case Append():
             place = f"{message.previous_index}/t{message.previous_term}"
             entries = entries_text(message.entries)
             return f"{term}: after {place} {entries}, commit {message.commit}"
         case AppendReply(success=True):
-            return f"{term}: have {message.index}, heard {message.round}"
+            quiet = ", am quiet" * message.quiet
+            return f"{term}: have {message.index}, heard {message.round}{quiet}"
         case AppendReply():
             return (
                 f"{term}: no match at {message.rejected_index}, "
                 f"try {message.index}/t{message.hint_term}"
             )
+        case InstallSnapshot():
+            return f"{term}: install the snapshot {snapshot_text(message.snapshot)}"
+        case TimeoutNow():
+            return f"{term}: campaign now"
     raise AssertionError(message)
 
 
@@ -73,6 +111,16 @@ def event_text(event) -> str:
             return f"loaded for {event.peer}: {entries_text(event.entries)}"
         case ShareCommit():
             return "share commit with " + ", ".join(map(str, event.peers))
+        case ChangeConfiguration():
+            return f"have {members_text(event.wanted)} #{event.token}"
+        case TransferLeadership():
+            return f"hand over to {event.target} #{event.token}"
+        case SnapshotStaged(snapshot=Snapshot() as snapshot):
+            return f"{event.peer} holds the snapshot {snapshot_text(snapshot)}"
+        case SnapshotStaged():
+            return f"no snapshot for {event.peer}"
+        case Wake():
+            return "wake"
     raise AssertionError(event)
 
 
@@ -81,6 +129,8 @@ def write_text(write: Write) -> str:
     if write.hard_state is not None:
         hard = write.hard_state
         parts.append(f"term {hard.term}, vote {hard.vote}, commit {hard.commit}")
+    if write.snapshot is not None:
+        parts.insert(0, f"snapshot {snapshot_text(write.snapshot)} for the whole log")
     if write.truncate_from:
         parts.append(f"cut from {write.truncate_from}")
     if write.entries:
@@ -99,13 +149,21 @@ class Told(Cluster):
         self.lines: list[str] = []
         self.telling = True
         self.between: set[int] = set(range(1, count + 1))
-        self.about: tuple[type, ...] = (Vote, VoteReply, Append, AppendReply)
+        self.about: tuple[type, ...] = get_args(Message)
         self.lose = lambda packet: False
+        self.told_members: dict[int, Configuration] = {}
         super().__init__(count, **settings)
 
     def say(self, text: str) -> None:
         """A heading, in the words of the test."""
         self.lines += [""] * bool(self.lines) + [f"== {text}"]
+
+    @contextmanager
+    def untold(self):
+        """What happens here is not written down."""
+        self.telling = False
+        yield
+        self.telling = True
 
     def logs(self) -> None:
         """Every log in memory, by its terms, as the paper draws them."""
@@ -113,6 +171,11 @@ class Told(Cluster):
             if member.raft is not None:
                 terms = " ".join(map(str, self.terms(node)))
                 self.lines.append(f"   {node}: {terms}   (commit {self.status(node).commit_index})")
+
+    def start(self, node) -> None:
+        super().start(node)
+        self.between.add(node)
+        self.told_members[node] = self.status(node).configuration
 
     def deliver(self, packet) -> None:
         lost = (packet.sender, packet.receiver) in self.cut or self.lose(packet)
@@ -152,9 +215,21 @@ class Told(Cluster):
             told.append(f"committed {entries_text(effects.committed)}")
         told += [f"serve read #{token} at {index}" for token, index in effects.reads]
         told += [f"load for {load.peer}: {load.first} to {load.last}" for load in effects.loads]
+        told += [f"bring {peer} a snapshot" for peer in effects.snapshots]
+        if effects.restored is not None:
+            told.append(f"goes on from the snapshot {snapshot_text(effects.restored)}")
         if effects.status_changed:
             state = self.state(node)
             role = type(state.role).__name__
             of = f" of {state.leader}" if role == "Follower" and state.leader else ""
-            told.append(f"now {role}{of}, t{state.term}")
+            told.append(f"now {role}{of}, t{state.term}" + self.news(node))
         return told
+
+    def news(self, node) -> str:
+        """What else is different in a node's status."""
+        status = self.status(node)
+        before, self.told_members[node] = self.told_members[node], status.configuration
+        members = f", members {members_text(status.configuration)}"
+        news = members if before != status.configuration else ""
+        news += f", hands over to {status.transferring}" * bool(status.transferring)
+        return news + ", quiet" * status.quiet
