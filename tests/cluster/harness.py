@@ -15,6 +15,8 @@ import trio
 from attrs import Factory, define
 
 import flowactor as fa
+from flowactor.cluster.compaction import Compaction
+from flowactor.cluster.sending import Pace
 from flowactor.errors import FlowactorError
 from flowactor.limits import OWNER_LEASE_SECONDS
 from flowactor.observability.events import ObservedEvent
@@ -106,6 +108,8 @@ class Cluster:
         lease_seconds: float = OWNER_LEASE_SECONDS,
         disk: Callable[[Path], Disk] = InlineDisk,
         seed: int = 1,
+        compaction: Compaction | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.wires = Wires()
         self.members = {
@@ -115,6 +119,8 @@ class Cluster:
         self.events: list[tuple[int, ObservedEvent]] = []
         self.hooks: list[Hook] = []
         self.disk = disk
+        self.compaction = compaction or Compaction()
+        self.pace = pace or Pace()
         self._nursery = nursery
         self._lease_seconds = lease_seconds
         self._entropy = SeededEntropy(seed)
@@ -274,6 +280,8 @@ class Cluster:
             entropy=self._entropy,
             transport=self.wires.transport(member.address),
             disk=self.disk,
+            compaction=self.compaction,
+            pace=self.pace,
         )
         try:
             with member.scope:
