@@ -80,7 +80,7 @@ class Raft:
         state = self._state
         state.effects = effects = Effects()
         before = self._landmarks()
-        slept = True
+        slept = state.quiet
         for event in events:
             if not quiescence.sleeps_through(state, event):
                 slept = False

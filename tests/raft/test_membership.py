@@ -21,6 +21,7 @@ from flowactor.raft import (
     WritePersisted,
 )
 from flowactor.raft.membership import Membership, configuration_entry, next_configuration
+from flowactor.simulation.checks.durable import DurableLog
 from tests.raft.cluster import Cluster, lone
 
 
@@ -392,6 +393,56 @@ def test_a_removed_node_gets_no_snapshot(cluster):
     cluster.tick(times=3 * member.config.election_ticks_max)
     assert cluster.marks["snapshot installed"] == 0
     assert [peer for peer, _ in cluster.status(1).peers] == [2]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_who_comes_back_remembers_its_votes(keeps):
+    """Node 3 votes for 1, is removed, drops its log and its state, and is started again to be a
+    learner; then a vote request of 2 arrives that was under way all the while. With its term and
+    vote kept 3 refuses; without, 2 leads the same term as 1 (rule vote_is_durable_before_reply).
+    """
+    cluster = Cluster(5)
+    cluster.campaign(2)
+    while cluster.status(2).term == 0:
+        cluster.deliver(cluster.network.pop(0))
+    cluster.network.clear()
+    cluster.sync(2)
+    asked = {packet.receiver: Receive(2, packet.message) for packet in cluster.network}
+    cluster.network.clear()
+    cluster.step(5, asked[5])
+    cluster.sync(5)
+    (vote_of_5,) = [packet.message for packet in cluster.network]
+    cluster.isolate(2, 5)
+    cluster.elect(1, among=(3, 4))
+    assert cluster.status(1).term == cluster.status(2).term == 1
+    cluster.heal()
+    cluster.isolate(2)
+    cluster.tick(1, 3, 4, 5, times=4)
+    cluster.change(1, 1, 2, 4, 5)
+    cluster.settle()
+    cluster.tick(1, 3, 4, 5, times=4)
+    assert voters(cluster, 3) == (1, 2, 4, 5)
+    assert cluster.status(1).commit_index == cluster.status(1).configuration_index
+
+    promised = HardState(1, cluster.state(3).vote)
+    cluster.crash(3, applied=0)
+    cluster.checker.lost(3)
+    cluster.members[3].disk = DurableLog(configuration=Configuration())
+    if keeps:
+        cluster.members[3].disk.hard_state = promised
+    cluster.start(3)
+    cluster.network.clear()
+    cluster.step(3, asked[3])
+    cluster.sync(3)
+    (answer,) = [packet.message for packet in cluster.network]
+    assert answer.granted is not keeps
+    cluster.step(2, Receive(5, vote_of_5))
+    if keeps:
+        cluster.step(2, Receive(3, answer))
+        assert cluster.status(2).role is not Role.LEADER
+    else:
+        with pytest.raises(AssertionError, match="I1"):
+            cluster.step(2, Receive(3, answer))
 
 
 def test_learners_are_not_asked_for_votes(cluster):
