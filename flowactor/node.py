@@ -51,7 +51,6 @@ from flowactor.errors import ConfigurationError, StorageError, StorageFull
 from flowactor.identity import ClusterId, GroupId, NodeId, RunId
 from flowactor.limits import (
     ELECTION_TICKS_MAX,
-    LOG_CACHE_BYTES_MAX,
     OWNER_LEASE_SECONDS,
     TICK_SECONDS,
 )
@@ -442,8 +441,10 @@ class Node:
         closing.callback(states.stop)
         state = states.current
         machine = Machine(voters, state)
-        restored = store.recover(EXECUTION_GROUP, state.applied_index, LOG_CACHE_BYTES_MAX)
-        core = Raft(RaftConfig(node), restored, self._world.entropy.seed())
+        cache_bytes_max = self._world.compaction.cache_bytes_max
+        restored = store.recover(EXECUTION_GROUP, state.applied_index, cache_bytes_max)
+        config = RaftConfig(node, cache_bytes_max=cache_bytes_max)
+        core = Raft(config, restored, self._world.entropy.seed())
         if self._world.witness is not None:
             self._world.witness.recovered(core, restored, machine)
         last_index = restored.previous_index + len(restored.entries)

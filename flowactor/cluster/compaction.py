@@ -1,4 +1,4 @@
-"""When a group's log is cut short at its beginning, and where."""
+"""What is kept of a group's log: when it is cut short at its beginning, and where."""
 
 from collections.abc import Iterable
 
@@ -19,12 +19,14 @@ class Compaction:
     Attributes:
         entries_max, bytes_max: a log that holds more is compacted.
         trailing_entries: kept where it is possible, and at most half of what there is.
+        cache_bytes_max: of applied entries that are kept in memory, also if the log has lost them.
         held_times_max: a log grows to this many times its limits, but no further, for others.
     """
 
     entries_max: int = field(default=limits.LOG_ENTRIES_MAX, validator=ge(1))
     bytes_max: int = field(default=limits.LOG_BYTES_MAX, validator=ge(1))
     trailing_entries: int = field(default=limits.LOG_TRAILING_ENTRIES, validator=ge(0))
+    cache_bytes_max: int = field(default=limits.LOG_CACHE_BYTES_MAX, validator=ge(0))
     held_times_max: int = field(default=limits.LOG_HELD_TIMES_MAX, validator=ge(1))
 
     def target(
@@ -47,7 +49,9 @@ class Compaction:
         target = applied - min(self.trailing_entries, entries // 2)
         if times <= self.held_times_max:
             alive = [p for p in peers if p.ticks_silent < limits.ELECTION_TICKS_MAX]
-            needed = [peer.match_index for peer in alive if peer.match_index >= size.first_index]
+            # Of one at 0 a new leader knows nothing yet; others below the log need the state.
+            matches = [peer.match_index for peer in alive]
+            needed = [match for match in matches if match >= size.first_index or not match]
             target = min([target, *needed, *([] if held_index is None else [held_index])])
         return target if target >= size.first_index else None
 

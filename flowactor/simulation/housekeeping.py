@@ -20,6 +20,7 @@ def draw_compaction(chance: Random) -> Compaction:
     return Compaction(
         entries_max=chance.choice((4, 15, 50)),
         trailing_entries=chance.choice((0, 2, 10)),
+        cache_bytes_max=chance.choice((0, 0, 2000)),
         held_times_max=chance.choice((1, 1, 4)),
     )
 

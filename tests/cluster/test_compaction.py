@@ -27,7 +27,7 @@ def peer(match, silent=0):
         (LogSize(51, 200, 0), 200, [peer(20)], None, 190),  # that one needs the state anyway
         (LogSize(1, 200, 0), 200, [], 120, 120),  # whoever is sent the state goes on from there
         (LogSize(1, 401, 0), 401, [peer(150)], 120, 391),  # nobody is waited for any longer
-        (LogSize(1, 200, 0), 200, [peer(0)], None, 190),  # nothing is known of that one
+        (LogSize(1, 200, 0), 200, [peer(0)], None, None),  # nothing is known of that one
     ],
 )
 def test_target(size, applied, peers, held, target):

@@ -91,7 +91,7 @@ class Leader:
             GROUP,
             log=self.log,
             states=self.states,
-            flush=lambda done: self.states.current.flush(done),
+            flush=state.flush,
             send=lambda peer, envelope: self.sent.append((peer, envelope)),
             later=lambda action: action(),
             tell=self.told.append,
@@ -187,7 +187,10 @@ Alter = Callable[[object], object | None]
 
 
 def exchange(
-    leader: Leader, *followers: Follower, alter: Alter = lambda envelope: envelope, rounds: int = 200
+    leader: Leader,
+    *followers: Follower,
+    alter: Alter = lambda envelope: envelope,
+    rounds: int = 200,
 ) -> list[SnapshotChunk]:
     """Carry what both ends have sent, until nothing is left or so many rounds are over; returns the
     chunks that left. ``alter`` may change what the leader sends, or lose it.

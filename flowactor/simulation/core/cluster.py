@@ -57,6 +57,8 @@ class CoreCluster(Fleet[Machine]):
         windows: Windows,
     ) -> None:
         numbers, vault = range(1, nodes + 1), Vault()
+        compaction = draw_compaction(stream(seed, "compaction"))
+        cache_bytes_max = min(windows.cache_bytes_max, compaction.cache_bytes_max)
         machines = {
             node: Machine(node, heap, seed, vault, partial(self._stop_for_disk, node))
             for node in numbers
@@ -75,8 +77,8 @@ class CoreCluster(Fleet[Machine]):
             bodies=bodies,
             world=world,
             send=network.send,
-            limits=asdict(windows),
-            compaction=draw_compaction(stream(seed, "compaction")),
+            limits=asdict(windows) | {"cache_bytes_max": cache_bytes_max},
+            compaction=compaction,
             pace=draw_pace(stream(seed, "pace")),
         )
 
