@@ -55,6 +55,7 @@ from flowactor.limits import (
     TICK_SECONDS,
 )
 from flowactor.machine import TABLES, Machine
+from flowactor.machine.state import Variable
 from flowactor.observability import Observer, ignore
 from flowactor.observability.events import (
     NodeStarted,
@@ -330,7 +331,6 @@ class Node:
             on_tick=lambda: _each(liveness.tick, instances.tick, writer.retry),
             on_leader=lambda: _each(liveness.leader_changed, instances.repair),
             on_restored=lambda before: instances.start_over(before),  # noqa: PLW0108
-            on_configuration=lambda _: None,
             on_failure=self._fail,
             observer=self._observe,
             compaction=world.compaction,
@@ -346,10 +346,7 @@ class Node:
             lease_seconds=self.config.owner_lease_seconds,
             clock=world.clock,
         )
-        variables = VariableActors(
-            nursery,
-            lambda name: group.machine.variable(name),  # noqa: PLW0108  # of the machine by then
-        )
+        variables = VariableActors(nursery, self._variable)
         instances = self._run_instances(nursery, group, variables)
         inspection = Inspection(
             cluster=membership.cluster,
@@ -385,6 +382,9 @@ class Node:
         group = self.group
         nursery.start_soon(group.run, name=group.name)
         nursery.start_soon(group.pulse, name=f"{group.name} pulse")
+
+    def _variable(self, name: str) -> Variable:
+        return self.group.machine.variable(name)
 
     def _run_instances(
         self, nursery: trio.Nursery, group: GroupActor, variables: VariableActors

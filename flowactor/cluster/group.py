@@ -103,9 +103,9 @@ class GroupActor:
         on_leader: called when another leader, or none, is known; must not wait.
         on_restored: told which machine another has replaced: it skipped entries of which there are
             no notices; must not wait.
-        on_configuration: told when the members are others, committed or not; must not wait.
         on_failure: told what is wrong with the disk.
         observer: told of changes of leadership, and of what becomes of log and state.
+        on_configuration: told when the members are others, committed or not; must not wait.
         compaction: when the log is cut; ``pace``: how fast the state is sent.
         witness: sees each step of the core, and each entry that is applied.
 
@@ -129,9 +129,9 @@ class GroupActor:
         on_tick: Callable[[], None],
         on_leader: Callable[[], None],
         on_restored: Callable[[Machine], None],
-        on_configuration: Callable[[Status], None],
         on_failure: Callable[[StorageError], None],
         observer: Observer,
+        on_configuration: Callable[[Status], None] = lambda _: None,
         compaction: Compaction = Compaction(),  # noqa: B008  # frozen
         pace: Pace = Pace(),  # noqa: B008
         witness: Witness | None = None,

@@ -241,7 +241,6 @@ class Life:
             on_tick=self._ticked,
             on_leader=self._leader_changed,
             on_restored=self._restored,
-            on_configuration=lambda _: None,
             on_failure=self._storage_failed,
             observer=self._observe,
             compaction=habitat.compaction,
