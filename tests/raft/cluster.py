@@ -213,13 +213,18 @@ class Cluster:
         """Bring a snapshot of this node's applied state to the oldest that needs one."""
         member = self.members[node]
         peer = member.snapshots.pop(0)
+        snapshot = self.snapshot(node)
+        up = self.members[peer].raft is not None and (node, peer) not in self.cut
+        self.step(node, SnapshotStaged(peer, snapshot if up else None))
+
+    def snapshot(self, node: int) -> Snapshot:
+        """Of what a node's state holds durably."""
+        member = self.members[node]
         index = member.durable_applied
         term = member.disk.term_at(index)
         assert term is not None
         place, configuration = self.configured(node, index)
-        snapshot = Snapshot(index, term, configuration, place)
-        up = self.members[peer].raft is not None and (node, peer) not in self.cut
-        self.step(node, SnapshotStaged(peer, snapshot if up else None))
+        return Snapshot(index, term, configuration, place)
 
     def configured(self, node: int, index: int) -> tuple[int, Configuration]:
         """The newest configuration up to ``index`` that a node's disk knows, and its own index."""

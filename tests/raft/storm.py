@@ -2,7 +2,7 @@
 
 from random import Random
 
-from flowactor.raft import Role, Tick, Wake
+from flowactor.raft import Role, SnapshotStaged, Tick, Wake
 from tests.raft.cluster import Cluster, Packet
 
 SMALL = {
@@ -52,6 +52,8 @@ class Storm:
         self.odds += [quiet * 0.5, quiet * 0.2]
         self.pace = dict.fromkeys(range(1, NODES_MAX + 1), 1.0)
         self.reorder = chance.random() < 0.5
+        self.slept: dict[int, tuple[int, int]] = {}
+        self.staging: list[tuple[int, SnapshotStaged]] = []
 
     def run(self, events: int) -> None:
         for act in self.random.choices(self.acts, self.odds, k=events):
@@ -110,19 +112,21 @@ class Storm:
 
     def look(self, node, events, effects) -> None:
         """I16: who is quiet has nothing that is not committed; and a leader is so only if everybody
-        that it takes to be alive has the same log; who has restarted since it said that it is
-        quiet may have forgotten how much of it is committed.
+        that it takes to be alive was quiet before, and has the same log; who has restarted since
+        may have forgotten how much of it is committed.
         """
         if not (effects.status_changed and self.cluster.status(node).quiet):
             return
         status = self.cluster.status(node)
         assert status.commit_index == status.last_index, f"I16: {node} is quiet, and has work"
+        self.slept[node] = (status.term, status.last_index)
         if status.role is not Role.LEADER:
             return
         patience = SMALL["election_ticks_max"]
         members = [seen for seen in status.peers if seen[0] in status.configuration.members]
         awake = [peer for peer, seen in members if seen.ticks_silent < patience]
         for peer in awake:
+            assert self.slept.get(peer) == self.slept[node], f"I16: {node} is quiet before {peer}"
             if self.cluster.members[peer].raft is not None:
                 other = self.cluster.status(peer)
                 same = other.last_index == status.last_index
@@ -165,6 +169,7 @@ class Storm:
         """A node stops, or one that stopped starts; its state machine may lag behind its log."""
         node = self.random.choice(self.nodes)
         member = self.cluster.members[node]
+        self.staging = [(owner, event) for owner, event in self.staging if owner != node]
         if member.raft is None:
             self.cluster.start(node)
         else:
@@ -223,10 +228,22 @@ class Storm:
         return self.random.choice(leading) if leading else None
 
     def bring(self) -> None:
-        """A snapshot that a leader asked for is brought, or not."""
+        """A snapshot that a leader asked for is brought, at once or so late that much has happened
+        since.
+        """
         node = self.any_up()
-        if node is not None and self.cluster.members[node].snapshots:
-            self.cluster.bring(node)
+        if node is None:
+            return
+        late = [event for owner, event in self.staging if owner == node]
+        if late and self.random.random() < 0.5:
+            self.staging.remove((node, late[0]))
+            self.cluster.step(node, late[0])
+        elif self.cluster.members[node].snapshots:
+            if self.random.random() < 0.5:
+                self.cluster.bring(node)
+            else:
+                peer = self.cluster.members[node].snapshots.pop(0)
+                self.staging.append((node, SnapshotStaged(peer, self.cluster.snapshot(node))))
 
     def part(self) -> None:
         """A link is cut in one direction, or a node is cut off, perhaps with a clock that crawls:
@@ -255,6 +272,8 @@ class Storm:
                 cluster.start(node)
         for node in self.nodes * self.quiet:
             cluster.step(node, Wake())
+        for node, event in self.staging:
+            cluster.step(node, event)
         cluster.settle()
         for _ in range(40):
             cluster.tick(times=5)
@@ -291,13 +310,15 @@ class Storm:
         leader = cluster.leader()
         assert leader is not None, "I16: a group was woken, and nobody leads it"
         committed = cluster.status(leader).commit_index
+        assert committed == cluster.status(leader).last_index, "I16: asked, and asleep"
         cluster.propose(leader, b"awake")
         cluster.tick(times=3)
         assert cluster.status(leader).commit_index > committed, "I16: woken, and not at work"
 
     def ask(self, leader, voters) -> None:
-        """A proposal at any of them."""
+        """A proposal at any of them; what it has sent at once is lost."""
         self.cluster.propose(self.random.choice([leader, *voters]), b"asked")
+        self.cluster.network.clear()
 
     def again(self, leader, voters) -> None:
         """One of them restarts, and nobody is told."""

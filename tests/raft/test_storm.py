@@ -6,12 +6,15 @@ from flowactor.identity import NodeId
 from flowactor.raft import (
     AppendReply,
     Configuration,
+    Propose,
     Raft,
     RefusalReason,
+    Vote,
     changes,
     election,
     follower,
     handover,
+    quiescence,
     replication,
 )
 from flowactor.raft.durability import Durability
@@ -364,6 +367,45 @@ def gone_leader_never_campaigns(patch):
     patch.setattr(Membership, "may_campaign", Membership.is_voter)
 
 
+def leader_is_quiet_before_the_others(patch):
+    def hasty(state, role):
+        state.quiet = state.quiet or role.quiet_round > 0
+
+    patch.setattr(quiescence, "settle", hasty)
+
+
+def quiet_whatever_is_missing(patch):
+    def drowsy(state, append):
+        state.quiet = append.quiet
+
+    patch.setattr(quiescence, "follow_into_quiet", drowsy)
+
+
+def votes_wake_nobody(patch):
+    is_news = quiescence._is_news
+
+    def deaf(state, sender, message):
+        return not isinstance(message, Vote) and is_news(state, sender, message)
+
+    patch.setattr(quiescence, "_is_news", deaf)
+
+
+def proposals_wake_nobody(patch):
+    rouses = quiescence._rouses
+
+    def lazy(state, event):
+        return not isinstance(event, Propose) and rouses(state, event)
+
+    patch.setattr(quiescence, "_rouses", lazy)
+
+
+QUIET_MUTANTS = (
+    leader_is_quiet_before_the_others,
+    quiet_whatever_is_missing,
+    votes_wake_nobody,
+    proposals_wake_nobody,
+)
+
 MUTANTS = (
     change_before_own_term_commit,
     joint_left_before_it_is_committed,
@@ -403,3 +445,13 @@ def test_the_checker_catches(mutate, monkeypatch):
     mutate(monkeypatch)
     with pytest.raises(AssertionError, match="seed"):
         season(MUTANT_STORMS)
+
+
+@pytest.mark.parametrize("mutate", QUIET_MUTANTS, ids=lambda mutate: mutate.__name__)
+def test_the_storms_catch_a_group_that_sleeps_badly(mutate, monkeypatch):
+    """Who goes quiet with work left, or is not woken by what must wake it, fails in storms where
+    groups may go quiet.
+    """
+    mutate(monkeypatch)
+    with pytest.raises(AssertionError, match="seed"):
+        season(QUIET_STORMS, quiet=True)
