@@ -1,6 +1,11 @@
 """Workflows for the tests of whole simulated nodes."""
 
+import logging
 import time
+from datetime import datetime
+from os import urandom
+from random import random
+from time import monotonic
 
 import trio
 
@@ -25,6 +30,32 @@ async def ship(parcel: int) -> int:
 async def look_at_the_clock() -> float:
     await trio.lowlevel.checkpoint()
     return time.time()
+
+
+@fa.step
+async def reach_out(way: str) -> str:
+    """Gets at the real world by names that nobody can replace."""
+    await trio.sleep(0.1)
+    await {"child": in_a_child, "log": write_a_log_line}.get(way, trio.lowlevel.checkpoint)()
+    ways = {"datetime.now": datetime.now, "time.monotonic": monotonic, "random": random}
+    if way in ways:
+        return str(ways[way]())
+    return str(urandom(2)) if way == "posix.urandom" else ""
+
+
+async def in_a_child() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(child)
+
+
+async def child() -> None:
+    await trio.sleep(0.1)
+    datetime.now()  # noqa: DTZ005  # no matter which: it leads out
+
+
+async def write_a_log_line() -> None:
+    logging.getLogger("test").warning("at work")
+    await trio.lowlevel.checkpoint()
 
 
 @fa.step
@@ -66,6 +97,12 @@ class Escaping:
 
 
 @fa.workflow(version=1)
+class Reaching:
+    async def run(self, way: str) -> str:
+        return await reach_out(way)
+
+
+@fa.workflow(version=1)
 class Patient:
     """Ends with its first signal."""
 
@@ -91,4 +128,4 @@ class Hanging:
         await hang()
 
 
-APP = fa.App([Order, Careless, Long, Escaping, Patient, Hanging])
+APP = fa.App([Order, Careless, Long, Escaping, Reaching, Patient, Hanging])

@@ -126,6 +126,33 @@ def test_an_escape_fails_the_run_with_its_line(play):
     assert failure.message.startswith(f"{flows.__file__}:{line} calls time.time")
 
 
+REACH = flows.reach_out.function.__code__.co_firstlineno
+
+
+@pytest.mark.parametrize(
+    ("way", "called", "line"),
+    [
+        ("datetime.now", "datetime.now", REACH + 7),
+        ("time.monotonic", "time.monotonic", REACH + 7),
+        ("random", "random", REACH + 7),
+        ("posix.urandom", "posix.urandom", REACH + 8),
+        ("child", "datetime.now", flows.child.__code__.co_firstlineno + 2),
+    ],
+)
+def test_a_step_does_not_escape_by_another_name(play, way, called, line):
+    """What was imported by its name, and what cannot be replaced, is noticed in bodies of steps and
+    in tasks that they start.
+    """
+    failure = play(Start(0.5, "Reaching", "a", (way,))).failure
+    assert failure.checker == "escape"
+    assert failure.message.startswith(f"{flows.__file__}:{line} calls {called}, which leaves")
+
+
+def test_a_step_may_log(play):
+    """A log line shows in no trace, so it may have the real time."""
+    assert play(Start(0.5, "Reaching", "a", ("log",))).failure is None
+
+
 def test_a_run_that_hangs_is_no_liveness(play):
     """What does not end within the time for healing is named, and the run ends all the same."""
     failure = play(Start(0.5, "Hanging", "a"), healing_seconds=5.0).failure

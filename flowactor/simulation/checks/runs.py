@@ -103,10 +103,14 @@ class RunsChecker:
             self._marks["duplicate answered"] += (session, sequence) in self.replied
             self.replied.add((session, sequence))
         self._once.applied(node, index, outcome.replies)
+        opened: set[RunId] = set()
         restarted = any(isinstance(notice, notices.NodeAnnounced) for notice in outcome.notices)
         for notice in outcome.notices:
-            if isinstance(notice, notices.OwnerChanged) and not restarted:
-                self._lost(entry.term, self.runs[notice.run_id].owner)
+            if isinstance(notice, notices.RunOpened):
+                opened.add(notice.run_id)
+            elif isinstance(notice, notices.OwnerChanged) and not restarted:
+                if notice.run_id not in opened:  # who had it before, in this entry, nobody says
+                    self._lost(entry.term, self.runs[notice.run_id].owner)
             self._look(node, index, notice, machine)
 
     def _lost(self, term: int, owner: int) -> None:

@@ -1,9 +1,9 @@
 """No way out: real time, chance, files, sockets, threads and processes raise inside a simulation.
 
 The functions of those modules are replaced for the time of a run, and put back. What was imported
-by its name before (``from time import time``) and what C code does cannot be seen; workflow code is
-watched more closely than that (``flowactor.workflow.escapes``). The generator of the module
-``random`` is seeded, so that what escapes notice is repeatable at least.
+by its name before (``from time import time``) and what C code does is not seen by that; bodies of
+steps (``bodies``) and workflow code (``flowactor.workflow.escapes``) are watched more closely. The
+generator of the module ``random`` is seeded, so that what escapes notice is repeatable at least.
 """
 
 import random
@@ -21,15 +21,16 @@ from attrs import frozen
 
 from flowactor.simulation.failure import SimulationEscape
 
-__all__ = ["no_way_out"]
+__all__ = ["CHANCE", "FILE", "TIME", "WAIT", "explain", "no_way_out", "user_behind"]
 
 _SHARED: Final[Random] = random.random.__self__  # type: ignore[attr-defined]
 """What the functions of the module ``random`` share."""
 
-_TIME: Final = "trio.current_time() in a step, fa.now() in a workflow"
-_CHANCE: Final = "a value that the workflow drew (fa.random(), fa.uuid4()) and handed to the step"
-_FILE: Final = "flowactor.simulation.world.current_world().ledger(name), which stands for the world"
-_THREAD: Final = "a task (trio.Nursery.start_soon): in a simulation there is one thread"
+TIME: Final = "trio.current_time() in a step, fa.now() in a workflow"
+CHANCE: Final = "a value that the workflow drew (fa.random(), fa.uuid4()) and handed to the step"
+WAIT: Final = "await trio.sleep(seconds)"
+FILE: Final = "flowactor.simulation.world.current_world().ledger(name), which stands for the world"
+THREAD: Final = "a task (trio.Nursery.start_soon): in a simulation there is one thread"
 
 
 @frozen
@@ -43,7 +44,7 @@ class _Exit:
 
 _EXITS: Final = (
     *(
-        _Exit("time", name, _TIME)
+        _Exit("time", name, TIME)
         for name in (
             "time",
             "time_ns",
@@ -53,21 +54,21 @@ _EXITS: Final = (
             "perf_counter_ns",
         )
     ),
-    _Exit("time", "sleep", "await trio.sleep(seconds)"),
-    _Exit("os", "urandom", _CHANCE),
-    *(_Exit("secrets", name, _CHANCE) for name in ("token_bytes", "token_hex", "token_urlsafe")),
-    *(_Exit("uuid", name, _CHANCE) for name in ("uuid1", "uuid4")),
-    *(_Exit("random", f"SystemRandom.{name}", _CHANCE) for name in ("random", "getrandbits")),
+    _Exit("time", "sleep", WAIT),
+    _Exit("os", "urandom", CHANCE),
+    *(_Exit("secrets", name, CHANCE) for name in ("token_bytes", "token_hex", "token_urlsafe")),
+    *(_Exit("uuid", name, CHANCE) for name in ("uuid1", "uuid4")),
+    *(_Exit("random", f"SystemRandom.{name}", CHANCE) for name in ("random", "getrandbits")),
     *(
-        _Exit("random", name, _CHANCE)
+        _Exit("random", name, CHANCE)
         for name in sorted(dir(random))
         if getattr(getattr(random, name), "__self__", None) is _SHARED
         and name not in {"getstate", "setstate"}
     ),
     _Exit("socket", "socket.__init__", "a step that uses a ledger: there is no network outside"),
-    _Exit("builtins", "open", _FILE),
-    _Exit("io", "open", _FILE),
-    _Exit("threading", "Thread.start", _THREAD),
+    _Exit("builtins", "open", FILE),
+    _Exit("io", "open", FILE),
+    _Exit("threading", "Thread.start", THREAD),
     _Exit("subprocess", "Popen.__init__", "a step that uses a ledger: there are no processes"),
 )
 
@@ -137,7 +138,10 @@ class _Guard:
                 return self._seeded(way)(*args, **options)
             if _is_harmless(asker):
                 return original(*args, **options)
-            error = SimulationEscape(_explain(way, asker))
+            frames = list(_stack(asker))
+            user = next(filter(_is_user, frames), frames[0] if frames else None)
+            called = f"{way.module}.{way.path}".removeprefix("builtins.")
+            error = SimulationEscape(explain(called.removesuffix(".__init__"), user, way.cure))
             self._on_escape(error)
             raise error
 
@@ -165,15 +169,26 @@ def _is_harmless(asker: FrameType | None) -> bool:
     return any(_top(frame) in _HARMLESS for frame in _stack(asker))
 
 
-def _explain(way: _Exit, asker: FrameType | None) -> str:
-    frames = list(_stack(asker))
-    user = next((frame for frame in frames if _is_user(frame)), frames[0] if frames else None)
-    place = f"{user.f_code.co_filename}:{user.f_lineno}" if user is not None else "somebody"
-    called = f"{way.module}.{way.path}".removeprefix("builtins.").removesuffix(".__init__")
+def explain(called: str, asker: FrameType | None, cure: str) -> str:
+    """What is wrong, with the line of whoever asked, and what to write instead."""
+    place = f"{asker.f_code.co_filename}:{asker.f_lineno}" if asker is not None else "somebody"
     return (
         f"{place} calls {called}, which leaves the simulation: a run could not be repeated."
-        f" Write instead: {way.cure}"
+        f" Write instead: {cure}"
     )
+
+
+def user_behind(frame: FrameType) -> FrameType | None:
+    """The user's frame on whose behalf the standard library acts; None if it acts for a library, or
+    does what shows nowhere.
+    """
+    for asker in _stack(frame):
+        top = _top(asker)
+        if top in _HARMLESS:
+            return None
+        if top not in stdlib_module_names or top == "__main__":
+            return asker if _is_user(asker) else None
+    return None
 
 
 def _is_user(frame: FrameType) -> bool:

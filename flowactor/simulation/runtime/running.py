@@ -11,6 +11,7 @@ import trio
 
 from flowactor.simulation.failure import Deadlocked
 from flowactor.simulation.runtime.agenda import Timeline
+from flowactor.simulation.runtime.bodies import bodies_watched
 from flowactor.simulation.runtime.chance import stream
 from flowactor.simulation.runtime.escapes import no_way_out
 from flowactor.simulation.runtime.memory import collected_at_its_end
@@ -93,6 +94,7 @@ class Runtime:
             Exception: the run has failed, and this is why.
         """
         self._closing.enter_context(no_way_out(self.random("libraries"), self.fail))
+        self._closing.enter_context(bodies_watched(self.fail))
         try:
             with self._scope:
                 result = await main(self)

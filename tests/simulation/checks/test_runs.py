@@ -178,6 +178,14 @@ def test_a_sound_story_passes(story):
     ]
 
 
+def test_a_run_that_goes_on_in_the_entry_that_opened_it_was_nobody_elses(story):
+    """The one who has it in the end was not the one who lost it."""
+    story.machine.runs["r"] = Run("w", 2, "Answer")
+    story.apply(RunOpened("r"), OwnerChanged("r", 2, 2))
+    assert story.given_away == []
+    assert story.checker.runs["r"].epoch == 2
+
+
 def test_steps_and_timers_in_order_pass(story):
     """Retries that follow failures, an end after the last one or a final one, timers that fire when
     they are due, also while they are being taken back.
