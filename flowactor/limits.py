@@ -18,6 +18,10 @@ HEARTBEAT_TICKS: Final = 1
 ELECTION_TICKS_MIN: Final = 5
 """500 ms: five lost heartbeats, longer than a busy machine stalls a Python process."""
 ELECTION_TICKS_MAX: Final = 10
+QUIET_TICKS: Final = 30
+"""3 s without work, and a group that may go quiet does: to sleep and wake costs two rounds, which is
+less than the heartbeats of one second.
+"""
 OWNER_LEASE_SECONDS: Final = 1.5
 """How long the leader waits for a silent node before its runs get another owner."""
 RESEND_SECONDS: Final = 1.0
@@ -159,6 +163,7 @@ SCHEMA_VERSION: Final = 1
 assert HEARTBEAT_TICKS * 3 <= ELECTION_TICKS_MIN, "lost heartbeats must not start elections"
 assert TICK_EARLY_SECONDS < TICK_SECONDS
 assert ELECTION_TICKS_MIN < ELECTION_TICKS_MAX
+assert ELECTION_TICKS_MAX < QUIET_TICKS, "who is dead is known to be before a group goes quiet"
 assert ELECTION_TICKS_MAX * TICK_SECONDS <= OWNER_LEASE_SECONDS, (
     "a leader exists before a lease ends"
 )
