@@ -98,10 +98,14 @@ LOG_TRAILING_ENTRIES: Final = 1000
 leader, needs no copy of the state."""
 LOG_HELD_TIMES_MAX: Final = 16
 """A log grows to this many times its limits for a live follower, or one that is sent the state."""
-SNAPSHOT_CHUNK_BYTES: Final = 64 * 1024
-"""Of a state that is sent: what a heartbeat on the same link may have to wait for."""
-SNAPSHOT_WINDOW_BYTES_MAX: Final = 256 * 1024
-"""What is sent of a state to one follower before it must hear back."""
+SNAPSHOT_CHUNK_BYTES: Final = 128 * 1024
+"""Of a state that is sent: what a heartbeat on the same link may have to wait for. Half of it takes
+half again as long, as most of a chunk's cost is its own.
+"""
+SNAPSHOT_WINDOW_BYTES_MAX: Final = 1024 * 1024
+"""What is sent of a state to one follower before it must hear back; one chunk, where the link is so
+slow that an answer takes longer than a tick.
+"""
 SNAPSHOT_RECEIVERS_MAX: Final = 4
 """Followers that are sent the state at once; more wait. It bounds the memory that sending takes."""
 SNAPSHOT_TICK_BYTES_MAX: Final = 16 * 1024 * 1024
