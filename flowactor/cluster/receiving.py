@@ -191,9 +191,7 @@ class Receiving:
         offer, incoming = self._offer, self._incoming
         assert offer is not None, "what ends was offered"
         assert incoming is not None, "what ends was begun"
-        # Chunks that came twice are still to be looked at.
-        is_whole = self._phase is _Phase.TAKING and self._offset == offer.size_bytes
-        if is_whole and not self._jobs:
+        if self._phase is _Phase.TAKING and self._offset == offer.size_bytes:
             self._phase = _Phase.FINISHING
             incoming.finish(self._job(self._finished))
 

@@ -127,6 +127,28 @@ def test_receivers_share_a_copy(leader, tmp_path):
         assert follower.rows() == leader.states.current.scan("rows")
 
 
+def test_a_copy_is_for_those_it_helps(leader, tmp_path):
+    """Who works with the copy, and lacks entries above it already, is not offered the same one
+    again while another still receives it: it waits for the next.
+    """
+    quick, slow = Follower(2, tmp_path / "two"), Follower(3, tmp_path / "three")
+    begin(leader, 2, 3)
+    exchange(leader, quick, slow, rounds=8)
+    leader.sent[:] = [(peer, envelope) for peer, envelope in leader.sent if peer == 2]
+    exchange(leader, quick)
+    leader.match[2] = INDEX
+    leader.sending.need([2])
+    leader.tick(2, 3)
+    leader.tick(2, 3)
+    assert [envelope for peer, envelope in leader.sent if peer == 2] == []
+    for _ in range(3):
+        leader.tick(2, 3, seconds=RESEND_SECONDS)
+        exchange(leader, quick, slow)
+    leader.match[3] = INDEX
+    leader.tick(2, 3)
+    assert leader.states.copies == 2
+
+
 def test_the_window_fits_the_link(leader, follower):
     """Chunks that are answered within a tick follow each other in a window; where an answer takes
     longer, one is on its way at a time.
