@@ -35,6 +35,10 @@ RECONNECT_SECONDS_MIN: Final = 0.05
 RECONNECT_SECONDS_MAX: Final = 2.0
 LINK_STABLE_SECONDS: Final = 10.0
 """A link that held this long starts again with the shortest reconnection delay."""
+HAND_OVER_SECONDS: Final = 5.0
+"""A node that stops in order tries for this long to hand over its runs and the lead of groups."""
+LOOK_SECONDS: Final = 0.02
+"""How often it looks whether it has; a fifth of a tick."""
 CLOSE_TIMEOUT_SECONDS: Final = 1.0
 """For the other side to take note of why it is disconnected; it may be hung, so not longer."""
 STATE_FLUSH_SECONDS: Final = 0.25

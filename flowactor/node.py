@@ -5,7 +5,8 @@ One nursery holds everything a node does; leaving it ends everything. What happe
 1. the data directory is opened, and the address bound;
 2. the directory says who this node is; a new one is told, once, by the configuration or a seed;
 3. log and state are recovered, and the actors start: links, the group and its pulse, open runs;
-4. on the way out tasks are cancelled first, then the state is written and the disk let go.
+4. on the way out other nodes get what is this one's, as far as they can; then tasks are cancelled,
+   the state is written and the disk let go.
 """
 
 import logging
@@ -27,6 +28,7 @@ from flowactor.client import Client, connect
 from flowactor.client.system import SystemEntropy
 from flowactor.cluster.compaction import Compaction
 from flowactor.cluster.door import serve_client
+from flowactor.cluster.execution import Execution
 from flowactor.cluster.founding import (
     Founding,
     Membership,
@@ -35,47 +37,42 @@ from flowactor.cluster.founding import (
     kept_membership,
     membership_facts,
 )
-from flowactor.cluster.group import GroupActor
-from flowactor.cluster.inspection import Inspection
-from flowactor.cluster.instance import InstanceActor
+from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.hosting import Ground, Hosting, Replica
 from flowactor.cluster.instances import Instances
+from flowactor.cluster.leaving import hand_over
 from flowactor.cluster.links import Links
-from flowactor.cluster.liveness import Liveness
-from flowactor.cluster.router import Router
+from flowactor.cluster.overview import Overview
+from flowactor.cluster.router import FIRST_GROUP, Router
 from flowactor.cluster.sending import Pace
-from flowactor.cluster.steps import StepRunner
+from flowactor.cluster.service import GroupService
+from flowactor.cluster.steward import FEATURE_LEVEL, Steward
 from flowactor.cluster.system import SystemClock
-from flowactor.cluster.variables import VariableActors
 from flowactor.cluster.witness import Witness
-from flowactor.errors import ConfigurationError, StorageError, StorageFull
-from flowactor.identity import ClusterId, GroupId, NodeId, RunId
+from flowactor.errors import ConfigurationError, Refused, StorageError, StorageFull
+from flowactor.identity import ClusterId, GroupId, NodeId
 from flowactor.limits import (
     ELECTION_TICKS_MAX,
     OWNER_LEASE_SECONDS,
     TICK_SECONDS,
 )
-from flowactor.machine import TABLES, Machine
-from flowactor.machine.state import Variable
+from flowactor.management import MANAGEMENT_GROUP, Topology
+from flowactor.management.operations import AdmitNode
+from flowactor.management.replies import Admitted
 from flowactor.observability import Observer, ignore
 from flowactor.observability.events import (
     NodeStarted,
     NodeStopped,
     ObservedEvent,
-    Recovered,
     StorageFailed,
     describe,
 )
 from flowactor.ports import Clock, Connection, Disk, Entropy, Transport
-from flowactor.raft import Configuration, Raft, RaftConfig
 from flowactor.storage import (
     DirectoryDisk,
-    LogStore,
-    LogWriter,
-    StateFiles,
     open_identity,
     read_identity,
     remember,
-    remove_leftovers,
 )
 from flowactor.transport import (
     PEER,
@@ -90,8 +87,6 @@ from flowactor.workflow import App
 __all__ = ["Node", "NodeConfig", "World", "local_cluster"]
 
 _logger: Final = logging.getLogger("flowactor")
-
-EXECUTION_GROUP: Final = GroupId(1)
 
 
 @frozen(kw_only=True)
@@ -186,6 +181,8 @@ class Node:
         self._stack: Final = AsyncExitStack()
         self._incarnation: Final = self._world.entropy.token_hex(8)
         self._ready: Final[Promise[tuple[Links, Router]]] = Promise()
+        self._known: Final[Promise[None]] = Promise()
+        self._executions: Final[dict[GroupId, Execution]] = {}
         self._failure: Final[Promise[None]] = Promise()
 
     async def __aenter__(self) -> Self:
@@ -206,8 +203,8 @@ class Node:
     address: str
     membership: Membership
     client: Client
-    group: GroupActor
-    instances: Instances
+    steward: Steward
+    _hosting: Hosting
 
     @property
     def node_id(self) -> NodeId:
@@ -216,6 +213,16 @@ class Node:
     @property
     def cluster_id(self) -> ClusterId:
         return self.membership.cluster
+
+    @property
+    def group(self) -> ExecutionGroup:
+        """The first execution group, if it has a replica here."""
+        return self._hosting.groups[FIRST_GROUP]
+
+    @property
+    def instances(self) -> Instances:
+        """The runs of that group."""
+        return self._executions[FIRST_GROUP].instances
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -234,9 +241,16 @@ class Node:
                 nursery.start_soon(self._failure.wait, name="failure of the node")
                 self._observe(NodeStarted(self.node_id, self.cluster_id, self.address))
                 yield
+                await hand_over(
+                    self.node_id,
+                    self._incarnation,
+                    self._hosting.groups.values(),
+                    self._hosting.management,
+                    self._links.connected,
+                )
                 nursery.cancel_scope.cancel()
             # Only after a clean end: a machine that broke an invariant must not reach the disk.
-            self.group.hand_over_rows()
+            self._hosting.hand_over_rows()
         self._observe(NodeStopped(self.node_id))
 
     async def _decide_membership(self, disk: Disk) -> Membership:
@@ -262,17 +276,13 @@ class Node:
         open_identity(disk, membership.cluster, membership.node, now_ns, facts)
         return membership
 
-    def _founded(self, disk: Disk, disks: Mapping[NodeId, str]) -> None:
-        self.membership = evolve(self.membership, disks=dict(disks))
-        remember(disk, membership_facts(self.membership))
-
     def _check_peers(self, disk: Disk, membership: Membership) -> None:
-        members = membership.addresses.values()
-        if self.config.peers and sorted(self.config.peers) != sorted(members):
+        founders = [membership.addresses[node] for node in membership.founders]
+        if self.config.peers and sorted(self.config.peers) != sorted(founders):
             raise ConfigurationError(
-                f"{disk.describe()} was founded with the peers {', '.join(members)}, but those"
-                f" given are {', '.join(self.config.peers)}: members cannot be changed yet, leave"
-                " peers away or name the same"
+                f"{disk.describe()} was founded with the peers {', '.join(founders) or '(none)'},"
+                f" but those given are {', '.join(self.config.peers)}: leave peers away or name the"
+                " same; nodes join a cluster with join"
             )
 
     def _at_address(self, disk: Disk, membership: Membership, own: str) -> Membership:
@@ -290,169 +300,150 @@ class Node:
         )
 
     async def _ask_seeds(self, own: str, disk_id: str) -> Membership:
+        """Be admitted to a cluster that is there; the id is this directory's for ever."""
         seeds = ",".join(self.config.join)
         async with connect(
             seeds, transport=self._world.transport, entropy=self._world.entropy
         ) as client:
+            admitted = await client.manage(AdmitNode(disk_id, own, FEATURE_LEVEL))
+            assert isinstance(admitted, Admitted)
             view = await client.status()
-        addresses = {node.node: node.address for node in view.nodes}
-        mine = [node for node, address in addresses.items() if address == own]
-        if not mine:
-            raise ConfigurationError(
-                f"the cluster of {seeds} was founded by {', '.join(addresses.values())}, and {own} "
-                "is not among them: members cannot be added yet, found it with all its --peers"
-            )
-        return Membership(ClusterId(view.cluster), mine[0], addresses, disk_id)
+        return Membership(
+            ClusterId(view.cluster),
+            admitted.node,
+            disk_id,
+            {node.node: node.address for node in view.nodes},
+            disks={node.node: node.disk for node in view.nodes},
+        )
 
     def _assemble(self, nursery: trio.Nursery, disk: Disk, closing: ExitStack) -> None:
         """Recover from disk, wire all parts together, start their tasks."""
         world, membership, node = self._world, self.membership, self.membership.node
-        writer, states, machine, core = self._recover(disk, closing)
-        links = Links(
+        links = self._links = Links(
             node=node,
             hello=self._hello,
             transport=world.transport,
             random=Random(world.entropy.seed()),
             # These lambdas name what is defined further down: the parts know each other.
-            receive=lambda sender, envelope: group.receive(sender, envelope),  # noqa: PLW0108
+            receive=lambda sender, envelope: hosting.receive(sender, envelope),  # noqa: PLW0108
             refusal=self._founding.meet,
             observer=self._observe,
         )
-        group = GroupActor(
-            EXECUTION_GROUP,
-            core=core,
-            machine=machine,
-            states=states,
-            restore=partial(Machine, membership.voters),
-            log=writer,
-            send=links.send,
+        ground = Ground(
+            node=node,
+            disk=disk,
             clock=world.clock,
-            on_notices=lambda notices: instances.notify(notices),  # noqa: PLW0108
-            on_tick=lambda: _each(liveness.tick, instances.tick, writer.retry),
-            on_leader=lambda: _each(liveness.leader_changed, instances.repair),
-            on_restored=lambda before: instances.start_over(before),  # noqa: PLW0108
-            on_failure=self._fail,
+            entropy=world.entropy,
+            send=links.send,
+            failed=self._fail,
             observer=self._observe,
+            watch=lambda group: world.witness if group == FIRST_GROUP else None,
             compaction=world.compaction,
             pace=world.pace,
-            witness=world.witness,
         )
-        liveness = Liveness(
-            group,
+        hosting = self._hosting = Hosting(ground, self._settle, nursery)
+        closing.callback(hosting.shut)
+        hosting.recover(membership.founders)
+        steward = self.steward = Steward(
             node=node,
             disk=membership.disk,
+            address=membership.addresses[node],
             incarnation=self._incarnation,
-            workflows=self.app.registered,
+            founders=self._founders,
+            management=hosting.management,
+            replicas=hosting,
+            connected=links.connected,
+            learned=partial(self._learned, disk),
             lease_seconds=self.config.owner_lease_seconds,
             clock=world.clock,
         )
-        variables = VariableActors(nursery, self._variable)
-        instances = self._run_instances(nursery, group, variables)
-        inspection = Inspection(
-            cluster=membership.cluster,
-            node=node,
-            version=version("flowactor"),
-            addresses=membership.addresses,
-            group=group,
-            instances=instances,
-            links=links,
-            states=states,
-        )
+        wires = hosting.replicas[MANAGEMENT_GROUP].wires
+        wires.notices = lambda _: steward.applied()
+        wires.restored = lambda _: steward.applied()
+        wires.leader = steward.leader_changed
+        wires.tick = lambda: _each(steward.look, hosting.writer.retry)
         router = Router(
             node=node,
-            app=self.app,
-            group=group,
-            instances=instances,
-            variables=variables,
-            inspection=inspection,
-            liveness=liveness,
+            topology=lambda: steward.topology,
+            founded=self._known,
+            management=hosting.management,
+            services=self._services,
+            overview=Overview(
+                cluster=membership.cluster,
+                node=node,
+                version=version("flowactor"),
+                nodes=lambda: (self.membership.addresses, self.membership.disks),
+                connected=links.connected,
+                groups=lambda: {key: replica.group for key, replica in hosting.replicas.items()},
+            ),
             peers=links,
         )
-        self.group, self.instances = group, instances
         self.client = Client(router, entropy=world.entropy)
-        instances.open_all()
-        nursery.start_soon(self._take_part, nursery, name="founding")
-        links.know(membership.addresses)
+        self._learned(disk, steward.topology)
+        links.know(self.membership.addresses)
         links.open(nursery, router.request)
+        nursery.start_soon(self._take_part, name="founding")
         self._ready.set((links, router))
 
-    async def _take_part(self, nursery: trio.Nursery) -> None:
-        """Start the group, once the cluster is founded."""
-        await self._founding.done.wait()
-        group = self.group
-        nursery.start_soon(group.run, name=group.name)
-        nursery.start_soon(group.pulse, name=f"{group.name} pulse")
-
-    def _variable(self, name: str) -> Variable:
-        return self.group.machine.variable(name)
-
-    def _run_instances(
-        self, nursery: trio.Nursery, group: GroupActor, variables: VariableActors
-    ) -> Instances:
-        """The actors of open runs: each is made from the definition its run was started with."""
-        steps = StepRunner(group.clock.now_ns, self._observe)
-
-        def make_instance(run_id: RunId) -> InstanceActor:
-            run = group.machine.runs[run_id]
-            return InstanceActor(
-                run_id,
-                node=self.node_id,
-                incarnation=self._incarnation,
-                group=group,
-                definition=self.app.find(run.workflow_type, run.version),
-                steps=steps,
-                clock=self._world.clock,
-                observer=self._observe,
-                strict=self._world.strict,
-            )
-
-        return Instances(
-            nursery,
+    def _settle(self, replica: Replica) -> None:
+        """An execution group has a replica here."""
+        world = self._world
+        self._executions[replica.group.group] = Execution(
+            replica,
+            app=self.app,
             node=self.node_id,
-            group=group,
-            make=make_instance,
-            variables=variables,
+            disk=self.membership.disk,
+            incarnation=self._incarnation,
+            peers=self._links,
+            lease_seconds=self.config.owner_lease_seconds,
+            clock=world.clock,
             observer=self._observe,
+            strict=world.strict,
         )
 
-    def _recover(
-        self, disk: Disk, closing: ExitStack
-    ) -> tuple[LogWriter, StateFiles, Machine, Raft]:
-        """Open log and state; what a crash left is made whole here."""
-        node, voters = self.membership.node, self.membership.voters
-        worker = disk.worker(f"node {node} log")
-        store = LogStore.open(disk)
-        writer = LogWriter(store, worker, self._world.clock, self._fail)
-        closing.callback(writer.close)
-        if EXECUTION_GROUP not in store.groups():
-            store.found(EXECUTION_GROUP, Configuration(voters))
-        remove_leftovers(disk, store.generations())
-        state_worker = disk.worker(f"node {node} state")
-        states = StateFiles(
-            disk,
-            EXECUTION_GROUP,
-            TABLES,
-            state_worker,
-            on_failure=self._fail,
-            generation=store.generation(EXECUTION_GROUP),
+    def _services(self) -> dict[GroupId, GroupService]:
+        return {group: self._executions[group].service for group in self._hosting.groups}
+
+    # -- the cluster ------------------------------------------------------------------------------
+
+    async def _take_part(self) -> None:
+        """Let all groups begin, once the cluster is founded."""
+        await self._founding.done.wait()
+        self._hosting.start()
+
+    def _founded(self, disk: Disk, disks: Mapping[NodeId, str]) -> None:
+        self.membership = evolve(self.membership, disks=dict(disks))
+        remember(disk, membership_facts(self.membership))
+
+    def _founders(self) -> tuple[tuple[NodeId, str, str], ...]:
+        """Those that found the cluster with this node: id, data directory, address."""
+        membership = self.membership
+        if not self._founding.done.done:
+            return ()
+        return tuple(
+            (node, membership.disks[node], membership.addresses[node])
+            for node in membership.founders
         )
-        closing.callback(states.close)
-        closing.callback(state_worker.close)
-        closing.callback(states.stop)
-        state = states.current
-        machine = Machine(voters, state)
-        cache_bytes_max = self._world.compaction.cache_bytes_max
-        restored = store.recover(EXECUTION_GROUP, state.applied_index, cache_bytes_max)
-        config = RaftConfig(node, cache_bytes_max=cache_bytes_max)
-        core = Raft(config, restored, self._world.entropy.seed())
-        if self._world.witness is not None:
-            self._world.witness.recovered(core, restored, machine)
-        last_index = restored.previous_index + len(restored.entries)
-        if last_index:
-            self._observe(
-                Recovered(EXECUTION_GROUP, state.applied_index, last_index, len(machine.runs))
+
+    def _learned(self, disk: Disk, topology: Topology) -> None:
+        """The cluster, as it is applied here, has these nodes and groups."""
+        nodes = [node for node in topology.nodes_in_order() if not node.state.is_gone]
+        if not nodes:
+            return
+        if topology.groups:
+            self._known.set(None)
+        own = topology.nodes.get(self.node_id)
+        if own is not None and own.state.is_gone:
+            self._failure.fail(
+                Refused(f"node {own.id} was taken out of the cluster: it is {own.state.value}")
             )
-        return writer, states, machine, core
+        addresses = {node.id: node.address for node in nodes}
+        disks = {node.id: node.disk for node in nodes}
+        if (addresses, disks) != (self.membership.addresses, self.membership.disks):
+            self.membership = evolve(self.membership, addresses=addresses, disks=disks)
+            remember(disk, membership_facts(self.membership))
+            self._founding.learn(disks)
+            self._links.know(addresses)
 
     def _fail(self, error: StorageError) -> None:
         """Storage cannot be trusted, or is full: say so; the former ends the node."""

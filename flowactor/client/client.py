@@ -12,6 +12,7 @@ from flowactor.client.streams import EventStream
 from flowactor.client.system import SystemEntropy
 from flowactor.client.variables import ClusterVariable
 from flowactor.cluster.requests import (
+    Answer,
     ClusterView,
     DescribeCluster,
     ListRuns,
@@ -23,6 +24,7 @@ from flowactor.identity import NodeId, RunId
 from flowactor.limits import NANOSECONDS, REQUEST_TIMEOUT_SECONDS
 from flowactor.machine.operations import StartRun
 from flowactor.machine.replies import RunStatus, Started
+from flowactor.management.operations import ManagementBody
 from flowactor.ports import Entropy
 
 __all__ = ["Client"]
@@ -204,6 +206,14 @@ class Client:
     async def status(self) -> ClusterView:
         """The cluster as the asked node sees it."""
         return expect(await self._caller.read(DescribeCluster()), ClusterView)
+
+    async def manage(self, body: ManagementBody) -> Answer:
+        """Ask for a change of the cluster itself, at most once: admit or remove a node, split or
+        drain a group, and what else ``flowactor.management.operations`` has.
+
+        Raises: as every change; with what the management group refuses it with.
+        """
+        return await self._caller.change(body)
 
 
 def _duration_ns(seconds: float | None) -> int:

@@ -74,7 +74,7 @@ def _fields(cls: type) -> tuple[tuple[str, type], ...]:
 def _plain(hint: Any) -> type:
     if isinstance(hint, types.UnionType):
         (hint,) = (member for member in typing.get_args(hint) if member is not type(None))
-    plain: type = getattr(hint, "__supertype__", hint)
+    plain: type = getattr(hint, "__supertype__", None) or typing.get_origin(hint) or hint
     return plain
 
 

@@ -1,13 +1,13 @@
-"""Who this node is, and who the members of its cluster are: decided once, kept in the data
-directory.
+"""Who this node is, and whom it knows: decided once, kept in the data directory.
 
-For now the members of a cluster are fixed when it is founded. Node ids follow from the sorted list
-of addresses and the cluster id from the same list, so that nodes given equal lists agree without
-talking; a node told to join asks a seed instead.
+The nodes that found a cluster are named by each of them: their ids follow from the sorted list of
+addresses and the cluster's id from the same list, so that nodes given equal lists agree without
+talking. Who joins later is given its id by the management group.
 """
 
 import hashlib
 import ipaddress
+import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -33,20 +33,21 @@ _SEPARATOR: Final = ","
 
 @frozen
 class Membership:
-    """A node's place in its cluster. ``addresses`` maps every member to ``HOST:PORT``, this one
-    too; ``disk`` is the id of its data directory, from which the others know it. ``disks`` are
-    those of all, empty until the cluster is founded.
+    """A node's place in its cluster.
+
+    Attributes:
+        disk: the id of its data directory, from which the others know it.
+        founders: the nodes that found the cluster; none on a node that joined it.
+        addresses: ``HOST:PORT`` of every node that this one knows, itself included.
+        disks: the data directories of those; of the founders, once the cluster is founded.
     """
 
     cluster: ClusterId
     node: NodeId
-    addresses: Mapping[NodeId, str]
     disk: str
+    addresses: Mapping[NodeId, str]
+    founders: tuple[NodeId, ...] = ()
     disks: Mapping[NodeId, str] = Factory(dict)
-
-    @property
-    def voters(self) -> tuple[NodeId, ...]:
-        return tuple(sorted(self.addresses))
 
 
 def is_loopback(address: str) -> bool:
@@ -80,39 +81,46 @@ def found(own_address: str, peers: tuple[str, ...], disk: str) -> Membership:
     digest = hashlib.blake2b(_SEPARATOR.join(members).encode(), digest_size=8).hexdigest()
     addresses = {NodeId(number): address for number, address in enumerate(members, start=1)}
     own = next(node for node, address in addresses.items() if address == own_address)
-    return Membership(ClusterId(digest), own, addresses, disk)
+    return Membership(ClusterId(digest), own, disk, addresses, tuple(addresses))
 
 
 def membership_facts(membership: Membership) -> dict[str, str]:
     """What the data directory keeps of a membership beside the ids."""
-    facts = {
-        "members": _SEPARATOR.join(membership.addresses[node] for node in membership.voters),
+    nodes = [
+        (node, address, membership.disks.get(node, ""))
+        for node, address in sorted(membership.addresses.items())
+    ]
+    return {
         "disk": membership.disk,
+        "founders": json.dumps(membership.founders),
+        "nodes": json.dumps(nodes),
     }
-    if membership.disks:
-        facts["disks"] = _SEPARATOR.join(membership.disks[node] for node in membership.voters)
-    return facts
 
 
 def kept_membership(identity: Identity, where: str) -> Membership:
-    """The membership that the directory ``where`` was founded with.
+    """The membership that the directory ``where`` has.
 
     Raises:
-        StorageRefused: the directory holds an identity without members.
+        StorageRefused: the directory holds an identity without nodes.
     """
-    addresses = _numbered(identity.facts.get("members", ""))
-    if identity.node not in addresses:
+    try:
+        facts = identity.facts
+        nodes = [(NodeId(node), str(a), str(d)) for node, a, d in json.loads(facts["nodes"])]
+        founders = tuple(NodeId(node) for node in json.loads(facts["founders"]))
+        disk = facts["disk"]
+    except (KeyError, ValueError, TypeError) as error:
         raise StorageRefused(
-            f"{where} holds no address for its own node {identity.node}: use another directory"
-        )
-    disks = _numbered(identity.facts.get("disks", ""))
-    disk = identity.facts.get("disk", "")
-    return Membership(identity.cluster, identity.node, addresses, disk, disks)
-
-
-def _numbered(joined: str) -> dict[NodeId, str]:
-    parts = joined.split(_SEPARATOR) if joined else []
-    return {NodeId(number): text for number, text in enumerate(parts, start=1)}
+            f"{where} does not say which nodes its node {identity.node} knows ({error!r}): use"
+            " another directory"
+        ) from error
+    return Membership(
+        identity.cluster,
+        identity.node,
+        disk,
+        {node: address for node, address, _ in nodes},
+        founders,
+        {node: disk for node, _, disk in nodes if disk},
+    )
 
 
 class Founding:
@@ -125,9 +133,12 @@ class Founding:
     and refuses whoever comes with another one, for ever. Who has lost its directory cannot found
     the cluster a second time either, as those who have theirs refuse it.
 
+    A node that joined later knows all directories of then from the day it was admitted, and those
+    of others from the management group.
+
     Args:
         membership: whose founding; its ``disks`` are known if this was done in an earlier life.
-        remember: keeps the directories durably, before anything follows from them.
+        remember: keeps the founders' directories durably, before anything follows from them.
 
     Attributes:
         done: settled once this node may take part.
@@ -164,15 +175,21 @@ class Founding:
         self._look()
         return None
 
+    def learn(self, disks: Mapping[NodeId, str]) -> None:
+        """The management group knows of these nodes."""
+        for node, disk in disks.items():
+            self._met.setdefault(node, disk)
+
     def _look(self) -> None:
         """Found the cluster, once everybody has been met, and nobody knows of others."""
-        if self.digest or set(self._met) != set(self._membership.addresses):
+        founders = self._membership.founders
+        if self.done.done or not set(founders) <= set(self._met):
             return
-        disks = _SEPARATOR.join(self._met[node] for node in self._membership.voters)
-        digest = hashlib.blake2b(disks.encode(), digest_size=8).hexdigest()
-        if self._told - {digest}:
+        disks = _SEPARATOR.join(self._met[node] for node in founders)
+        digest = hashlib.blake2b(disks.encode(), digest_size=8).hexdigest() if founders else ""
+        if self._told - {digest} and founders:
             return
         if not self._membership.disks:
-            self._remember(self._met)
+            self._remember({node: self._met[node] for node in founders})
         self.digest = digest
         self.done.set(None)

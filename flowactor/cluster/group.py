@@ -9,12 +9,13 @@ checkpoints, so anybody on the event loop sees a consistent whole.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, assert_never
+from typing import Any, Final, Generic, assert_never, cast
 
 import trio
 
 from flowactor.actors import Mailbox, Overflow, Promise
 from flowactor.cluster.compaction import Compaction
+from flowactor.cluster.driven import Asked, M, Outcome, key_of
 from flowactor.cluster.durable import Log, State, States
 from flowactor.cluster.envelopes import (
     Forward,
@@ -44,7 +45,7 @@ from flowactor.cluster.snapshots import Snapshots
 from flowactor.cluster.witness import Witness
 from flowactor.codec.records import decode, encode
 from flowactor.errors import Overloaded, StorageError, StoragePoisoned, Unavailable
-from flowactor.identity import GroupId, NodeId, SessionId
+from flowactor.identity import GroupId, NodeId
 from flowactor.limits import (
     MAILBOX_MESSAGES_MAX,
     NANOSECONDS,
@@ -53,12 +54,16 @@ from flowactor.limits import (
     TICK_EARLY_SECONDS,
     TICK_SECONDS,
 )
-from flowactor.machine import Applied, InboxGrew, Machine, Notice, OwnerChanged, StepsDue
-from flowactor.machine.operations import ClientOperation, OpenSession, decode_batch, encode_batch
-from flowactor.machine.replies import Reply
+from flowactor.machine import Applied, InboxGrew, Machine, OwnerChanged, StepsDue
+from flowactor.machine.operations import (
+    decode_batch,
+    encode_batch,
+)
+from flowactor.management import Management
 from flowactor.observability.events import LeaderChanged, Observer, SnapshotInstalled
 from flowactor.ports import Clock, RowReader
 from flowactor.raft import (
+    ChangeConfiguration,
     Configuration,
     Effects,
     Entry,
@@ -74,9 +79,10 @@ from flowactor.raft import (
     Snapshot,
     Status,
     Tick,
+    TransferLeadership,
 )
 
-__all__ = ["GroupActor"]
+__all__ = ["ExecutionGroup", "GroupActor", "ManagementGroup"]
 
 _TICK_NS: Final = int(TICK_SECONDS * NANOSECONDS)
 _TICK_EARLY_NS: Final = int(TICK_EARLY_SECONDS * NANOSECONDS)
@@ -84,9 +90,11 @@ _STATE_FLUSH_NS: Final = int(STATE_FLUSH_SECONDS * NANOSECONDS)
 
 _PROPOSAL_TOKEN: Final = 0
 """Every step proposes at most once; reads count their tokens from 1."""
+_ASIDE_TOKEN: Final = -1
+"""Of what nobody waits for."""
 
 
-class GroupActor:
+class GroupActor(Generic[M]):
     """One group on one node.
 
     Args:
@@ -107,7 +115,7 @@ class GroupActor:
         observer: told of changes of leadership, and of what becomes of log and state.
         on_configuration: told when the members are others, committed or not; must not wait.
         compaction: when the log is cut; ``pace``: how fast the state is sent.
-        witness: sees each step of the core, and each entry that is applied.
+        witness: sees each step of the core, and each entry that is applied; of a group of runs.
 
     Attributes:
         machine, state: what is applied, and its rows. Both are replaced when the leader sends its
@@ -119,16 +127,16 @@ class GroupActor:
         group: GroupId,
         *,
         core: Raft,
-        machine: Machine,
+        machine: M,
         states: States,
-        restore: Callable[[RowReader], Machine],
+        restore: Callable[[RowReader], M],
         log: Log,
         send: Callable[[NodeId, GroupEnvelope], None],
         clock: Clock,
-        on_notices: Callable[[Sequence[Notice]], None],
+        on_notices: Callable[[Sequence[Any]], None],
         on_tick: Callable[[], None],
         on_leader: Callable[[], None],
-        on_restored: Callable[[Machine], None],
+        on_restored: Callable[[M], None],
         on_failure: Callable[[StorageError], None],
         observer: Observer,
         on_configuration: Callable[[Status], None] = lambda _: None,
@@ -141,7 +149,7 @@ class GroupActor:
         self.mailbox: Final[Mailbox[Mail]] = Mailbox(
             self.name, MAILBOX_MESSAGES_MAX, Overflow.REFUSE
         )
-        self.machine = machine
+        self.machine: M = machine
         self.state: State = states.current
         self.applied = self.state.applied_index
         self.status: Status = core.status()
@@ -200,9 +208,7 @@ class GroupActor:
         """Where the core stands this moment: indexes, and what a leader knows of the others."""
         return self._ready.core.status()
 
-    async def submit(
-        self, operation: ClientOperation | OpenSession, timeout_seconds: float
-    ) -> Reply:
+    async def submit(self, operation: Asked, timeout_seconds: float) -> Any:
         """Propose a client's operation and wait until this node has applied it.
 
         Asking again with the same session and sequence joins the same outcome.
@@ -217,14 +223,14 @@ class GroupActor:
         finally:
             self.leave(operation, waiting)
 
-    def ask(self, operation: ClientOperation | OpenSession, timeout_seconds: float) -> Waiting:
+    def ask(self, operation: Asked, timeout_seconds: float) -> Waiting:
         """``submit`` without waiting: the promise of what is returned is settled with the reply.
         Whoever waits no longer, for whatever reason, says so with ``leave``.
 
         Raises:
             Overloaded: as ``submit``.
         """
-        key = _key_of(operation)
+        key = key_of(operation)
         now = self._clock.monotonic_ns()
         # Deadlines are looked at once per tick: a cancel scope for each request costs more than it.
         deadline = now + int(timeout_seconds * NANOSECONDS)
@@ -235,9 +241,9 @@ class GroupActor:
             waiting = self._proposals.add(key, encoded, now, deadline, self._leading_term)
         return waiting
 
-    def leave(self, operation: ClientOperation | OpenSession, waiting: Waiting) -> None:
+    def leave(self, operation: Asked, waiting: Waiting) -> None:
         """The end of an ``ask``."""
-        self._proposals.leave(_key_of(operation), waiting)
+        self._proposals.leave(key_of(operation), waiting)
 
     def propose(self, operation: bytes) -> None:
         """Propose an operation of the engine's own. Whoever asks looks at the machine for the
@@ -246,6 +252,16 @@ class GroupActor:
         """
         with suppress(Overloaded):
             self.mailbox.put_nowait(operation)
+
+    def change(self, members: Configuration) -> None:
+        """Bring the group to these members, if this node leads and no other change is under way;
+        whoever asks looks at ``progress`` for the outcome.
+        """
+        self._later(ChangeConfiguration(_ASIDE_TOKEN, members))
+
+    def transfer(self, to: NodeId) -> None:
+        """As ``change``: hand the lead to a voter, 0 being the best."""
+        self._later(TransferLeadership(_ASIDE_TOKEN, to))
 
     async def barrier(self, timeout_seconds: float) -> None:
         """Return once this node's state is at least as new as everything acknowledged anywhere
@@ -451,8 +467,8 @@ class GroupActor:
     # -- consequences -----------------------------------------------------------------------------
 
     def _act(self, effects: Effects, gathered: Gathered) -> None:
-        for _, _, _, last in effects.accepted:
-            if gathered.senders:
+        for token, _, _, last in effects.accepted:
+            if gathered.senders and token == _PROPOSAL_TOKEN:
                 self._waiting_peers[last] = tuple(gathered.senders)
         for token, reason in effects.refused:
             self._refused(token, reason, gathered)
@@ -467,9 +483,9 @@ class GroupActor:
             self._status_changed()
 
     def _refused(self, token: int, reason: RefusalReason, gathered: Gathered) -> None:
-        if token != _PROPOSAL_TOKEN:
+        if token > _PROPOSAL_TOKEN:
             self._answer_reads(self._reads.refuse(token), -1)
-        elif reason is RefusalReason.OVERLOADED:
+        elif token == _PROPOSAL_TOKEN and reason is RefusalReason.OVERLOADED:
             self._proposals.overloaded(frozenset(gathered.operations))
             self._stamp_ns = 0  # the stamp never made it into the log: timers must ask again
 
@@ -485,7 +501,7 @@ class GroupActor:
         assert self.applied == snapshot.index, "the state is the one that was installed"
         self.clock.follow(self.machine.clock_ns)
         if self._witness is not None:
-            self._witness.restored(snapshot, self.machine)
+            self._witness.restored(snapshot, cast("Machine", self.machine))
         self._observer(SnapshotInstalled(self.group, snapshot.index))
         self._reads.applied(self.applied)
         self._flushed()  # whoever waits for the old state to be stored looks at this one
@@ -499,7 +515,7 @@ class GroupActor:
             outcome = self._outcome_of(entry)
             if outcome is not None:
                 if self._witness is not None:
-                    self._witness.applied(entry, outcome)
+                    self._witness.applied(entry, cast("Applied", outcome))
                 self._proposals.settle(outcome.replies)
                 self.applied = entry.index
                 if outcome.notices:
@@ -514,7 +530,7 @@ class GroupActor:
         if not self.is_leader:
             self.clock.follow(self.machine.clock_ns)
 
-    def _outcome_of(self, entry: Entry) -> Applied | None:
+    def _outcome_of(self, entry: Entry) -> Outcome | None:
         match entry.kind:
             case EntryKind.PAYLOAD:
                 return self.machine.apply(entry.index, entry.term, decode_batch(entry.data))
@@ -528,13 +544,13 @@ class GroupActor:
             case _:
                 assert_never(entry.kind)
 
-    def _awaited_at(self, notices: Sequence[Notice]) -> Iterator[NodeId]:
+    def _awaited_at(self, notices: Sequence[Any]) -> Iterator[NodeId]:
         """The other nodes that have work to do after this, and need not wait for a heartbeat to
         learn of it.
         """
         for notice in notices:
             if isinstance(notice, InboxGrew | StepsDue | OwnerChanged):
-                run = self.machine.runs.get(notice.run_id)
+                run = cast("Machine", self.machine).runs.get(notice.run_id)
                 if run is not None and run.owner not in (0, self.leader):
                     yield run.owner
 
@@ -574,6 +590,7 @@ class GroupActor:
         return due_ns is not None and self._stamp_ns < due_ns <= self.clock.now_ns()
 
 
-def _key_of(operation: ClientOperation | OpenSession) -> tuple[SessionId, int]:
-    sequence = operation.sequence if isinstance(operation, ClientOperation) else 0
-    return operation.session, sequence
+ExecutionGroup = GroupActor[Machine]
+"""A group of runs and variables."""
+ManagementGroup = GroupActor[Management]
+"""Group 0."""

@@ -1,37 +1,31 @@
-"""Looking at a group from outside: lists, histories, the stream of events, the state of the
-cluster.
+"""Looking at a group from outside: lists, histories, the stream of events.
 
 Lists and events are SQL over the state file at its flushed index; a list flushes first, so it shows
 what was acknowledged before it was asked for. Following events polls nothing: a follower that has
 seen everything sleeps until the next flush.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 import trio
 
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.cluster.instances import Instances
-from flowactor.cluster.links import Links
 from flowactor.cluster.requests import (
-    ClusterView,
     EventPage,
     EventView,
     ExportHistory,
     FollowEvents,
     GetHistory,
-    GroupView,
     HistoryPart,
     ListRuns,
-    NodeView,
     RunPage,
     RunView,
     Value,
 )
 from flowactor.cluster.views import HistoryRow, event_views, run_view
 from flowactor.errors import InvalidInput, NotFound
-from flowactor.identity import ClusterId, NodeId, RunId
+from flowactor.identity import NodeId, RunId
 from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX, REQUEST_NUMBER_MAX
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import RunSummary
@@ -61,42 +55,33 @@ _NEWEST_SQL: Final = (
 
 
 class Inspection:
-    """Answers what clients ask about a group and its cluster, from this node's own state.
+    """Answers what clients ask about a group, from this node's own state.
 
     Args:
-        version: of flowactor, shown in the status.
-        links: the peers that are connected now.
         states: the rows of the group, to be searched.
     """
 
     def __init__(
         self,
         *,
-        cluster: ClusterId,
         node: NodeId,
-        version: str,
-        addresses: Mapping[NodeId, str],
-        group: GroupActor,
+        group: ExecutionGroup,
         instances: Instances,
-        links: Links,
         states: StateFiles,
     ) -> None:
-        self._cluster: Final = cluster
         self._node: Final = node
-        self._version: Final = version
-        self._addresses: Final = addresses
         self._group: Final = group
         self._instances: Final = instances
-        self._links: Final = links
         self._states: Final = states
 
     def why_late(self, timeout_seconds: float) -> str:
         """Why there is no outcome in time, as far as this node can tell."""
         if self._group.leader:
             return f"no outcome within {timeout_seconds:g} s"
+        members = len(self._group.status.configuration.members)
         return (
             f"no leader is known to node {self._node}: does a majority of its "
-            f"{len(self._addresses)} members run, with room on their disks?"
+            f"{members} members run, with room on their disks?"
         )
 
     def run(self, summary: RunSummary) -> RunView:
@@ -229,41 +214,6 @@ class Inspection:
     def _rows(self, sql: str, *parameters: str | int) -> list[HistoryRow]:
         rows = self._states.current.select(sql, (*parameters, _ROWS_READ))
         return list(map(HistoryRow._make, rows))
-
-    def cluster(self) -> ClusterView:
-        """How the cluster looks from this node."""
-        group, machine = self._group, self._group.machine
-        status = group.progress()
-        nodes = tuple(
-            NodeView(
-                node,
-                address,
-                reachable=node == self._node or self._links.connected(node),
-                workflows=tuple(f"{name} v{version}" for name, version in known.workflows)
-                if known
-                else (),
-                runs_owned=known.owned if known else 0,
-            )
-            for node, address in sorted(self._addresses.items())
-            for known in (machine.nodes.get(node),)
-        )
-        lags = tuple(
-            (peer, max(0, status.last_index - known.match_index)) for peer, known in status.peers
-        )
-        view = GroupView(
-            group.group,
-            status.role.value,
-            status.term,
-            status.leader,
-            status.last_index,
-            status.commit_index,
-            group.applied,
-            tuple(sorted(self._addresses)),
-            lags,
-        )
-        return ClusterView(
-            self._cluster, self._node, self._version, nodes, (view,), len(machine.runs)
-        )
 
     async def _flushed(self) -> None:
         """Return once everything applied so far is in the state file."""

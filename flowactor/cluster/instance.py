@@ -19,7 +19,7 @@ import trio
 from attrs import frozen
 
 from flowactor.actors import Mailbox, MailboxClosed, Overflow, Promise
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.cluster.outside import outside_trio
 from flowactor.cluster.past import past_of
 from flowactor.cluster.steps import StepRunner
@@ -112,7 +112,7 @@ class InstanceActor:
         *,
         node: NodeId,
         incarnation: str,
-        group: GroupActor,
+        group: ExecutionGroup,
         definition: WorkflowDefinition | None,
         steps: StepRunner,
         clock: Clock,

@@ -23,7 +23,7 @@ from flowactor.actors import (
     SupervisorEvent,
     SupervisorGaveUp,
 )
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.cluster.instance import (
     InstanceActor,
     InstanceMessage,
@@ -68,7 +68,7 @@ class Instances:
         tasks: Tasks,
         *,
         node: NodeId,
-        group: GroupActor,
+        group: ExecutionGroup,
         make: Callable[[RunId], InstanceActor],
         variables: VariableActors,
         observer: Observer,

@@ -47,6 +47,7 @@ class Link:
         self.connection: Connection | None = None
         self.scope = trio.CancelScope()
         self.dialling: Final = trio.CancelScope()
+        self.welcome = True
 
 
 class Links:
@@ -139,14 +140,17 @@ class Links:
             self._dial(link)
 
     def know(self, addresses: Mapping[NodeId, str]) -> None:
-        """These are the nodes of the cluster now, this one or not. A link to one that is gone, or
-        has moved, ends.
+        """These are the nodes of the cluster now, this one or not. The link to one that has moved
+        ends. One that is gone is dialled no more, but what it hears last over a link that stands is
+        that it is gone.
         """
         for peer, link in list(self._links.items()):
-            if addresses.get(peer) != link.address:
+            moved = peer in addresses and addresses[peer] != link.address
+            if moved or (peer not in addresses and link.connection is None):
                 del self._links[peer]
                 link.dialling.cancel()
                 link.scope.cancel()
+            link.welcome = peer in addresses
         for peer, address in sorted(addresses.items()):
             if peer != self._node and peer not in self._links:
                 link = self._links[peer] = Link(peer, address)
@@ -163,7 +167,8 @@ class Links:
 
     def expects(self, peer: int) -> bool:
         """Whether a peer of this id is a member, and the one to dial this node."""
-        return peer in self._links and peer < self._node
+        link = self._links.get(NodeId(peer))
+        return link is not None and link.welcome and peer < self._node
 
     async def _keep(self, link: Link, serve: Serve) -> None:
         def accept(theirs: Hello) -> str | None:
@@ -210,6 +215,9 @@ class Links:
 
     def _disconnected(self, link: Link) -> None:
         link.connection = None
+        if not link.welcome:
+            link.dialling.cancel()
+            self._links.pop(link.peer, None)
         link.outbox.clear()
         for peer, promise in list(self._relayed.values()):
             if peer == link.peer:

@@ -8,7 +8,7 @@ cluster heartbeats keep the count honest (rules *leader_waits_a_lease_before_rea
 from typing import Final
 
 from flowactor.actors import Promise
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.codec.records import encode
 from flowactor.identity import NodeId
 from flowactor.limits import NANOSECONDS, RESEND_SECONDS, TICK_SECONDS
@@ -31,7 +31,7 @@ class Liveness:
 
     def __init__(
         self,
-        group: GroupActor,
+        group: ExecutionGroup,
         *,
         node: NodeId,
         disk: str,

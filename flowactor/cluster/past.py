@@ -1,6 +1,6 @@
 """The committed past of a run, as its interpreter replays it: read from history rows."""
 
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.cluster.outside import outside_trio
 from flowactor.codec import records
 from flowactor.identity import RunId
@@ -10,7 +10,7 @@ from flowactor.workflow import Activated, RunInfo, WorkflowDefinition, activatio
 __all__ = ["past_of", "query_past"]
 
 
-def past_of(group: GroupActor, run_id: RunId) -> list[Activated]:
+def past_of(group: ExecutionGroup, run_id: RunId) -> list[Activated]:
     """All activations of a run, open or closed, that this node has applied; oldest first."""
     group.hand_over_rows()
     rows = group.state.scan("history", (run_id,))
@@ -18,7 +18,11 @@ def past_of(group: GroupActor, run_id: RunId) -> list[Activated]:
 
 
 def query_past(
-    group: GroupActor, run: RunSummary, definition: WorkflowDefinition, name: str, arguments: bytes
+    group: ExecutionGroup,
+    run: RunSummary,
+    definition: WorkflowDefinition,
+    name: str,
+    arguments: bytes,
 ) -> bytes:
     """The answer of a query of a run that nobody here follows, as it is closed, or parked and cold:
     its history is replayed for the occasion. Raises as ``Interpreter.query``.

@@ -6,14 +6,13 @@ sessions make harmless (rule *proposal_once*), and the answer is read-your-write
 """
 
 from collections.abc import Collection, Iterable
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, field
 
 from flowactor.actors import Promise
 from flowactor.errors import DeadlineExceeded, Overloaded
 from flowactor.identity import SessionId
-from flowactor.machine.replies import Reply
 
 __all__ = ["Proposals", "Waiting"]
 
@@ -35,7 +34,7 @@ class Waiting:
     deadline_ns: int
     appended_term: int
     times_sent: int = 1
-    promise: Promise[Reply] = field(factory=Promise)
+    promise: Promise[Any] = field(factory=Promise)
     users: int = 0
 
 
@@ -70,7 +69,7 @@ class Proposals:
         if not waiting.users and self._waiting.get(key) is waiting:
             del self._waiting[key]
 
-    def settle(self, replies: Iterable[tuple[SessionId, int, Reply]]) -> None:
+    def settle(self, replies: Iterable[tuple[SessionId, int, Any]]) -> None:
         """These were applied here: wake whoever waits for one of them."""
         waiting = self._waiting
         for session, sequence, reply in replies:

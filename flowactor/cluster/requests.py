@@ -22,6 +22,8 @@ from flowactor.machine.operations import (
     WriteVariable,
 )
 from flowactor.machine.replies import Done, Rejected, RunStatus, Started, Written
+from flowactor.management.operations import ManagementBody
+from flowactor.management.replies import Admitted, Created
 
 __all__ = [
     "Answer",
@@ -216,6 +218,7 @@ Mutation = (
     | ResumeRun
     | WriteVariable
     | CompareAndSet
+    | ManagementBody
 )
 Read = (
     Query
@@ -368,13 +371,16 @@ class VariableView:
 @record(238)
 @frozen
 class NodeView:
-    """``reachable`` as seen by the answering node; ``workflows`` as "Type v1" texts."""
+    """``reachable`` as seen by the answering node; ``workflows`` as "Type v1" texts; ``disk`` is
+    the id of its data directory.
+    """
 
     node: NodeId
     address: str
     reachable: bool
     workflows: tuple[str, ...]
     runs_owned: int
+    disk: str = ""
 
 
 @record(239)
@@ -433,6 +439,8 @@ Answer = (
     | VariableView
     | ClusterView
     | HistoryPart
+    | Admitted
+    | Created
 )
 
 

@@ -1,334 +1,158 @@
-"""Any node takes any request: checks it at the border, passes it on, answers it.
+"""Any node takes any request: checks it at the border, and finds who answers it.
 
-What changes something becomes an operation in the group's log, whoever leads. What reads waits for
-a barrier, so the answer is linearizable, and is then served from this node's own state. What needs
-code that is not registered here is relayed, once, to a node that announced it.
+What is about a workflow or a variable belongs to a slot, and the slot to a group. If the group has
+a replica here, that answers; else a node that has one is asked. What is about the cluster goes to
+the management group, of which every node has a replica.
 """
 
-from collections.abc import Iterable
-from typing import Final, Protocol, assert_never
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import trio
-from attrs import evolve
 
+from flowactor.actors import Promise
 from flowactor.cluster import border, requests
-from flowactor.cluster.group import GroupActor
-from flowactor.cluster.inspection import Inspection
-from flowactor.cluster.instances import Instances
-from flowactor.cluster.liveness import Liveness
-from flowactor.cluster.past import query_past
+from flowactor.cluster.group import ManagementGroup
+from flowactor.cluster.overview import Overview
 from flowactor.cluster.requests import Answer, Request
-from flowactor.cluster.variables import VariableActors
-from flowactor.errors import (
-    AlreadyClosed,
-    DeadlineExceeded,
-    FlowactorError,
-    NotFound,
-    Unavailable,
-    UnknownWorkflowType,
-)
-from flowactor.identity import NodeId
+from flowactor.cluster.service import HOPS_MAX, GroupService, Peers, refusal_of
+from flowactor.errors import DeadlineExceeded, FlowactorError, SessionExpired, Unavailable
+from flowactor.identity import GroupId, NodeId, slot_of
 from flowactor.machine.operations import (
-    CancelRun,
-    ClientBody,
-    ClientOperation,
     CompareAndSet,
     OpenSession,
-    ResumeRun,
-    SignalRun,
-    StartRun,
-    TerminateRun,
     WriteVariable,
 )
-from flowactor.machine.replies import Moved, Rejected, Reply
-from flowactor.machine.state import RunSummary, Variable
-from flowactor.workflow import App
+from flowactor.machine.replies import Rejected
+from flowactor.management import Topology
+from flowactor.management.operations import ManagementBody, ManagementRequest
 
-__all__ = ["Peers", "Router"]
+__all__ = ["FIRST_GROUP", "Router"]
 
-_HOPS_MAX: Final = 1
-
-_BARRIER_SHARE: Final = 0.9
-"""Of a request's time. If no quorum confirms a read by then, that is the trouble, and nothing was
-proposed.
-"""
-
-
-class Peers(Protocol):
-    """The other nodes, as far as requests can be passed to them."""
-
-    async def relay(self, peer: NodeId, request: Request) -> Answer:
-        """That node's answer. Raises ``Unavailable`` if there is no link, or it breaks."""
-
-    def connected(self, peer: NodeId) -> bool:
-        """Whether there is a link to the peer now."""
+FIRST_GROUP: Final = GroupId(1)
+"""Where what names no workflow is asked."""
 
 
 class Router:
     """The one way in, for clients in this process (it is their channel) and for those that
     connect.
+
+    Args:
+        topology: the cluster, as this node has applied it.
+        founded: settled once that says who has which slot.
+        management: the replica of the management group here.
+        services: of the execution groups that have a replica here.
     """
 
     def __init__(
         self,
         *,
         node: NodeId,
-        app: App,
-        group: GroupActor,
-        instances: Instances,
-        variables: VariableActors,
-        inspection: Inspection,
-        liveness: Liveness,
+        topology: Callable[[], Topology],
+        founded: Promise[None],
+        management: ManagementGroup,
+        services: Callable[[], Mapping[GroupId, GroupService]],
+        overview: Overview,
         peers: Peers,
     ) -> None:
         self._node: Final = node
-        self._app: Final = app
-        self._group: Final = group
-        self._instances: Final = instances
-        self._variables: Final = variables
-        self._inspection: Final = inspection
-        self._liveness: Final = liveness
+        self._topology: Final = topology
+        self._founded: Final = founded
+        self._management: Final = management
+        self._services: Final = services
+        self._overview: Final = overview
         self._peers: Final = peers
 
     async def request(self, request: Request) -> Answer:
         """The answer; what cannot be done is a ``Rejected``, and an exception is a bug."""
-        body = request.body
         try:
             border.check_limits(request)
-            if isinstance(body, WriteVariable | CompareAndSet):  # these wait for the log only
-                return await self._change(request, body)
-            with trio.fail_after(request.timeout_ms / 1000):
-                return await self._answer(request)
+            return await self._answer(request)
         except DeadlineExceeded as error:
-            late = self._inspection.why_late(request.timeout_ms / 1000)
+            late = self._why_late(request)
             return Rejected(DeadlineExceeded.__name__, late, error.outcome_unknown)
         except FlowactorError as error:
-            return _refusal(error)
+            return refusal_of(error)
         except trio.TooSlowError:
-            late = self._inspection.why_late(request.timeout_ms / 1000)
-            return _refusal(DeadlineExceeded(late))
+            return refusal_of(DeadlineExceeded(self._why_late(request)))
 
     async def _answer(self, request: Request) -> Answer:
         body = request.body
-        match body:
-            case OpenSession():
-                await self._liveness.announced()  # so the log has told this process the time
-                body = evolve(body, asked_ns=self._group.clock.now_ns())
-                return _answer_of(await self._group.submit(body, request.timeout_ms / 1000))
-            case StartRun() | requests.StartJson():
-                return await self._start(request, body)
-            case SignalRun() | requests.SignalJson():
-                return await self._signal(request, body)
-            case CancelRun() | TerminateRun() | ResumeRun() | WriteVariable() | CompareAndSet():
-                return await self._change(request, body)
-            case requests.Query() | requests.QueryJson():
-                return await self._query(request, body)
-            case requests.GetResult():
-                return await self._result(request, body)
-            case requests.ReadVariable():
-                await self._barrier(request)
-                return _variable_view(body.name, self._group.machine.variable(body.name))
-            case requests.WatchVariable():
-                await self._barrier(request)
-                variable = await self._variables.watch(body.name, body.version, body.wait_ms / 1000)
-                return _variable_view(body.name, variable)
-            case requests.DescribeCluster():
-                return self._inspection.cluster()
-            case requests.FollowEvents():
-                return await self._inspection.follow(body)
-            case _:
-                await self._barrier(request)
-                return await self._inspect(body)
+        if isinstance(body, requests.DescribeCluster):
+            return self._overview.cluster()
+        if isinstance(body, ManagementBody):
+            return await self._manage(request, body)
+        if not self._founded.done:
+            with trio.fail_after(request.timeout_ms / 1000):
+                await self._founded.wait()
+        group = self._group_of(body)
+        service = self._services().get(group)
+        if service is not None:
+            return await service.answer(request)
+        return await self._relay(request, group)
 
-    async def _inspect(
-        self,
-        body: requests.ReadRunVariable
-        | requests.DescribeRun
-        | requests.ListRuns
-        | requests.GetHistory
-        | requests.ExportHistory,
-    ) -> Answer:
-        """Reads of this node's own state, which is as new as any now."""
-        if isinstance(body, requests.ListRuns):
-            return await self._inspection.list_runs(body)
-        run = self._find(body.workflow_id, body.run_id)
-        match body:
-            case requests.ReadRunVariable():
-                return self._inspection.run_variable(run, body.name)
-            case requests.DescribeRun():
-                return self._inspection.run(run)
-            case requests.GetHistory():
-                return await self._inspection.history(run, body)
-            case requests.ExportHistory():
-                return await self._inspection.export(run, body)
-            case _:
-                assert_never(body)
+    def _group_of(self, body: requests.Body) -> GroupId:
+        name = body.name if isinstance(body, _NAMED) else getattr(body, "workflow_id", "")
+        if not name:
+            return FIRST_GROUP
+        return self._topology().slots[slot_of(name)]
 
-    # -- changes ----------------------------------------------------------------------------------
-
-    async def _change(self, request: Request, body: ClientBody) -> Answer:
-        operation = ClientOperation(request.session, request.sequence, request.acknowledged, body)
-        return _answer_of(await self._group.submit(operation, request.timeout_ms / 1000))
-
-    async def _start(self, request: Request, body: StartRun | requests.StartJson) -> Answer:
-        version = body.version or self._newest_version(body.workflow_type)
-        definition = self._app.find(body.workflow_type, version)
-        if definition is None:
-            holders = self._holders(body.workflow_type, version)
-            return await self._relay(request, body.workflow_type, version, holders)
-        start = border.checked_start(body, definition, self._node)
-        await self._liveness.announced()
-        return await self._change(request, start)
-
-    async def _signal(self, request: Request, body: SignalRun | requests.SignalJson) -> Answer:
-        run = await self._locate(body.workflow_id, body.run_id, request)
-        if not run.status.is_open:
-            raise AlreadyClosed(f"run {run.workflow_id} is {run.status.value}: it takes no signals")
-        definition = self._app.find(run.workflow_type, run.version)
-        if definition is None:
-            holders = self._holders(run.workflow_type, run.version)
-            return await self._relay(request, run.workflow_type, run.version, holders)
-        return await self._change(request, border.checked_signal(body, definition))
-
-    # -- reads ------------------------------------------------------------------------------------
-
-    async def _query(self, request: Request, body: requests.Query | requests.QueryJson) -> Answer:
-        await self._barrier(request)
-        run = self._find(body.workflow_id, body.run_id)
-        definition = self._app.find(run.workflow_type, run.version)
-        if definition is None or self._instances.diverged(run.run_id):
-            owner = (run.owner,) if run.owner else ()
-            holders = self._holders(run.workflow_type, run.version)
-            nodes = (*owner, *holders)
-            return await self._relay(request, run.workflow_type, run.version, nodes)
-        arguments = border.checked_query(body, definition)
-        followed = run.status.is_open
-        if followed and definition.standby == "cold" and run.owner != self._node:
-            if run.owner:
-                nodes = (run.owner,)
-                return await self._relay(request, run.workflow_type, run.version, nodes)
-            followed = False
-        try:
-            if followed:
-                answer = await self._instances.query(run.run_id, body.name, arguments)
-            else:
-                answer = query_past(self._group, run, definition, body.name, arguments)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # of user code: may be anything
-            raise border.query_error(body.name, error) from None
-        return requests.Value(answer)
-
-    async def _result(self, request: Request, body: requests.GetResult) -> Answer:
-        run = await self._locate(body.workflow_id, body.run_id, request)
-        if run.status.is_open:
-            # No barrier is needed: an end is final, and this node will apply it in any case.
-            await self._instances.wait_closed(run.run_id, body.wait_ms / 1000)
-            run = self._find(run.workflow_id, run.run_id)
-        return requests.Ended(run.run_id, run.status, run.result or b"", run.failure, run.reason)
-
-    # -- finding ----------------------------------------------------------------------------------
-
-    def _find(self, workflow_id: str, run_id: str) -> RunSummary:
-        """The run, as this node has it.
+    async def _relay(self, request: Request, group: GroupId) -> Answer:
+        """Let a node answer that has a replica of the group.
 
         Raises:
-            NotFound: it is not there.
+            Unavailable: none can be reached, or it was passed on too often.
         """
-        run = self._group.machine.find(workflow_id, run_id)
-        if run is None:
-            raise NotFound(
-                f"there is no run {workflow_id}" + (f" with run id {run_id}" if run_id else "")
-            )
-        return run
-
-    async def _locate(self, workflow_id: str, run_id: str, request: Request) -> RunSummary:
-        """As ``_find``, but a run that is not here yet is looked for once more behind a barrier."""
-        run = self._group.machine.find(workflow_id, run_id)
-        if run is not None:
-            return run
-        await self._barrier(request)
-        return self._find(workflow_id, run_id)
-
-    async def _barrier(self, request: Request) -> None:
-        seconds = request.timeout_ms / 1000 * _BARRIER_SHARE
-        try:
-            await self._group.barrier(seconds)
-        except Unavailable:
-            raise Unavailable(self._inspection.why_late(seconds)) from None
-
-    def _registered(self) -> Iterable[tuple[str, int]]:
-        yield from self._app.registered
-        for node in self._group.machine.nodes.values():
-            yield from node.workflows
-
-    def _newest_version(self, workflow_type: str) -> int:
-        """The highest version of a type that this node knows to be registered anywhere.
-
-        Raises:
-            UnknownWorkflowType: nobody has it; those that somebody has are named.
-        """
-        known = sorted(set(self._registered()))
-        versions = [version for name, version in known if name == workflow_type]
-        if not versions:
-            listed = ", ".join(f"{name} v{version}" for name, version in known) or "none"
-            raise UnknownWorkflowType(
-                f"no node has registered {workflow_type!r}; registered are: {listed}"
-            )
-        return max(versions)
-
-    def _holders(self, workflow_type: str, version: int) -> list[NodeId]:
-        """The other nodes that announced this code, lowest id first."""
-        nodes = sorted(self._group.machine.nodes.items())
-        return [node for node, state in nodes if state.alive and state.has(workflow_type, version)]
-
-    async def _relay(
-        self, request: Request, workflow_type: str, version: int, nodes: Iterable[NodeId]
-    ) -> Answer:
-        """Let one of ``nodes`` answer, which have the code: the first that can.
-
-        Raises:
-            UnknownWorkflowType: no node is known to have it.
-            Unavailable: those that have it cannot be reached, or cannot answer now.
-        """
-        candidates = [node for node in dict.fromkeys(nodes) if node != self._node]
-        if not candidates:
-            listed = ", ".join(
-                f"{name} v{version}" for name, version in sorted(set(self._registered()))
-            )
-            here = self._app.find(workflow_type, version)
-            raise UnknownWorkflowType(
-                f"no {'other ' if here else ''}node has registered {workflow_type!r} v{version}; "
-                f"registered are: {listed or 'none'}"
-            )
-        unavailable = Unavailable(
-            f"the nodes that could answer cannot be reached from node {self._node}: {candidates}"
+        members = self._members(group)
+        if request.hops < HOPS_MAX:
+            for node in filter(self._peers.connected, members):
+                with trio.fail_after(request.timeout_ms / 1000):
+                    return await self._peers.relay(node, request)
+        raise Unavailable(
+            f"group {group}, which has this, has no replica on node {self._node}, and none of its"
+            f" nodes {', '.join(map(str, members)) or '(it has none)'} can be reached from here"
         )
-        if request.hops < _HOPS_MAX:
-            for node in filter(self._peers.connected, candidates):
-                answer = await self._ask(node, request)
-                if not isinstance(answer, Rejected):
-                    return answer
-                # What one refuses, another that was asked before it may have done.
-                unavailable.outcome_unknown |= answer.outcome_unknown
-                if answer.code != Unavailable.__name__:
-                    return evolve(answer, outcome_unknown=unavailable.outcome_unknown)
-        raise unavailable
 
-    async def _ask(self, node: NodeId, request: Request) -> Answer:
-        try:
-            return await self._peers.relay(node, request)
-        except Unavailable as error:
-            return _refusal(error)
+    def _members(self, group: GroupId) -> Iterable[NodeId]:
+        topology = self._topology()
+        known = topology.groups.get(group)
+        members = () if known is None else known.members
+        report = topology.reports.get(group)
+        led = () if report is None else report.configuration.voters
+        return [node for node in dict.fromkeys((*led, *members)) if node != self._node]
+
+    # -- the cluster ------------------------------------------------------------------------------
+
+    async def _manage(self, request: Request, body: ManagementBody) -> Answer:
+        """A change of the cluster, at most once by the client's session, which is opened in the
+        management group when it is first used there.
+        """
+        operation = ManagementRequest(request.session, request.sequence, request.acknowledged, body)
+        seconds = request.timeout_ms / 1000
+        reply: Answer = await self._management.submit(operation, seconds)
+        if isinstance(reply, Rejected) and reply.code == SessionExpired.__name__:
+            asked_ns = self._management.clock.now_ns()
+            await self._management.submit(OpenSession(request.session, asked_ns), seconds)
+            reply = await self._management.submit(operation, seconds)
+        return reply
+
+    def _why_late(self, request: Request) -> str:
+        seconds = request.timeout_ms / 1000
+        if not self._founded.done:
+            return (
+                f"node {self._node} does not know the cluster yet: do all of its founders run, or"
+                " the nodes that it joins?"
+            )
+        service = self._services().get(self._group_of(request.body))
+        if service is None:
+            return f"no outcome within {seconds:g} s"
+        return service.why_late(seconds)
 
 
-def _answer_of(reply: Reply) -> Answer:
-    if isinstance(reply, Moved):
-        return Rejected(Unavailable.__name__, f"this is served by group {reply.group} now")
-    return reply
-
-
-def _refusal(error: FlowactorError) -> Rejected:
-    return Rejected(type(error).__name__, str(error), error.outcome_unknown)
-
-
-def _variable_view(name: str, variable: Variable) -> requests.VariableView:
-    return requests.VariableView(name, variable.value, variable.version)
+_NAMED: Final = (
+    WriteVariable,
+    CompareAndSet,
+    requests.ReadVariable,
+    requests.WatchVariable,
+)
+"""Requests about a stand-alone variable, which is its ``name``."""

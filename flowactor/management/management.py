@@ -130,6 +130,10 @@ class Management:
         notices, self._notices = self._notices, []
         return ManagementApplied(tuple(replies), tuple(notices))
 
+    def configured(self, index: int, voters: tuple[NodeId, ...]) -> ManagementApplied:  # noqa: ARG002
+        """The members of group 0 changed. Its leader reports them, as those of any group."""
+        return ManagementApplied((), ())
+
     def _perform(self, operation: ManagementOperation, term: int) -> None:
         topology = self.topology
         match operation:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.faults import (
     BitFlip,
@@ -136,7 +136,7 @@ class Fleet(ABC, Generic[M]):
     # -- what a depth has to say ------------------------------------------------------------------
 
     @abstractmethod
-    def groups(self) -> Mapping[int, GroupActor]:
+    def groups(self) -> Mapping[int, ExecutionGroup]:
         """See ``healing.Cluster``."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.codec.payloads import decode_payload
 from flowactor.identity import RunId, SessionId
 from flowactor.limits import NANOSECONDS
@@ -51,7 +51,7 @@ class Cluster(Protocol):
     def size(self) -> int:
         """How many voters there are, sound or not."""
 
-    def groups(self) -> Mapping[int, GroupActor]:
+    def groups(self) -> Mapping[int, ExecutionGroup]:
         """Of all nodes that serve now, by their number."""
 
 
@@ -164,7 +164,7 @@ class Healing:
                 return CheckFailed("I36", f"run {run.workflow_id!r} ({run_id}) {reason}")
         return None
 
-    def _leader(self, groups: Mapping[int, GroupActor]) -> int | None:
+    def _leader(self, groups: Mapping[int, ExecutionGroup]) -> int | None:
         """Who leads in the highest term; it need not be one of those that were healed."""
         leading = [(group.status.term, node) for node, group in groups.items() if group.is_leader]
         return max(leading)[1] if leading else None
@@ -208,7 +208,7 @@ class Healing:
                 raise CheckFailed("I17", f"run {workflow_id} was acknowledged, and is not there")
         self._check_operations(groups)
 
-    def _check_operations(self, groups: Mapping[int, GroupActor]) -> None:
+    def _check_operations(self, groups: Mapping[int, ExecutionGroup]) -> None:
         operations = self._clients.operations
         check_fresh_reads(operations)
         check_session_order(operations)
@@ -287,7 +287,7 @@ def _unfinished(run: RunState, log_ns: int) -> str:
     return ""
 
 
-def _held(group: GroupActor, name: str) -> Held:
+def _held(group: ExecutionGroup, name: str) -> Held:
     variable = group.machine.variable(name)
     value = variable.value
     return Held(None if value is None else decode_payload(value, int, name), variable.version)

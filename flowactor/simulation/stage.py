@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Final, Protocol
 
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.identity import RunId
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.agenda import Agenda
@@ -43,7 +43,7 @@ class Cast(Protocol):
     def is_up(self, node: int) -> bool:
         """Whether the node has a process."""
 
-    def groups(self) -> Mapping[int, GroupActor]:
+    def groups(self) -> Mapping[int, ExecutionGroup]:
         """Of all nodes that serve now, by their number."""
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import trio
 
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.limits import NANOSECONDS
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import StepState
@@ -112,7 +112,7 @@ def _living(cluster: Cluster) -> Iterator[Node]:
             yield machine.life.node
 
 
-def _leader(cluster: Cluster) -> GroupActor | None:
+def _leader(cluster: Cluster) -> ExecutionGroup | None:
     """Who leads, and knows it; of two, who is in the later term."""
     leaders = [node.group for node in cluster.serving().values() if node.group.is_leader]
     return max(leaders, key=lambda group: group.status.term, default=None)
@@ -122,7 +122,7 @@ def _applied(cluster: Cluster) -> tuple[int, ...]:
     return tuple(node.group.applied for node in cluster.serving().values())
 
 
-def _is_busy(leader: GroupActor) -> bool:
+def _is_busy(leader: ExecutionGroup) -> bool:
     """Something happens that is no timer."""
     return any(
         run.inbox or any(step.state is StepState.RUNNING for step in run.steps.values())
@@ -131,7 +131,7 @@ def _is_busy(leader: GroupActor) -> bool:
     )
 
 
-def _idle_ns(leader: GroupActor, most_ns: int) -> int:
+def _idle_ns(leader: ExecutionGroup, most_ns: int) -> int:
     """Until the next timer, retry or time-out is due."""
     due_ns = leader.machine.next_due_ns
     return most_ns if due_ns is None else due_ns - leader.clock.now_ns()

@@ -163,8 +163,10 @@ def test_status_shows_nodes_and_groups(run, node):
     [only] = status["nodes"]
     assert (only["node"], only["address"], only["reachable"]) == (1, node.address, True)
     assert only["workflows"] == ["ProcessOrder v1"]
-    [group] = status["groups"]
-    assert (group["role"], group["leader"], group["voters"]) == ("leader", 1, [1])
+    management, runs = status["groups"]
+    assert (management["group"], runs["group"]) == (0, 1)
+    for group in (management, runs):
+        assert (group["role"], group["leader"], group["voters"]) == ("leader", 1, [1])
     assert "GROUP" in run("status").stdout
 
 

@@ -185,6 +185,7 @@ class Cluster:
             leader, nodes = self.leader(), [self.node(number) for number in self.running]
             return bool(leader) and all(
                 node.group.leader == leader
+                and node.steward.topology.groups
                 and all(
                     number in node.group.machine.nodes and node.group.machine.nodes[number].alive
                     for number in self.running

@@ -210,8 +210,9 @@ async def test_the_next_holder_is_asked_when_the_first_cannot_answer(tmp_path, a
         run = await c.client(1).start(Asked.run, 1000.0)
         await c.converge()
         router = c.client(3)._caller._channel
+        service = c.node(3)._services()[1]
         for trouble in (Unavailable("the link broke"), Rejected("Unavailable", "diverged")):
-            router._peers = peers = Scripted(trouble)
+            service._peers = peers = Scripted(trouble)
             query = Query(run.id, "", "look", encode_payload([], None, ""))
             assert await router.request(Request(1, 5000, "", 0, 0, query)) == Value(b"\x05")
             assert peers.asked == [1, 2]
@@ -227,9 +228,10 @@ async def test_nothing_proposed_is_known(tmp_path, autojump_clock, unknown):
         broken = Unavailable("broke off")
         broken.outcome_unknown = unknown
         router = c.client(3)._caller._channel
+        service = c.node(3)._services()[1]
         start = StartJson("id", RunId("run"), "Asked", 1, "[1]")
         for then in (broken, Rejected("InvalidInput", "no")):
-            router._peers = Scripted(broken, then)
+            service._peers = Scripted(broken, then)
             answer = await router.request(Request(1, 5000, "", 0, 0, start))
             assert answer.outcome_unknown is unknown
         c.isolate(3)

@@ -1,6 +1,7 @@
 """Who may take part in a cluster that is being founded, and in one that was."""
 
 import pytest
+from attrs import evolve
 
 from flowactor.cluster.founding import Founding, found
 from flowactor.transport import PEER, Hello
@@ -19,13 +20,7 @@ class Founder:
     def start(self):
         membership = self.membership
         if self.kept:
-            membership = type(membership)(
-                membership.cluster,
-                membership.node,
-                membership.addresses,
-                membership.disk,
-                dict(self.kept),
-            )
+            membership = evolve(membership, disks=dict(self.kept))
         self.founding = Founding(membership, self.kept.update)
 
     @property

@@ -183,7 +183,9 @@ async def test_follower_cut_off_does_not_disturb(tmp_path, autojump_clock):
         await c.converge()
         assert c.leader() == leader
         others = [
-            event for event in c.seen(LeaderChanged)[changes:] if event.leader not in {0, leader}
+            event
+            for event in c.seen(LeaderChanged)[changes:]
+            if event.group == 1 and event.leader not in {0, leader}
         ]
         assert others == []
 

@@ -297,7 +297,8 @@ async def test_a_run_closes_while_its_actor_is_down(tmp_path, autojump_clock, fa
             "it has crashed three times, so the next start is a while away",
         )
         faults.left[standby] = 1
-        await run.terminate("enough")
+        # Asked through the standby, which therefore hears of it at once.
+        await c.client(standby).get_handle(run.id).terminate("enough")
         await trio.sleep(5)
         assert faults.left[standby] == 1
         assert not len(c.node(standby).instances)

@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import define
 
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.limits import OWNER_LEASE_SECONDS, RESEND_SECONDS, TICK_SECONDS
 from flowactor.simulation.failure import CheckFailed
 
@@ -35,7 +35,7 @@ class IdleChecker:
     def __init__(self) -> None:
         self._rests: Final[dict[int, _Rest]] = {}
 
-    def ticked(self, node: int, group: GroupActor) -> None:
+    def ticked(self, node: int, group: ExecutionGroup) -> None:
         """A leader counted one more tick.
 
         Raises:
@@ -56,7 +56,7 @@ class IdleChecker:
                 raise CheckFailed(name, f"leader {node} is idle for {ticks} ticks, and {told}")
 
 
-def _undone(group: GroupActor) -> Iterator[str]:
+def _undone(group: ExecutionGroup) -> Iterator[str]:
     """What this leader should do now: the invariant, and what is wrong as long as it does not."""
     due_ns = group.machine.next_due_ns
     if due_ns is not None and due_ns <= group.clock.now_ns():

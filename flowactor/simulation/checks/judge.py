@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.cluster.witness import Witness
 from flowactor.identity import RunId
 from flowactor.machine import Applied, Machine
@@ -62,9 +62,9 @@ class Judge:
         self.marks: Final = marks
         self._agenda: Final = agenda
         self._bodies: Final[dict[int, int]] = {}
-        self._groups: Callable[[], Mapping[int, GroupActor]] = dict
+        self._groups: Callable[[], Mapping[int, ExecutionGroup]] = dict
 
-    def watch(self, groups: Callable[[], Mapping[int, GroupActor]]) -> None:
+    def watch(self, groups: Callable[[], Mapping[int, ExecutionGroup]]) -> None:
         """From now on look at the nodes, too, and not just at what their cores do.
 
         Args:

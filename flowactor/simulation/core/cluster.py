@@ -8,7 +8,7 @@ from typing import Final
 from attrs import asdict
 
 from flowactor.cluster.envelopes import GroupEnvelope
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.identity import NodeId
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.checks.judge import Judge
@@ -94,7 +94,7 @@ class CoreCluster(Fleet[Machine]):
         """Of all processes that are there, running or paused; by number."""
         return [machine.life for machine in self.machines.values() if machine.life is not None]
 
-    def groups(self) -> Mapping[int, GroupActor]:
+    def groups(self) -> Mapping[int, ExecutionGroup]:
         """See ``healing.Cluster``."""
         return {int(life.node): life.group for life in self._lives if not life.paused}
 

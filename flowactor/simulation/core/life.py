@@ -12,7 +12,7 @@ from attrs import frozen
 from flowactor.actors import Promise
 from flowactor.cluster.compaction import Compaction
 from flowactor.cluster.envelopes import GroupEnvelope
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup, GroupActor
 from flowactor.cluster.instance import InstanceActor, InstanceMessage, Wake
 from flowactor.cluster.instances import Instances
 from flowactor.cluster.liveness import Liveness
@@ -221,7 +221,7 @@ class Life:
         self.group.begin()
         self.group.wake()
 
-    def _recover(self, seed: int) -> GroupActor:
+    def _recover(self, seed: int) -> ExecutionGroup:
         """The group, from what the last life left on the machine."""
         habitat, witness = self._habitat, self._judge.witness(self.node)
         restored = self._log.restored(self._state.applied_index, self._founding)

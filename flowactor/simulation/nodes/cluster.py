@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group import ExecutionGroup
 from flowactor.errors import StorageCorrupt, StorageError
 from flowactor.limits import NANOSECONDS
 from flowactor.node import Node, NodeConfig
@@ -103,7 +103,7 @@ class Cluster(Fleet[Machine]):
 
     # -- looking ----------------------------------------------------------------------------------
 
-    def groups(self) -> Mapping[int, GroupActor]:
+    def groups(self) -> Mapping[int, ExecutionGroup]:
         """See ``healing.Cluster``."""
         return {number: node.group for number, node in self.serving().items()}
 

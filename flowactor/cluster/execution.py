@@ -1,0 +1,137 @@
+"""What lives on an execution group at a node: its runs, who watches over their owners, its service
+to clients.
+"""
+
+from functools import partial
+from typing import Final
+
+from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.hosting import Replica
+from flowactor.cluster.inspection import Inspection
+from flowactor.cluster.instance import InstanceActor
+from flowactor.cluster.instances import Instances
+from flowactor.cluster.liveness import Liveness
+from flowactor.cluster.service import GroupService, Peers
+from flowactor.cluster.steps import StepRunner
+from flowactor.cluster.variables import VariableActors
+from flowactor.identity import NodeId, RunId
+from flowactor.observability.events import Observer
+from flowactor.ports import Clock
+from flowactor.workflow import App
+
+__all__ = ["Execution"]
+
+
+class Execution:
+    """Makes the parts, and connects them to the replica.
+
+    Args:
+        replica: of the group; not started yet.
+        app: what is registered here.
+        disk: the node's data directory; ``incarnation``: of its process.
+        peers: the other nodes.
+        lease_seconds: how long a silent node keeps its runs.
+        strict: see ``World``.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        *,
+        app: App,
+        node: NodeId,
+        disk: str,
+        incarnation: str,
+        peers: Peers,
+        lease_seconds: float,
+        clock: Clock,
+        observer: Observer,
+        strict: bool,
+    ) -> None:
+        group = replica.group
+        self.group: Final = group
+        self.variables: Final = VariableActors(
+            replica,
+            lambda name: group.machine.variable(name),  # noqa: PLW0108  # of the machine by then
+        )
+        make = partial(
+            _make_instance,
+            group=group,
+            app=app,
+            node=node,
+            incarnation=incarnation,
+            steps=StepRunner(group.clock.now_ns, observer),
+            clock=clock,
+            observer=observer,
+            strict=strict,
+        )
+        self.instances: Final = Instances(
+            replica,
+            node=node,
+            group=group,
+            make=make,
+            variables=self.variables,
+            observer=observer,
+        )
+        self.liveness: Final = Liveness(
+            group,
+            node=node,
+            disk=disk,
+            incarnation=incarnation,
+            workflows=app.registered,
+            lease_seconds=lease_seconds,
+            clock=clock,
+        )
+        self.service: Final = GroupService(
+            node=node,
+            app=app,
+            group=group,
+            instances=self.instances,
+            variables=self.variables,
+            inspection=Inspection(
+                node=node, group=group, instances=self.instances, states=replica.states
+            ),
+            liveness=self.liveness,
+            peers=peers,
+        )
+        wires = replica.wires
+        wires.notices = self.instances.notify
+        wires.tick = self._tick
+        wires.leader = self._leader_changed
+        wires.restored = self.instances.start_over
+        self.instances.open_all()
+
+    def _tick(self) -> None:
+        self.liveness.tick()
+        self.instances.tick()
+
+    def _leader_changed(self) -> None:
+        self.liveness.leader_changed()
+        self.instances.repair()
+
+
+def _make_instance(
+    run_id: RunId,
+    *,
+    group: ExecutionGroup,
+    app: App,
+    node: NodeId,
+    incarnation: str,
+    steps: StepRunner,
+    clock: Clock,
+    observer: Observer,
+    strict: bool,
+) -> InstanceActor:
+    """The actor of an open run, from the definition that the run was started with."""
+    run = group.machine.runs[run_id]
+    return InstanceActor(
+        run_id,
+        node=node,
+        incarnation=incarnation,
+        group=group,
+        definition=app.find(run.workflow_type, run.version),
+        steps=steps,
+        clock=clock,
+        observer=observer,
+        strict=strict,
+    )

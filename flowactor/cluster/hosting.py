@@ -1,0 +1,337 @@
+"""The replicas of one node: of every group that lives here, its files and its actors.
+
+A replica is opened at the start of the node, if its group is in the log; by the steward, when the
+management group gives this node a place in it; and is closed when it takes the place away. Each
+lives in a scope of its own within the node's nursery.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from types import MappingProxyType
+from typing import Any, Final, TypeVarTuple
+
+import trio
+from attrs import define, frozen
+
+from flowactor.actors import Promise
+from flowactor.cluster.compaction import Compaction
+from flowactor.cluster.envelopes import GroupEnvelope
+from flowactor.cluster.group import ExecutionGroup, GroupActor, ManagementGroup
+from flowactor.cluster.sending import Pace
+from flowactor.cluster.tasks import Tasks
+from flowactor.cluster.witness import Witness
+from flowactor.codec.records import decode, encode, record
+from flowactor.errors import StorageError
+from flowactor.identity import GroupId, NodeId
+from flowactor.machine import ALL_SLOTS, Machine
+from flowactor.machine import TABLES as EXECUTION_TABLES
+from flowactor.management import MANAGEMENT_GROUP, Management, OpenReplica
+from flowactor.management import TABLES as MANAGEMENT_TABLES
+from flowactor.observability.events import Observer, Recovered
+from flowactor.ports import Clock, Disk, Entropy, RowReader, Worker
+from flowactor.raft import Configuration, Raft, RaftConfig, Restored
+from flowactor.storage import LogStore, LogWriter, StateFiles, remove_leftovers
+
+__all__ = ["Ground", "Hosting", "Replica", "Settle", "Wires"]
+
+Ts = TypeVarTuple("Ts")
+
+
+@record(320)
+@frozen
+class _Card:
+    """What an execution group began with: every replica makes the same first machine of it. It is
+    the context of the founding configuration, and so on the disk before the replica is.
+    """
+
+    founders: tuple[NodeId, ...]
+    all_slots: bool
+
+
+Settle = Callable[["Replica"], object]
+"""Makes what lives on a new replica of an execution group, and connects it to ``Replica.wires``."""
+
+
+@frozen
+class Ground:
+    """What all replicas of a node stand on.
+
+    Attributes:
+        send: queues an envelope for a peer; never blocks.
+        failed: told what is wrong with the disk.
+        watch: who sees what happens in a group, in a simulation.
+    """
+
+    node: NodeId
+    disk: Disk
+    clock: Clock
+    entropy: Entropy
+    send: Callable[[NodeId, GroupEnvelope], None]
+    failed: Callable[[StorageError], None]
+    observer: Observer
+    watch: Callable[[GroupId], Witness | None]
+    compaction: Compaction
+    pace: Pace
+
+
+@define(eq=False)
+class Wires:
+    """Who is told what a group's actor tells, as it comes and goes (see ``GroupActor``)."""
+
+    notices: Callable[..., None] = lambda _: None
+    tick: Callable[[], None] = lambda: None
+    leader: Callable[[], None] = lambda: None
+    restored: Callable[..., None] = lambda _: None
+
+
+class Replica(Tasks):
+    """One group on this node, and the tasks of all that lives on it.
+
+    Attributes:
+        wires: who lives on it connects here, before it is started.
+    """
+
+    def __init__(
+        self, group: GroupActor[Any], states: StateFiles, wires: Wires, nursery: trio.Nursery
+    ) -> None:
+        self.group: Final = group
+        self.states: Final = states
+        self.wires: Final = wires
+        self._nursery: Final = nursery
+        self._scopes: Final[dict[trio.CancelScope, None]] = {}  # of all tasks
+        self._ending = False
+        self._ended: Final[Promise[None]] = Promise()
+
+    def start_soon(
+        self, async_fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, name: object = None
+    ) -> None:
+        """See ``Tasks``."""
+        scope = trio.CancelScope()
+        self._scopes[scope] = None
+        self._nursery.start_soon(self._live, scope, async_fn, args, name=name)
+        if self._ending:
+            scope.cancel()
+
+    async def _live(
+        self,
+        scope: trio.CancelScope,
+        async_fn: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+    ) -> None:
+        try:
+            with scope:
+                await async_fn(*args)
+        finally:
+            del self._scopes[scope]
+            if self._ending and not self._scopes:
+                self._ended.set(None)
+
+    def start(self) -> None:
+        """Let the group begin."""
+        self.start_soon(self.group.run, name=self.group.name)
+        self.start_soon(self.group.pulse, name=f"{self.group.name} pulse")
+
+    async def end(self) -> None:
+        """Cancel everything, and return once it is over."""
+        self._ending = True
+        for scope in self._scopes:
+            scope.cancel()
+        if self._scopes:
+            await self._ended.wait()
+
+
+class Hosting:
+    """All replicas of one node.
+
+    Args:
+        ground: what they stand on.
+        settle: makes what lives on an execution group.
+        nursery: where their tasks live.
+    """
+
+    def __init__(self, ground: Ground, settle: Settle, nursery: trio.Nursery) -> None:
+        self._ground: Final = ground
+        self._settle: Final = settle
+        self._nursery: Final = nursery
+        disk = ground.disk
+        log_worker: Worker = disk.worker(f"node {ground.node} log")
+        self._store: Final = LogStore.open(disk)
+        self.writer: Final = LogWriter(self._store, log_worker, ground.clock, ground.failed)
+        self._state_worker: Final[Worker] = disk.worker(f"node {ground.node} state")
+        self._replicas: Final[dict[GroupId, Replica]] = {}
+        self._opening: Final[set[GroupId]] = set()
+        self._started = False
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    @property
+    def management(self) -> ManagementGroup:
+        return self._replicas[MANAGEMENT_GROUP].group
+
+    @property
+    def replicas(self) -> Mapping[GroupId, Replica]:
+        return MappingProxyType(self._replicas)
+
+    @property
+    def groups(self) -> Mapping[GroupId, ExecutionGroup]:
+        """See ``Replicas``."""
+        return {
+            group: replica.group
+            for group, replica in self._replicas.items()
+            if group != MANAGEMENT_GROUP
+        }
+
+    @property
+    def held(self) -> frozenset[GroupId]:
+        """See ``Replicas``."""
+        return frozenset(self._replicas).union(self._opening) - {MANAGEMENT_GROUP}
+
+    def receive(self, sender: NodeId, envelope: GroupEnvelope) -> None:
+        """An envelope of a peer. Of a group that is not here it is dropped, which Raft repairs."""
+        replica = self._replicas.get(envelope.group)
+        if replica is not None:
+            replica.group.receive(sender, envelope)
+
+    # -- opening ----------------------------------------------------------------------------------
+
+    def recover(self, founders: tuple[NodeId, ...]) -> None:
+        """Open what the disk holds; on a new one, the management group, and on that of a founder
+        the first execution group.
+
+        Raises:
+            StorageError: the disk cannot be used.
+        """
+        store, new = self._store, not self._store.groups()
+        if new:
+            store.found(MANAGEMENT_GROUP, Configuration(founders))
+        if new and founders:
+            card = _Card(founders, all_slots=True)
+            store.found(GroupId(1), Configuration(founders, context=encode(card)))
+        remove_leftovers(self._ground.disk, store.generations())
+        for group in store.groups():
+            self._open(group, store.generation(group))
+
+    def open(self, step: OpenReplica) -> None:
+        """See ``Replicas``."""
+        group = step.group
+        if group in self.held:
+            return
+        self._opening.add(group)
+        card = _Card(step.founders, step.all_slots)
+        voters = step.founders if step.as_founder else ()
+
+        def founded(outcome: object) -> None:
+            self._opening.discard(group)
+            if isinstance(outcome, StorageError):
+                self._ground.failed(outcome)
+                return
+            self._open(group, self._store.generation(group))
+            if self._started:
+                self._replicas[group].start()
+
+        self.writer.found(group, Configuration(voters, context=encode(card)), founded)
+
+    def _open(self, group: GroupId, generation: int) -> None:
+        ground = self._ground
+        management = group == MANAGEMENT_GROUP
+        states = StateFiles(
+            ground.disk,
+            group,
+            MANAGEMENT_TABLES if management else EXECUTION_TABLES,
+            self._state_worker,
+            on_failure=ground.failed,
+            generation=generation,
+        )
+        cache_bytes_max = ground.compaction.cache_bytes_max
+        restored = self._store.recover(group, states.current.applied_index, cache_bytes_max)
+        restore = Management if management else _maker(restored)
+        machine = restore(states.current)
+        config = RaftConfig(ground.node, cache_bytes_max=cache_bytes_max)
+        core = Raft(config, restored, ground.entropy.seed())
+        witness = ground.watch(group)
+        if witness is not None:
+            assert isinstance(machine, Machine)
+            witness.recovered(core, restored, machine)
+        wires = Wires()
+        actor = GroupActor(
+            group,
+            core=core,
+            machine=machine,
+            states=states,
+            restore=restore,
+            log=self.writer,
+            send=ground.send,
+            clock=ground.clock,
+            on_notices=lambda notices: wires.notices(notices),  # noqa: PLW0108  # set later
+            on_tick=lambda: wires.tick(),  # noqa: PLW0108
+            on_leader=lambda: wires.leader(),  # noqa: PLW0108
+            on_restored=lambda before: wires.restored(before),  # noqa: PLW0108
+            on_configuration=lambda _: None,
+            on_failure=ground.failed,
+            observer=ground.observer,
+            compaction=ground.compaction,
+            pace=ground.pace,
+            witness=witness,
+        )
+        last_index = restored.previous_index + len(restored.entries)
+        if last_index:
+            runs = len(machine.runs) if isinstance(machine, Machine) else 0
+            ground.observer(Recovered(group, actor.applied, last_index, runs))
+        replica = self._replicas[group] = Replica(actor, states, wires, self._nursery)
+        if not management:
+            self._settle(replica)
+
+    # -- living -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Let all replicas begin; those that are opened later begin at once."""
+        self._started = True
+        for replica in self._replicas.values():
+            replica.start()
+
+    def close(self, group: GroupId) -> None:
+        """See ``Replicas``."""
+        replica = self._replicas.pop(group, None)
+        if replica is not None:
+            self._opening.add(group)  # until all of it is gone
+            self._nursery.start_soon(self._drop, replica, name=f"end of {replica.group.name}")
+
+    async def _drop(self, replica: Replica) -> None:
+        await replica.end()
+        replica.states.stop()
+        dropped: Promise[object] = Promise()
+        self.writer.drop(replica.group.group, lambda outcome: _tell(dropped, outcome))
+        outcome = await dropped.wait()
+        if isinstance(outcome, StorageError):
+            self._ground.failed(outcome)
+        replica.states.current.discard(lambda _: None)
+        self._opening.discard(replica.group.group)
+
+    def hand_over_rows(self) -> None:
+        """After a clean end of all tasks: what is applied may reach the disk."""
+        for replica in self._replicas.values():
+            replica.group.hand_over_rows()
+
+    def shut(self) -> None:
+        """Write what waits and close all files. Blocks."""
+        with ExitStack() as closing:
+            closing.callback(self.writer.close)
+            for replica in self._replicas.values():
+                closing.callback(replica.states.close)
+            closing.callback(self._state_worker.close)
+            for replica in self._replicas.values():
+                closing.callback(replica.states.stop)
+
+
+def _tell(promise: Promise[object], outcome: object) -> None:
+    promise.set(outcome)
+
+
+def _maker(restored: Restored) -> Callable[[RowReader], Machine]:
+    """Makes the machine of an execution group. Its rows know better than how it began, once there
+    are any; and before there are, nothing was compacted.
+    """
+    card = decode(restored.configuration.context) if restored.configuration.context else None
+    assert card is None or isinstance(card, _Card)
+    founders, slots = ((), ()) if card is None else (card.founders, ALL_SLOTS * card.all_slots)
+    return lambda rows: Machine(founders, rows, slots)

@@ -1,0 +1,78 @@
+"""A node that is about to stop hands over first: its runs, so that no step waits for a lease, then
+the lead of its groups, so that nobody waits for an election.
+
+What cannot be handed over in time, or to nobody, is left as a crash would leave it.
+"""
+
+from collections.abc import Callable, Iterable
+
+import trio
+
+from flowactor.cluster.group import ExecutionGroup, ManagementGroup
+from flowactor.codec.records import encode
+from flowactor.identity import NodeId
+from flowactor.limits import HAND_OVER_SECONDS, LOOK_SECONDS, RESEND_SECONDS
+from flowactor.machine.operations import DrainNode
+
+__all__ = ["hand_over"]
+
+
+async def hand_over(
+    node: NodeId,
+    incarnation: str,
+    runs: Iterable[ExecutionGroup],
+    management: ManagementGroup,
+    connected: Callable[[NodeId], bool],
+) -> None:
+    """Return once another node has all that can be handed over, after ``HAND_OVER_SECONDS`` at
+    most.
+
+    Args:
+        node: this one.
+        incarnation: of its process, for which alone it is drained.
+        runs: the execution groups that have a replica here.
+        management: the management group's replica.
+        connected: whether there is a link to a node now.
+    """
+    groups = list(runs)
+    with trio.move_on_after(HAND_OVER_SECONDS):
+        async with trio.open_nursery() as nursery:
+            for group in groups:
+                nursery.start_soon(_drain, group, node, incarnation, connected)
+        async with trio.open_nursery() as nursery:
+            led_groups: list[ExecutionGroup | ManagementGroup] = [*groups, management]
+            for led in led_groups:
+                nursery.start_soon(_give_up_lead, led, node, connected)
+
+
+async def _drain(
+    group: ExecutionGroup, node: NodeId, incarnation: str, connected: Callable[[NodeId], bool]
+) -> None:
+    """Have the group give this node's runs to others, and no more to it."""
+    operation = encode(DrainNode(node, incarnation))
+    said = -RESEND_SECONDS
+    while _has_heirs(group, node, connected):
+        known = group.machine.nodes.get(node)
+        if known is None or known.draining or known.incarnation != incarnation:
+            return
+        if trio.current_time() - said >= RESEND_SECONDS:
+            said = trio.current_time()
+            group.propose(operation)
+        await trio.sleep(LOOK_SECONDS)
+
+
+async def _give_up_lead(
+    group: ExecutionGroup | ManagementGroup, node: NodeId, connected: Callable[[NodeId], bool]
+) -> None:
+    while group.is_leader and _has_heirs(group, node, connected):
+        if not group.progress().transferring:
+            group.transfer(NodeId(0))
+        await trio.sleep(LOOK_SECONDS)
+
+
+def _has_heirs(
+    group: ExecutionGroup | ManagementGroup, node: NodeId, connected: Callable[[NodeId], bool]
+) -> bool:
+    """Whether there are others to take over, and a leader to arrange it."""
+    voters = group.status.configuration.voters
+    return bool(group.leader) and any(connected(voter) for voter in voters if voter != node)

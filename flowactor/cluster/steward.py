@@ -1,0 +1,231 @@
+"""The steward of a node: does what the management group's reconciler says is to be done here.
+
+It looks on every tick of the management group, and whenever that applied something: which replicas
+to open and to close, and for each group that this node leads, the next configuration, the report,
+what to declare of other nodes. It remembers nothing but when it last said what: whoever crashed or
+was deposed looks again and goes on.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol, assert_never
+
+from flowactor.cluster.group import ExecutionGroup, ManagementGroup
+from flowactor.codec.records import encode
+from flowactor.identity import GroupId, NodeId
+from flowactor.limits import NANOSECONDS, RESEND_SECONDS, TICK_SECONDS
+from flowactor.machine import Machine
+from flowactor.management import (
+    ChangeMembership,
+    CloseReplica,
+    GroupStep,
+    HandOff,
+    LocalGroup,
+    OpenReplica,
+    Propose,
+    Topology,
+    TransferLeadership,
+    steps_for_group_leader,
+    steps_for_management_leader,
+    steps_for_node,
+)
+from flowactor.management import Membership as Members
+from flowactor.management.operations import AnnounceMember, FoundCluster
+from flowactor.ports import Clock
+from flowactor.raft import Configuration, Status
+
+__all__ = ["FEATURE_LEVEL", "Replicas", "Steward"]
+
+FEATURE_LEVEL: Final = 1
+"""Of this version of flowactor: see ``design.md``, D15."""
+
+
+class Replicas(Protocol):
+    """The execution groups that this node has replicas of."""
+
+    @property
+    def groups(self) -> Mapping[GroupId, ExecutionGroup]:
+        """Those that run."""
+
+    @property
+    def held(self) -> frozenset[GroupId]:
+        """Those that have data here, running or not."""
+
+    def open(self, step: OpenReplica) -> None:
+        """Make a replica and start it; by and by."""
+
+    def close(self, group: GroupId) -> None:
+        """Stop a replica and delete it; by and by."""
+
+
+class Steward:
+    """One node's.
+
+    Args:
+        node: this one; ``disk`` and ``address`` are its own.
+        founders: (id, data directory, address) of all, on a node that is one of them.
+        management: the replica of the management group here.
+        replicas: of execution groups.
+        connected: whether there is a link to a node now.
+        learned: told of the nodes of the cluster when they change: their addresses and disks.
+        lease_seconds: for how long a node may be silent before it is declared lost.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        disk: str,
+        address: str,
+        incarnation: str,
+        founders: Callable[[], tuple[tuple[NodeId, str, str], ...]],
+        management: ManagementGroup,
+        replicas: Replicas,
+        connected: Callable[[NodeId], bool],
+        learned: Callable[[Topology], None],
+        lease_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self._node: Final = node
+        self._disk: Final = disk
+        self._address: Final = address
+        self._incarnation: Final = incarnation
+        self._founders: Final = founders
+        self._management: Final = management
+        self._replicas: Final = replicas
+        self._connected: Final = connected
+        self._learned: Final = learned
+        self._lease_ticks: Final = lease_seconds / TICK_SECONDS
+        self._clock: Final = clock
+        self._said_ns: Final[dict[object, int]] = {}
+
+    @property
+    def topology(self) -> Topology:
+        """The cluster, as this node has applied it."""
+        return self._management.machine.topology
+
+    def applied(self) -> None:
+        """The management group applied something that changed the cluster."""
+        self._learned(self.topology)
+        self.look()
+
+    def leader_changed(self) -> None:
+        """What was proposed to the last leader may be lost."""
+        self._said_ns.clear()
+        self.look()
+
+    def look(self) -> None:
+        """Do what is to be done now."""
+        topology = self.topology
+        self._introduce(topology)
+        for step in steps_for_node(topology, self._node, self._replicas.held):
+            match step:
+                case OpenReplica():
+                    self._replicas.open(step)
+                case CloseReplica():
+                    self._replicas.close(step.group)
+                case _:
+                    assert_never(step)
+        for group in self._replicas.groups.values():
+            local = self._local(group)
+            if local is not None:
+                self._do(group, steps_for_group_leader(topology, local))
+        local = self._local(self._management)
+        if local is not None:
+            silent = frozenset(self._silent()) - {self._node}
+            self._do(self._management, steps_for_management_leader(topology, local, silent))
+
+    # -- this node --------------------------------------------------------------------------------
+
+    def _introduce(self, topology: Topology) -> None:
+        """Found the cluster, if that is still to be done; then say that this process is up."""
+        if not topology.nodes:
+            if founders := self._founders():
+                self._say(FoundCluster(founders))
+            return
+        known = topology.nodes.get(self._node)
+        if known is None or known.disk != self._disk or known.state.is_gone:
+            return
+        if known.incarnation != self._incarnation:
+            self._say(
+                AnnounceMember(
+                    self._node,
+                    self._disk,
+                    known.announcements,
+                    self._incarnation,
+                    self._address,
+                    FEATURE_LEVEL,
+                )
+            )
+
+    # -- groups that it leads ---------------------------------------------------------------------
+
+    def _local(self, group: ExecutionGroup | ManagementGroup) -> LocalGroup | None:
+        """What this node knows of a group as its leader; None if it does not lead, or may not yet
+        have everything that was committed before it did.
+        """
+        status = group.progress()
+        if not 0 < status.leads_from <= group.applied:
+            return None
+        configuration = status.configuration
+        changing = configuration.is_joint or status.configuration_index > group.applied
+        heard = {peer for peer, known in status.peers if known.ticks_silent < self._lease_ticks}
+        strangers = set(self.topology.nodes).difference(configuration.members)
+        runs = len(group.machine.runs) if isinstance(group.machine, Machine) else 0
+        return LocalGroup(
+            node=self._node,
+            group=group.group,
+            term=status.term,
+            index=group.applied,
+            configuration=Members(
+                tuple(sorted(configuration.voters)), tuple(sorted(configuration.learners))
+            ),
+            configuration_index=status.configuration_index,
+            changing=changing,
+            reachable=frozenset({self._node, *heard, *filter(self._connected, strangers)}),
+            caught_up=frozenset(_caught_up(self._node, status)),
+            runs=runs,
+        )
+
+    def _silent(self) -> list[NodeId]:
+        """Nodes that the management group's leader has not heard from for a lease."""
+        heard = dict(self._management.progress().peers)
+        return [
+            node
+            for node in self.topology.nodes
+            if (
+                heard[node].ticks_silent >= self._lease_ticks
+                if node in heard
+                else not self._connected(node)
+            )
+        ]
+
+    def _do(self, group: ExecutionGroup | ManagementGroup, steps: tuple[GroupStep, ...]) -> None:
+        for step in steps:
+            match step:
+                case ChangeMembership(membership=membership):
+                    group.change(Configuration(membership.voters, membership.learners))
+                case TransferLeadership(to=to):
+                    group.transfer(to)
+                case Propose(operation=operation):
+                    self._say(operation)
+                case HandOff():
+                    pass  # slots do not move yet: there is one execution group
+                case _:
+                    assert_never(step)
+
+    def _say(self, operation: object) -> None:
+        """Propose to the management group, but not all the time."""
+        now = self._clock.monotonic_ns()
+        last = self._said_ns.get(operation)
+        if last is None or now - last >= RESEND_SECONDS * NANOSECONDS:
+            if len(self._said_ns) > SAID_MAX:
+                self._said_ns.clear()
+            self._said_ns[operation] = now
+            self._management.propose(encode(operation))
+
+
+SAID_MAX: Final = 1000
+
+
+def _caught_up(node: NodeId, status: Status) -> list[NodeId]:
+    return [node, *(peer for peer, known in status.peers if known.caught_up)]
