@@ -106,11 +106,13 @@ class RunsChecker:
         opened: set[RunId] = set()
         restarted = any(isinstance(notice, notices.NodeAnnounced) for notice in outcome.notices)
         for notice in outcome.notices:
-            if isinstance(notice, notices.RunOpened):
-                opened.add(notice.run_id)
-            elif isinstance(notice, notices.OwnerChanged) and not restarted:
-                if notice.run_id not in opened:  # who had it before, in this entry, nobody says
-                    self._lost(entry.term, self.runs[notice.run_id].owner)
+            match notice:
+                case notices.RunOpened(run_id=run_id):
+                    opened.add(run_id)  # of who had it first, if it moves on at once, nobody tells
+                case notices.OwnerChanged(run_id=run_id) if not (restarted or run_id in opened):
+                    self._lost(entry.term, self.runs[run_id].owner)
+                case _:
+                    pass
             self._look(node, index, notice, machine)
 
     def _lost(self, term: int, owner: int) -> None:

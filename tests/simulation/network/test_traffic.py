@@ -23,19 +23,15 @@ def test_connections_keep_their_promise_on_bad_days(seed: int, frames: bool) -> 
 
 
 def test_a_seed_is_the_same_day_in_every_process() -> None:
-    """Two processes with other hashes, and this one after other days, see the same bytes at the
-    same nanoseconds; another seed is another day."""
+    """A process with other hashes, and this one after other days, see the same bytes at the same
+    nanoseconds; another seed is another day."""
     seed = 5
-    found = [
-        subprocess.run(
-            [sys.executable, PROGRAM, str(seed)],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
-        for hash_seed in ("1", "77")
-    ]
-    assert found[0] == found[1]
-    assert found[0].split() == [traffic.digest(seed, frames=kind) for kind in (False, True)]
-    assert traffic.digest(seed + 1, frames=True) not in found[0]
+    found = subprocess.run(
+        [sys.executable, PROGRAM, str(seed)],
+        env={**os.environ, "PYTHONHASHSEED": "77"},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    assert found.split() == [traffic.digest(seed, frames=kind) for kind in (False, True)]
+    assert traffic.digest(seed + 1, frames=True) not in found

