@@ -5,14 +5,14 @@ import os
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
 from flowactor.simulation.network.flows import Farewell, Flow, Item, Sign
-from flowactor.simulation.network.paths import Machine, Path
+from flowactor.simulation.network.paths import Kernel, Path
 
-__all__ = ["End", "Told"]
+__all__ = ["End", "Machine", "Told"]
 
 Told = Callable[[int, int, int, int], None]
 """Told of each arrival: (sender, receiver, bytes, number of the connection)."""
@@ -21,6 +21,35 @@ SPLIT_ODDS: Final = 1 / 32
 """How often what is sent arrives in two parts, at two times."""
 FRAGMENT_ODDS: Final = 1 / 16
 """How often a read gives less than there is."""
+
+
+class Listener(Protocol):
+    """Where connections to a port are offered."""
+
+    def offer(self, end: "End") -> None:
+        """A connection has come in."""
+
+
+class Machine(Kernel):
+    """A computer: its kernel, as far as connections go. Processes on it come and go.
+
+    Attributes:
+        frozen: its process is stopped; its kernel goes on.
+        thawed: where the tasks of a frozen process wait that would have gone on.
+        missed: ends whose tasks should have been woken while it was frozen.
+        host: what its present process holds of it, if there is one.
+        ends: all connection ends that its kernel knows, in the order in which they were made.
+        listeners: by port.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.frozen = False
+        self.thawed: Final = trio.lowlevel.ParkingLot()
+        self.missed: Final[list[End]] = []
+        self.host: object | None = None
+        self.ends: Final[dict[int, End]] = {}
+        self.listeners: Final[dict[int, Listener]] = {}
 
 
 class End:

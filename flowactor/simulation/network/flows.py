@@ -3,14 +3,11 @@
 import enum
 import errno
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from attrs import frozen
 
 from flowactor.simulation.network.paths import NEVER, Path
-
-if TYPE_CHECKING:
-    from flowactor.simulation.network.ends import End
 
 __all__ = ["Farewell", "Flow", "Item", "Sign"]
 
@@ -35,6 +32,26 @@ class Farewell:
 Item = bytes | Farewell | Sign
 
 
+class Terminal(Protocol):
+    """An end of a connection, as its flows see it."""
+
+    @property
+    def alive(self) -> bool:
+        """Its kernel knows of it."""
+
+    def arrive(self, item: Item) -> None:
+        """Take what the other end sent."""
+
+    def settle(self) -> None:
+        """What was sent has been heard."""
+
+    def break_off(self, number: int) -> None:
+        """Nobody hears what is sent: it is over, for the reason ``number``."""
+
+    def doubt(self) -> None:
+        """Something may have happened that nobody can tell."""
+
+
 class Flow:
     """Carries items from one end of a connection to the other.
 
@@ -46,7 +63,7 @@ class Flow:
         wake_ns: when ``attempt`` is due; ``NEVER`` if there is nothing to do.
     """
 
-    def __init__(self, source: "End", target: "End", path: Path, silence_ns: int) -> None:
+    def __init__(self, source: Terminal, target: Terminal, path: Path, silence_ns: int) -> None:
         self.wake_ns = NEVER
         self._source: Final = source
         self._target: Final = target

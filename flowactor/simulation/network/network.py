@@ -17,9 +17,9 @@ from flowactor.simulation.faults import (
     Reset,
     SlowLink,
 )
-from flowactor.simulation.network.ends import End, Told
+from flowactor.simulation.network.ends import End, Machine, Told
 from flowactor.simulation.network.flows import Sign
-from flowactor.simulation.network.paths import Machine, Path
+from flowactor.simulation.network.paths import Path
 from flowactor.simulation.network.streams import Host
 
 __all__ = ["Network", "NetworkFault"]
@@ -79,8 +79,8 @@ class Network:
         place = self._machine(machine)
         assert place.host is None, f"a process runs on machine {machine}"
         place.off = False
-        place.host = Host(self, place)
-        return place.host
+        place.host = host = Host(partial(self._pair, place), place)
+        return host
 
     # -- processes --------------------------------------------------------------------------------
 
@@ -171,18 +171,19 @@ class Network:
 
     def _block(self, path: Path) -> None:
         path.blocks += 1
-        for end in self._ends_between(path.source, path.target):
+        one, other = path.source.number, path.target.number
+        for end in self._ends_between(self._machine(one), self._machine(other)):
             end.doubt()
 
     # -- the parts --------------------------------------------------------------------------------
 
-    def pair(self, machine: Machine, target: int, port: int, *, whole: bool) -> End:
+    def _pair(self, machine: Machine, target: int, port: int, whole: bool) -> End:
         """A new connection, about to be opened from ``machine``: its first end."""
         self._connections += 1
         number, path = self._connections, self._path(machine.number, target)
         make = partial(End, number, window_bytes=self._window_bytes, whole=whole, told=self._told)
         near = make(machine, EPHEMERAL_PORT + number % EPHEMERAL_PORTS, path)
-        far = make(path.target, port, path.back)
+        far = make(self._machine(target), port, path.back)
         near.join(far, 2 * number, self._silence_ns)
         far.join(near, 2 * number + 1, self._silence_ns)
         near.begin()

@@ -2,18 +2,11 @@
 
 from heapq import heappop, heappush
 from random import Random
-from typing import TYPE_CHECKING, Final
-
-import trio
+from typing import Final, Protocol
 
 from flowactor.simulation.agenda import Agenda
 
-if TYPE_CHECKING:
-    from flowactor.simulation.network.ends import End
-    from flowactor.simulation.network.flows import Flow
-    from flowactor.simulation.network.streams import Host, SimulatedListener
-
-__all__ = ["NEVER", "Machine", "Path"]
+__all__ = ["NEVER", "Kernel", "Path"]
 
 NEVER: Final = 1 << 63
 BUSY: Final = -1
@@ -23,28 +16,30 @@ REORDER_NS: Final = 50_000_000
 """How far connections drift apart while the path reorders them."""
 
 
-class Machine:
-    """A computer: its kernel, as far as connections go. Processes on it come and go.
+class Kernel:
+    """Of a computer, as far as paths go.
 
     Attributes:
-        off: it has no power. Its kernel remembers nothing, and answers nothing.
-        frozen: its process is stopped; its kernel goes on.
-        thawed: where the tasks of a frozen process wait that would have gone on.
-        missed: ends whose tasks should have been woken while it was frozen.
-        host: what its present process holds of it.
-        ends: all connection ends that its kernel knows, in the order in which they were made.
-        listeners: by port.
+        number: of the computer.
+        off: it has no power: it remembers nothing, and answers nothing.
     """
 
     def __init__(self, number: int) -> None:
         self.number: Final = number
         self.off = False
-        self.frozen = False
-        self.thawed: Final = trio.lowlevel.ParkingLot()
-        self.missed: Final[list[End]] = []
-        self.host: Host | None = None
-        self.ends: Final[dict[int, End]] = {}
-        self.listeners: Final[dict[int, SimulatedListener]] = {}
+
+
+class Sender(Protocol):
+    """What travels on a path.
+
+    Attributes:
+        wake_ns: when it has something to hand over.
+    """
+
+    wake_ns: int
+
+    def attempt(self, now_ns: int) -> None:
+        """Hand over what is due."""
 
 
 class Path:
@@ -61,7 +56,7 @@ class Path:
     """
 
     def __init__(
-        self, agenda: Agenda, chance: Random, usual_ns: int, source: Machine, target: Machine
+        self, agenda: Agenda, chance: Random, usual_ns: int, source: Kernel, target: Kernel
     ) -> None:
         self.agenda: Final = agenda
         self.chance: Final = chance
@@ -72,7 +67,7 @@ class Path:
         self.slow_seconds: Final[list[float]] = []
         self.losses: Final[list[float]] = []
         self._usual_ns: Final = usual_ns
-        self._arrivals: Final[list[tuple[int, int, Flow]]] = []
+        self._arrivals: Final[list[tuple[int, int, Sender]]] = []
         self._number = 0
         self._armed_ns = NEVER
 
@@ -99,7 +94,7 @@ class Path:
             delay_ns += int(seconds * self.chance.random() * 1e9)
         return delay_ns + int(lag * REORDER_NS) if self.reorders else delay_ns
 
-    def wake(self, due_ns: int, flow: "Flow") -> None:
+    def wake(self, due_ns: int, flow: Sender) -> None:
         """Have ``flow.attempt`` called then, unless the flow has changed its mind meanwhile."""
         self._number += 1
         heappush(self._arrivals, (due_ns, self._number, flow))

@@ -3,19 +3,15 @@
 import errno
 import os
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import trio
 
 from flowactor.limits import RECEIVE_BYTES_MAX
 from flowactor.simulation.network.addresses import host_of, machine_of
-from flowactor.simulation.network.ends import End
-from flowactor.simulation.network.paths import Machine
+from flowactor.simulation.network.ends import End, Machine
 from flowactor.transport import format_address
-
-if TYPE_CHECKING:
-    from flowactor.simulation.network.network import Network
 
 __all__ = ["Host", "SimulatedListener", "SimulatedStream"]
 
@@ -140,12 +136,13 @@ class Host:
     """What one process, from its start to its end, has of the network: a ``StreamNetwork``.
 
     Args:
-        network: the whole.
+        pair: begins a connection to a port of another machine, of whole frames or not; its first
+            end.
         machine: where the process runs.
     """
 
-    def __init__(self, network: "Network", machine: Machine) -> None:
-        self._network: Final = network
+    def __init__(self, pair: Callable[[int, int, bool], End], machine: Machine) -> None:
+        self._pair: Final = pair
         self._machine: Final = machine
 
     async def open_stream(self, host: str, port: int) -> SimulatedStream:
@@ -158,7 +155,7 @@ class Host:
         machine = self._machine
         self._check_alive()
         target = machine_of(host, machine.number)
-        end = self._network.pair(machine, target, port, whole=whole)
+        end = self._pair(target, port, whole)
         try:
             while not end.connected and not end.error:
                 await end.wait_change()
