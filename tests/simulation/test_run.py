@@ -6,7 +6,15 @@ from time import perf_counter
 
 import pytest
 
-from flowactor.simulation.faults import Crash, Partition
+from flowactor.simulation.faults import (
+    Crash,
+    DiskFull,
+    DiskSlow,
+    DiskStall,
+    Partition,
+    Pause,
+    Wipe,
+)
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import (
     AskQuery,
@@ -212,3 +220,30 @@ def test_a_run_leaves_nothing_behind(play):
     outcome = play(Start(0.5, "Patient", "a"), Signal(1.0, "a", "note", ("hello",)))
     assert outcome.failure is None
     assert gc.collect() < FORGOTTEN_MAX
+
+
+def test_what_ails_a_disk_ails_the_next_one_too(play):
+    """A disk is lost while it stalls, and another stall is on: each fault ends for itself."""
+    outcome = play(
+        Start(0.5, "Order", "a", (1,)),
+        faults=(
+            DiskStall(3, 0.5, 1.2),
+            DiskSlow(3, 0.1, 0.6, 1.9),
+            Wipe(3, 0.8, 1.0),
+            DiskStall(3, 0.9, 1.6),
+            DiskFull(1, 0.7, 1.5),
+            DiskFull(1, 0.8, 1.1),
+        ),
+    )
+    assert outcome.failure is None
+
+
+def test_who_is_not_healed_stands_still_for_ever(play):
+    """Of three nodes two are healed: from then on nothing comes of the third, though the fault that
+    had stopped it was to end at that moment.
+    """
+    outcome = play(Start(0.5, "Order", "a", (1,)), faults=(Pause(3, 1.0),), core=(1, 2))
+    assert outcome.failure is None
+    late = [line[2:] for line in outcome.lines if line[0] > 2_000_000_000 and line[1] == 3]
+    said = [told for told in late if told[0] != Kind.RECEIVED]  # its kernel goes on
+    assert said == [(Kind.STOPPED, ("the run is over",))]
