@@ -5,7 +5,7 @@ Raft and store in SQLite; a workflow is an actor class, and a run of it survives
 minority of machines. ``docs/index.md`` is where to begin.
 """
 
-from flowactor.client import Client, ClusterVariable, WorkflowHandle, connect
+from flowactor.client import Client, Cluster, ClusterVariable, WorkflowHandle, connect
 from flowactor.errors import (
     AlreadyClosed,
     AlreadyExists,
@@ -86,6 +86,7 @@ __all__ = [
     "CancelScope",
     "Cancelled",
     "Client",
+    "Cluster",
     "ClusterVariable",
     "ConfigurationError",
     "DeadlineExceeded",

@@ -8,6 +8,7 @@ process, ``remote.py`` over the network. ``docs/design/client.md`` tells the res
 
 from flowactor.client.channel import Channel
 from flowactor.client.client import Client
+from flowactor.client.cluster import Cluster
 from flowactor.client.connect import connect
 from flowactor.client.exports import ExportedHistory
 from flowactor.client.handle import WorkflowHandle
@@ -17,6 +18,7 @@ from flowactor.client.variables import ClusterVariable
 __all__ = [
     "Channel",
     "Client",
+    "Cluster",
     "ClusterVariable",
     "ExportedHistory",
     "Versioned",

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, TypeVarTuple, overload
 from flowactor.client import references
 from flowactor.client.caller import Caller, expect
 from flowactor.client.channel import Channel
+from flowactor.client.cluster import Cluster
 from flowactor.client.handle import WorkflowHandle
 from flowactor.client.streams import EventStream
 from flowactor.client.system import SystemEntropy
@@ -14,7 +15,6 @@ from flowactor.client.variables import ClusterVariable
 from flowactor.cluster.requests import (
     Answer,
     ClusterView,
-    DescribeCluster,
     ListRuns,
     RunPage,
     StartJson,
@@ -40,6 +40,9 @@ class Client:
     May be used from any number of tasks. ``request_timeout`` (seconds) bounds each call, except
     where a method says that it waits; a call that ends without an answer raises ``Unavailable`` or
     ``DeadlineExceeded``, whose ``outcome_unknown`` tells whether the change may have happened.
+
+    Attributes:
+        cluster: changes the cluster itself: its nodes and groups.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Client:
         request_timeout: float = REQUEST_TIMEOUT_SECONDS,
     ) -> None:
         self._caller = Caller(channel, entropy or SystemEntropy(), request_timeout)
+        self.cluster = Cluster(self._caller)
 
     @overload
     async def start(
@@ -204,12 +208,12 @@ class Client:
         return EventStream(self._caller, *((-1, 0) if from_now else after))
 
     async def status(self) -> ClusterView:
-        """The cluster as the asked node sees it."""
-        return expect(await self._caller.read(DescribeCluster()), ClusterView)
+        """The cluster as the asked node sees it, at once."""
+        return await self.cluster.view()
 
     async def manage(self, body: ManagementBody) -> Answer:
-        """Ask for a change of the cluster itself, at most once: admit or remove a node, split or
-        drain a group, and what else ``flowactor.management.operations`` has.
+        """Ask for a change of the cluster itself, at most once: what ``cluster`` has a method for,
+        and what else ``flowactor.management.operations`` has.
 
         Raises: as every change; with what the management group refuses it with.
         """

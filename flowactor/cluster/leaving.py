@@ -1,5 +1,6 @@
-"""A node that is about to stop hands over first: its runs, so that no step waits for a lease, then
-the lead of its groups, so that nobody waits for an election.
+"""Handing over: the lead of a group, when somebody asks for that; and all that a node has, when it
+is about to stop: its runs, so that no step waits for a lease, then the lead of its groups, so that
+nobody waits for an election.
 
 What cannot be handed over in time, or to nobody, is left as a crash would leave it.
 """
@@ -10,11 +11,47 @@ import trio
 
 from flowactor.cluster.group import ExecutionGroup, ManagementGroup
 from flowactor.codec.records import encode
+from flowactor.errors import InvalidInput, Unavailable
 from flowactor.identity import NodeId
 from flowactor.limits import HAND_OVER_SECONDS, LOOK_SECONDS, RESEND_SECONDS
 from flowactor.machine.operations import DrainNode
+from flowactor.machine.replies import Done
 
-__all__ = ["hand_over"]
+__all__ = ["hand_over", "transfer"]
+
+
+async def transfer(group: ExecutionGroup | ManagementGroup, node: NodeId, to: NodeId) -> Done:
+    """Hand the lead of a group to a voter, and return once another leads; there is no end to
+    trying, so the caller has to set one.
+
+    Args:
+        group: that this node leads.
+        node: this one.
+        to: the voter; 0 is the one that is best prepared.
+
+    Returns:
+        Whether that changed anything.
+
+    Raises:
+        InvalidInput: ``to`` does not vote in this group, or there is nobody else.
+        Unavailable: somebody else was faster than ``to``.
+    """
+    voters = sorted(group.progress().configuration.voters)
+    if to == node:
+        return Done(changed=False)
+    if to not in voters and (to or voters == [node]):
+        who = f"node {to}" if to else "nobody else"
+        raise InvalidInput(
+            f"{who} votes in group {group.group}, and only a voter can lead; its voters are: "
+            + ", ".join(map(str, voters))
+        )
+    while group.leader in (node, NodeId(0)):
+        if group.is_leader and not group.progress().transferring:
+            group.transfer(to)
+        await trio.sleep(LOOK_SECONDS)
+    if to not in (NodeId(0), group.leader):
+        raise Unavailable(f"node {group.leader} leads group {group.group} now, not yet node {to}")
+    return Done()
 
 
 async def hand_over(

@@ -3,10 +3,20 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from attrs import evolve
+
 from flowactor.cluster.group import GroupActor
-from flowactor.cluster.requests import ClusterView, GroupView, NodeView
+from flowactor.cluster.requests import (
+    ClusterView,
+    GroupView,
+    MoveView,
+    NodeView,
+    PlacementView,
+)
 from flowactor.identity import ClusterId, GroupId, NodeId
 from flowactor.machine import Machine
+from flowactor.management import MANAGEMENT_GROUP, Group, Move, Pin, Topology
+from flowactor.raft import Configuration
 
 __all__ = ["Overview"]
 
@@ -42,9 +52,14 @@ class Overview:
         """How the cluster looks from this node."""
         groups = [group for _, group in sorted(self._groups().items())]
         machines = [group.machine for group in groups if isinstance(group.machine, Machine)]
+        management = self._groups()[MANAGEMENT_GROUP]
+        topology: Topology = management.machine.topology
+        roles = _roles(management.progress().configuration)
         addresses, disks = self._nodes()
         nodes = tuple(
-            self._node_view(node, address, disks.get(node, ""), machines)
+            _with_topology(
+                self._node_view(node, address, disks.get(node, ""), machines), topology, roles
+            )
             for node, address in sorted(addresses.items())
         )
         return ClusterView(
@@ -54,6 +69,8 @@ class Overview:
             nodes,
             tuple(map(_group_view, groups)),
             sum(len(machine.runs) for machine in machines),
+            tuple(_placement_view(topology, group) for group in topology.groups_in_order()),
+            tuple(map(_move_view, topology.moves_in_order())),
         )
 
     def _node_view(
@@ -71,6 +88,26 @@ class Overview:
         )
 
 
+def _roles(configuration: Configuration) -> Mapping[NodeId, str]:
+    """What each node is in a group."""
+    voters = dict.fromkeys((*configuration.voters, *configuration.outgoing), "voter")
+    return {**dict.fromkeys(configuration.learners, "learner"), **voters}
+
+
+def _with_topology(view: NodeView, topology: Topology, roles: Mapping[NodeId, str]) -> NodeView:
+    known = topology.nodes.get(view.node)
+    if known is None:
+        return view
+    return evolve(
+        view,
+        state=known.state.value,
+        liveness=known.liveness.value,
+        role=roles.get(view.node, ""),
+        pin="" if known.pin is Pin.NONE else known.pin.value,
+        groups=tuple(g.id for g in topology.groups_in_order() if view.node in g.members),
+    )
+
+
 def _group_view(group: GroupActor[Any]) -> GroupView:
     status = group.progress()
     return GroupView(
@@ -85,4 +122,22 @@ def _group_view(group: GroupActor[Any]) -> GroupView:
         tuple(
             (peer, max(0, status.last_index - known.match_index)) for peer, known in status.peers
         ),
+        tuple(sorted(status.configuration.learners)),
     )
+
+
+def _placement_view(topology: Topology, group: Group) -> PlacementView:
+    report = topology.reports.get(group.id)
+    return PlacementView(
+        group.id,
+        group.state.value,
+        group.members,
+        () if report is None else report.configuration.voters,
+        () if report is None else report.configuration.learners,
+        topology.slots.count(group.id),
+        0 if report is None else report.runs,
+    )
+
+
+def _move_view(move: Move) -> MoveView:
+    return MoveView(move.id, move.source, move.target, len(move.slots), move.phase.value)

@@ -9,7 +9,7 @@ that do not have the Python types (the CLI, other languages): the node converts 
 from attrs import frozen
 
 from flowactor.codec.records import record
-from flowactor.identity import NodeId, RunId, SessionId
+from flowactor.identity import GroupId, NodeId, RunId, SessionId
 from flowactor.machine.events import Failure
 from flowactor.machine.operations import (
     CancelRun,
@@ -41,8 +41,10 @@ __all__ = [
     "GroupView",
     "HistoryPart",
     "ListRuns",
+    "MoveView",
     "Mutation",
     "NodeView",
+    "PlacementView",
     "Query",
     "QueryJson",
     "ReadRunVariable",
@@ -54,6 +56,7 @@ __all__ = [
     "SignalJson",
     "StartJson",
     "StepView",
+    "TransferLead",
     "Value",
     "VariableView",
     "WatchVariable",
@@ -191,7 +194,11 @@ class ReadRunVariable:
 @record(212)
 @frozen
 class DescribeCluster:
-    pass
+    """Answered at once from what the asked node knows; with ``everywhere`` it first asks those that
+    lead, for no longer than a moment, how far their followers are behind.
+    """
+
+    everywhere: bool = False
 
 
 @record(213)
@@ -205,6 +212,18 @@ class ExportHistory:
     run_id: str
     after: int
     offset: int
+
+
+@record(242)
+@frozen
+class TransferLead:
+    """Have the leader of a group hand over to one of its voters; ``to`` 0 is the one that is best
+    prepared. Answered once another leads, with ``Done``, which says whether that is new. Nothing of
+    it is kept, so asking twice is harmless.
+    """
+
+    group: GroupId
+    to: NodeId
 
 
 Mutation = (
@@ -233,7 +252,9 @@ Read = (
     | ReadRunVariable
     | DescribeCluster
     | ExportHistory
+    | TransferLead
 )
+"""``TransferLead`` is no change either: the state is the same whoever leads."""
 Body = Mutation | Read
 
 
@@ -373,6 +394,11 @@ class VariableView:
 class NodeView:
     """``reachable`` as seen by the answering node; ``workflows`` as "Type v1" texts; ``disk`` is
     the id of its data directory.
+
+    The rest is what the management group says, or empty while it says nothing: ``state`` is
+    ``joining``, ``member`` or ``leaving``; ``liveness`` ``alive``, ``suspect`` or ``dead``;
+    ``role`` in the management group ``voter`` or ``learner``; ``pin`` which of these an operator
+    wants it to be; ``groups`` the execution groups that it ought to be in.
     """
 
     node: NodeId
@@ -381,11 +407,21 @@ class NodeView:
     workflows: tuple[str, ...]
     runs_owned: int
     disk: str = ""
+    state: str = ""
+    liveness: str = ""
+    role: str = ""
+    pin: str = ""
+    groups: tuple[GroupId, ...] = ()
 
 
 @record(239)
 @frozen
 class GroupView:
+    """A group as the replica of the answering node has it: ``role`` is this replica's, ``voters``
+    may be those of a change that is not committed yet. ``lags`` says how many entries each follower
+    is behind; only the leader knows.
+    """
+
     group: int
     role: str
     term: int
@@ -395,17 +431,53 @@ class GroupView:
     applied_index: int
     voters: tuple[NodeId, ...]
     lags: tuple[tuple[NodeId, int], ...]
+    learners: tuple[NodeId, ...] = ()
+
+
+@record(243)
+@frozen
+class PlacementView:
+    """What the management group says of an execution group: ``state`` is ``active`` or
+    ``draining``, ``members`` who ought to be in it; ``voters``, ``learners`` and ``runs`` (open) as
+    its leader last reported; ``slots`` how many it has of all workflow ids.
+    """
+
+    group: GroupId
+    state: str
+    members: tuple[NodeId, ...]
+    voters: tuple[NodeId, ...]
+    learners: tuple[NodeId, ...]
+    slots: int
+    runs: int
+
+
+@record(244)
+@frozen
+class MoveView:
+    """Slots on their way from one group to another; ``phase`` as ``flowactor.management.Phase``."""
+
+    move: int
+    source: GroupId
+    target: GroupId
+    slots: int
+    phase: str
 
 
 @record(240)
 @frozen
 class ClusterView:
+    """``groups`` are those with a replica on the answering ``node``; ``placements`` and ``moves``
+    all there are, as the management group has them.
+    """
+
     cluster: str
     node: NodeId
     version: str
     nodes: tuple[NodeView, ...]
     groups: tuple[GroupView, ...]
     runs_open: int
+    placements: tuple[PlacementView, ...] = ()
+    moves: tuple[MoveView, ...] = ()
 
 
 @record(241)

@@ -6,17 +6,26 @@ the management group, of which every node has a replica.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import trio
+from attrs import evolve
 
 from flowactor.actors import Promise
 from flowactor.cluster import border, requests
-from flowactor.cluster.group import ManagementGroup
+from flowactor.cluster.group import ExecutionGroup, ManagementGroup
+from flowactor.cluster.leaving import transfer
 from flowactor.cluster.overview import Overview
 from flowactor.cluster.requests import Answer, Request
 from flowactor.cluster.service import HOPS_MAX, GroupService, Peers, refusal_of
-from flowactor.errors import DeadlineExceeded, FlowactorError, SessionExpired, Unavailable
+from flowactor.errors import (
+    DeadlineExceeded,
+    FlowactorError,
+    NotFound,
+    SessionExpired,
+    Unavailable,
+)
 from flowactor.identity import GroupId, NodeId, slot_of
 from flowactor.machine.operations import (
     CompareAndSet,
@@ -24,13 +33,18 @@ from flowactor.machine.operations import (
     WriteVariable,
 )
 from flowactor.machine.replies import Rejected
-from flowactor.management import Topology
+from flowactor.management import MANAGEMENT_GROUP, Topology
 from flowactor.management.operations import ManagementBody, ManagementRequest
 
 __all__ = ["FIRST_GROUP", "Router"]
 
 FIRST_GROUP: Final = GroupId(1)
 """Where what names no workflow is asked."""
+
+_ELSEWHERE_SECONDS: Final = 1.0
+"""For other nodes to say what they see: one that is frozen must not hold up who looks for it."""
+_TRANSFER_SHARE: Final = 0.9
+"""Of a request's time: whoever asked is told which group it is about."""
 
 
 class Router:
@@ -79,7 +93,9 @@ class Router:
     async def _answer(self, request: Request) -> Answer:
         body = request.body
         if isinstance(body, requests.DescribeCluster):
-            return self._overview.cluster()
+            return await self._describe(request, body)
+        if isinstance(body, requests.TransferLead):
+            return await self._transfer(request, body)
         if isinstance(body, ManagementBody):
             return await self._manage(request, body)
         if not self._founded.done:
@@ -122,6 +138,56 @@ class Router:
         return [node for node in dict.fromkeys((*led, *members)) if node != self._node]
 
     # -- the cluster ------------------------------------------------------------------------------
+
+    async def _describe(self, request: Request, body: requests.DescribeCluster) -> Answer:
+        """How the cluster looks from here; of groups that others lead, with what those know."""
+        view = self._overview.cluster()
+        if not body.everywhere:
+            return view
+        told: list[requests.ClusterView] = []
+        leaders = {NodeId(group.leader) for group in view.groups} - {self._node}
+        with trio.move_on_after(_ELSEWHERE_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for node in sorted(filter(self._peers.connected, leaders)):
+                    onward = evolve(request, body=requests.DescribeCluster())
+                    nursery.start_soon(self._ask_view, node, onward, told)
+        lags = {
+            group.group: group.lags
+            for theirs in told
+            for group in theirs.groups
+            if group.leader == theirs.node
+        }
+        groups = (evolve(group, lags=lags.get(group.group, group.lags)) for group in view.groups)
+        return evolve(view, groups=tuple(groups))
+
+    async def _ask_view(
+        self, node: NodeId, request: Request, told: list[requests.ClusterView]
+    ) -> None:
+        with suppress(Unavailable):
+            answer = await self._peers.relay(node, request)
+            if isinstance(answer, requests.ClusterView):
+                told.append(answer)
+
+    async def _transfer(self, request: Request, body: requests.TransferLead) -> Answer:
+        """Hand over here if this node leads the group, else pass it on to where it is led."""
+        here: dict[GroupId, ManagementGroup | ExecutionGroup] = {
+            key: service.group for key, service in self._services().items()
+        }
+        here[MANAGEMENT_GROUP] = self._management
+        group = here.get(body.group)
+        if group is None:
+            if body.group not in self._topology().groups:
+                raise NotFound(f"there is no group {body.group}; `groups list` names them")
+            return await self._relay(request, body.group)
+        with trio.move_on_after(request.timeout_ms / 1000 * _TRANSFER_SHARE):
+            if group.is_leader:
+                return await transfer(group, self._node, body.to)
+            if group.leader and request.hops < HOPS_MAX:
+                return await self._peers.relay(group.leader, request)
+        raise Unavailable(
+            f"node {body.to} did not take the lead of group {body.group} in time: does it run, and"
+            " does it keep up? `status` shows who leads, and who lags"
+        )
 
     async def _manage(self, request: Request, body: ManagementBody) -> Answer:
         """A change of the cluster, at most once by the client's session, which is opened in the

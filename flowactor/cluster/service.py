@@ -65,7 +65,11 @@ class Peers(Protocol):
 
 
 class GroupService:
-    """Answers requests about one group on a node that has a replica of it."""
+    """Answers requests about one group on a node that has a replica of it.
+
+    Attributes:
+        group: the replica.
+    """
 
     def __init__(
         self,
@@ -81,7 +85,7 @@ class GroupService:
     ) -> None:
         self._node: Final = node
         self._app: Final = app
-        self._group: Final = group
+        self.group: Final = group
         self._instances: Final = instances
         self._variables: Final = variables
         self._inspection: Final = inspection
@@ -110,8 +114,8 @@ class GroupService:
         match body:
             case OpenSession():
                 await self._liveness.announced()  # so the log has told this process the time
-                body = evolve(body, asked_ns=self._group.clock.now_ns())
-                return _answer_of(await self._group.submit(body, request.timeout_ms / 1000))
+                body = evolve(body, asked_ns=self.group.clock.now_ns())
+                return _answer_of(await self.group.submit(body, request.timeout_ms / 1000))
             case StartRun() | requests.StartJson():
                 return await self._start(request, body)
             case SignalRun() | requests.SignalJson():
@@ -124,7 +128,7 @@ class GroupService:
                 return await self._result(request, body)
             case requests.ReadVariable():
                 await self._barrier(request)
-                return _variable_view(body.name, self._group.machine.variable(body.name))
+                return _variable_view(body.name, self.group.machine.variable(body.name))
             case requests.WatchVariable():
                 await self._barrier(request)
                 variable = await self._variables.watch(body.name, body.version, body.wait_ms / 1000)
@@ -171,7 +175,7 @@ class GroupService:
 
     async def _change(self, request: Request, body: ClientBody) -> Answer:
         operation = ClientOperation(request.session, request.sequence, request.acknowledged, body)
-        return _answer_of(await self._group.submit(operation, request.timeout_ms / 1000))
+        return _answer_of(await self.group.submit(operation, request.timeout_ms / 1000))
 
     async def _start(self, request: Request, body: StartRun | requests.StartJson) -> Answer:
         version = body.version or self._newest_version(body.workflow_type)
@@ -215,7 +219,7 @@ class GroupService:
             if followed:
                 answer = await self._instances.query(run.run_id, body.name, arguments)
             else:
-                answer = query_past(self._group, run, definition, body.name, arguments)
+                answer = query_past(self.group, run, definition, body.name, arguments)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # of user code: may be anything
             raise border.query_error(body.name, error) from None
         return requests.Value(answer)
@@ -236,7 +240,7 @@ class GroupService:
         Raises:
             NotFound: it is not there.
         """
-        run = self._group.machine.find(workflow_id, run_id)
+        run = self.group.machine.find(workflow_id, run_id)
         if run is None:
             raise NotFound(
                 f"there is no run {workflow_id}" + (f" with run id {run_id}" if run_id else "")
@@ -245,7 +249,7 @@ class GroupService:
 
     async def _locate(self, workflow_id: str, run_id: str, request: Request) -> RunSummary:
         """As ``_find``, but a run that is not here yet is looked for once more behind a barrier."""
-        run = self._group.machine.find(workflow_id, run_id)
+        run = self.group.machine.find(workflow_id, run_id)
         if run is not None:
             return run
         await self._barrier(request)
@@ -254,13 +258,13 @@ class GroupService:
     async def _barrier(self, request: Request) -> None:
         seconds = request.timeout_ms / 1000 * _BARRIER_SHARE
         try:
-            await self._group.barrier(seconds)
+            await self.group.barrier(seconds)
         except Unavailable:
             raise Unavailable(self._inspection.why_late(seconds)) from None
 
     def _registered(self) -> Iterable[tuple[str, int]]:
         yield from self._app.registered
-        for node in self._group.machine.nodes.values():
+        for node in self.group.machine.nodes.values():
             yield from node.workflows
 
     def _newest_version(self, workflow_type: str) -> int:
@@ -280,7 +284,7 @@ class GroupService:
 
     def _holders(self, workflow_type: str, version: int) -> list[NodeId]:
         """The other nodes that announced this code, lowest id first."""
-        nodes = sorted(self._group.machine.nodes.items())
+        nodes = sorted(self.group.machine.nodes.items())
         return [node for node, state in nodes if state.alive and state.has(workflow_type, version)]
 
     async def _relay(
