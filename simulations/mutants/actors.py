@@ -273,7 +273,7 @@ ACTORS: Final = (
             Edit(
                 GROUP,
                 "        promise: Promise[None] = Promise()\n"
-                "        self.mailbox.put_nowait(_Barrier(promise))\n",
+                "        self.mailbox.put_nowait(Barrier(promise))\n",
                 "        promise: Promise[None] = Promise()\n        promise.set(None)\n",
             ),
         ),
