@@ -42,6 +42,7 @@ from flowactor.cluster.hosting import Ground, Hosting, Replica
 from flowactor.cluster.instances import Instances
 from flowactor.cluster.leaving import hand_over
 from flowactor.cluster.links import Links
+from flowactor.cluster.moving import Movers
 from flowactor.cluster.overview import Overview
 from flowactor.cluster.router import FIRST_GROUP, Router
 from flowactor.cluster.sending import Pace
@@ -352,6 +353,13 @@ class Node:
             founders=self._founders,
             management=hosting.management,
             replicas=hosting,
+            movers=Movers(
+                node=node,
+                tasks=nursery,
+                groups=lambda: hosting.groups,
+                members=lambda group: _members(steward.topology, group),
+                links=links,
+            ),
             connected=links.connected,
             learned=partial(self._learned, disk),
             lease_seconds=self.config.owner_lease_seconds,
@@ -485,6 +493,11 @@ class Node:
         except Exception:
             # It is called in the midst of everything: what it raises must not end what it watches.
             _logger.exception("on_event failed on %s", describe(event))
+
+
+def _members(topology: Topology, group: GroupId) -> tuple[NodeId, ...]:
+    known = topology.groups.get(group)
+    return () if known is None else known.members
 
 
 def _each(*actions: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ import trio
 
 from flowactor.client.channel import Channel
 from flowactor.client.session import Session
-from flowactor.cluster.requests import Answer, Mutation, Read, Request
+from flowactor.cluster.requests import Answer, Mutation, Opened, Read, Request
 from flowactor.errors import (
     DeadlineExceeded,
     FlowactorError,
@@ -99,7 +99,15 @@ class Caller:
     async def _change_in(self, session: Session, body: Mutation, deadline: float) -> Answer:
         session.used_at = trio.current_time()
         sequence = await session.begin()
-        request = Request(0, self._attempt_ms, session.id, sequence, session.acknowledged, body)
+        request = Request(
+            0,
+            self._attempt_ms,
+            session.id,
+            sequence,
+            session.acknowledged,
+            body,
+            opened_ns=session.opened_ns,
+        )
         try:
             return await self._persist(request, deadline)
         finally:
@@ -113,10 +121,11 @@ class Caller:
                 body = OpenSession(session.id)
                 request = Request(0, self._attempt_ms, session.id, 0, 0, body)
                 try:
-                    await self._persist(request, deadline)
+                    opened = await self._persist(request, deadline)
                 except FlowactorError as error:
                     error.outcome_unknown = False  # the change itself was not sent yet
                     raise
+                session.opened_ns = expect(opened, Opened).opened_ns
                 self._session = session
             return session
 

@@ -19,6 +19,7 @@ class Session:
     Attributes:
         acknowledged: the lowest sequence whose reply may still be asked for; all below are settled.
         used_at: Trio time of its latest change, kept by its user.
+        opened_ns: the cluster's log time when it was opened, kept likewise.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Session:
         self.id = session_id
         self.acknowledged = 1
         self.used_at = used_at
+        self.opened_ns = 0
         self._window = window
         self._next = 1
         self._settled: set[int] = set()  # above ``acknowledged``, which waits for older ones

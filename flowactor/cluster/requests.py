@@ -11,6 +11,7 @@ from attrs import frozen
 from flowactor.codec.records import record
 from flowactor.identity import GroupId, NodeId, RunId, SessionId
 from flowactor.machine.events import Failure
+from flowactor.machine.handoff import Progress
 from flowactor.machine.operations import (
     CancelRun,
     CompareAndSet,
@@ -30,6 +31,7 @@ __all__ = [
     "Body",
     "ClusterView",
     "DescribeCluster",
+    "DescribeMove",
     "DescribeRun",
     "Ended",
     "EventPage",
@@ -41,9 +43,11 @@ __all__ = [
     "GroupView",
     "HistoryPart",
     "ListRuns",
+    "MoveProgress",
     "MoveView",
     "Mutation",
     "NodeView",
+    "Opened",
     "PlacementView",
     "Query",
     "QueryJson",
@@ -226,6 +230,15 @@ class TransferLead:
     to: NodeId
 
 
+@record(250)
+@frozen
+class DescribeMove:
+    """How far a group is with slots that arrive: asked by whoever sends them. No client does."""
+
+    group: GroupId
+    move: int
+
+
 Mutation = (
     OpenSession
     | StartRun
@@ -251,6 +264,7 @@ Read = (
     | WatchVariable
     | ReadRunVariable
     | DescribeCluster
+    | DescribeMove
     | ExportHistory
     | TransferLead
 )
@@ -265,7 +279,8 @@ class Request:
     wait.
 
     ``session``, ``sequence`` and ``acknowledged`` are used by mutations only. ``hops`` counts nodes
-    that passed the request on.
+    that passed the request on. ``opened_ns`` is log time when the session was opened, for groups
+    that see it for the first time. ``group`` names the group that is asked; 0: whoever has it.
     """
 
     number: int
@@ -275,6 +290,8 @@ class Request:
     acknowledged: int
     body: Body
     hops: int = 0
+    opened_ns: int = 0
+    group: int = 0
 
 
 @record(230)
@@ -498,6 +515,22 @@ class HistoryPart:
     next_offset: int
 
 
+@record(252)
+@frozen
+class Opened:
+    """A session is open, as of this log time."""
+
+    opened_ns: int
+
+
+@record(251)
+@frozen
+class MoveProgress:
+    """``progress`` None: the group does not expect the move, or not yet."""
+
+    progress: Progress | None
+
+
 Answer = (
     Done
     | Started
@@ -513,6 +546,8 @@ Answer = (
     | HistoryPart
     | Admitted
     | Created
+    | MoveProgress
+    | Opened
 )
 
 

@@ -18,7 +18,14 @@ from flowactor.cluster.group import ExecutionGroup, ManagementGroup
 from flowactor.cluster.leaving import transfer
 from flowactor.cluster.overview import Overview
 from flowactor.cluster.requests import Answer, Request
-from flowactor.cluster.service import HOPS_MAX, GroupService, Peers, refusal_of
+from flowactor.cluster.service import (
+    HOPS_MAX,
+    Elsewhere,
+    GroupService,
+    Peers,
+    name_of,
+    refusal_of,
+)
 from flowactor.errors import (
     DeadlineExceeded,
     FlowactorError,
@@ -26,12 +33,9 @@ from flowactor.errors import (
     SessionExpired,
     Unavailable,
 )
-from flowactor.identity import GroupId, NodeId, slot_of
-from flowactor.machine.operations import (
-    CompareAndSet,
-    OpenSession,
-    WriteVariable,
-)
+from flowactor.identity import GroupId, NodeId, RunId, slot_of
+from flowactor.limits import LOOK_SECONDS, PAGE_ITEMS_MAX
+from flowactor.machine.operations import OpenSession
 from flowactor.machine.replies import Rejected
 from flowactor.management import MANAGEMENT_GROUP, Topology
 from flowactor.management.operations import ManagementBody, ManagementRequest
@@ -39,7 +43,7 @@ from flowactor.management.operations import ManagementBody, ManagementRequest
 __all__ = ["FIRST_GROUP", "Router"]
 
 FIRST_GROUP: Final = GroupId(1)
-"""Where what names no workflow is asked."""
+"""The one that a cluster begins with."""
 
 _ELSEWHERE_SECONDS: Final = 1.0
 """For other nodes to say what they see: one that is frozen must not hold up who looks for it."""
@@ -98,20 +102,76 @@ class Router:
             return await self._transfer(request, body)
         if isinstance(body, ManagementBody):
             return await self._manage(request, body)
-        if not self._founded.done:
-            with trio.fail_after(request.timeout_ms / 1000):
-                await self._founded.wait()
-        group = self._group_of(body)
-        service = self._services().get(group)
-        if service is not None:
-            return await service.answer(request)
-        return await self._relay(request, group)
+        with trio.fail_after(request.timeout_ms / 1000):
+            await self._founded.wait()
+            if isinstance(body, requests.ListRuns) and not request.group:
+                return await self._list(request, body)
+            if _names_only_a_run(body) and not request.group:
+                return await self._find(request)
+        return await self._ask(request, self._group_of(request))
 
-    def _group_of(self, body: requests.Body) -> GroupId:
-        name = body.name if isinstance(body, _NAMED) else getattr(body, "workflow_id", "")
-        if not name:
-            return FIRST_GROUP
-        return self._topology().slots[slot_of(name)]
+    def _group_of(self, request: Request) -> GroupId:
+        if request.group:
+            return GroupId(request.group)
+        if isinstance(request.body, requests.DescribeMove):
+            return request.body.group
+        topology, name = self._topology(), name_of(request.body)
+        if name:
+            return topology.slots[slot_of(name)]
+        return min(topology.groups, default=FIRST_GROUP)  # any will do
+
+    async def _ask(self, request: Request, group: GroupId) -> Answer:
+        """Have the group answer, and the one it points to if it has given away what this is about:
+        nothing has happened then, and in a moment another group will serve it.
+        """
+        deadline = trio.current_time() + request.timeout_ms / 1000
+        while True:
+            service = self._services().get(group)
+            if service is None:
+                return await self._relay(request, group)
+            try:
+                return await service.answer(request)
+            except Elsewhere as elsewhere:
+                moved = elsewhere.moved
+            if trio.current_time() >= deadline:
+                raise Unavailable(f"what this is about is on its way to group {moved.group}")
+            await trio.sleep(LOOK_SECONDS)
+            known = self._group_of(request)
+            group = known if known != group or not moved.group or moved.under_way else moved.group
+
+    async def _list(self, request: Request, body: requests.ListRuns) -> Answer:
+        """Runs of all groups, newest first."""
+        groups = sorted(self._topology().groups) or [FIRST_GROUP]
+        if len(groups) == 1:
+            return await self._ask(request, groups[0])
+        wanted, total = body.offset + body.limit, 0
+        found: dict[RunId, requests.RunView] = {}
+        for group in groups:
+            offset, is_last = 0, False
+            while not is_last:
+                limit = min(PAGE_ITEMS_MAX, wanted - offset)
+                page = evolve(body, offset=offset, limit=limit)
+                answer = await self._ask(evolve(request, group=group, body=page), group)
+                if not isinstance(answer, requests.RunPage):
+                    return answer
+                found.update((run.run_id, run) for run in answer.runs)
+                offset += len(answer.runs)
+                is_last = len(answer.runs) < limit or offset >= wanted
+                total += answer.total * is_last
+        runs = sorted(found.values(), key=lambda run: (-run.started_ns, run.run_id))
+        return requests.RunPage(tuple(runs[body.offset : wanted]), total)
+
+    async def _find(self, request: Request) -> Answer:
+        """A run that is named by its run id alone may be in any group."""
+        answer: Answer = Rejected(NotFound.__name__, "there is no such run")
+        for group in sorted(self._topology().groups) or [FIRST_GROUP]:
+            try:
+                answer = await self._ask(evolve(request, group=group), group)
+            except NotFound as error:
+                answer = refusal_of(error)
+            if not isinstance(answer, Rejected) or answer.code != NotFound.__name__:
+                return answer
+        return answer
 
     async def _relay(self, request: Request, group: GroupId) -> Answer:
         """Let a node answer that has a replica of the group.
@@ -209,16 +269,11 @@ class Router:
                 f"node {self._node} does not know the cluster yet: do all of its founders run, or"
                 " the nodes that it joins?"
             )
-        service = self._services().get(self._group_of(request.body))
+        service = self._services().get(self._group_of(request))
         if service is None:
             return f"no outcome within {seconds:g} s"
         return service.why_late(seconds)
 
 
-_NAMED: Final = (
-    WriteVariable,
-    CompareAndSet,
-    requests.ReadVariable,
-    requests.WatchVariable,
-)
-"""Requests about a stand-alone variable, which is its ``name``."""
+def _names_only_a_run(body: requests.Body) -> bool:
+    return bool(getattr(body, "run_id", "")) and not getattr(body, "workflow_id", "")

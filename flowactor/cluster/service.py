@@ -16,6 +16,7 @@ from flowactor.cluster.group import ExecutionGroup
 from flowactor.cluster.inspection import Inspection
 from flowactor.cluster.instances import Instances
 from flowactor.cluster.liveness import Liveness
+from flowactor.cluster.moves import progress_of
 from flowactor.cluster.past import query_past
 from flowactor.cluster.requests import Answer, Request
 from flowactor.cluster.variables import VariableActors
@@ -23,10 +24,11 @@ from flowactor.errors import (
     AlreadyClosed,
     FlowactorError,
     NotFound,
+    SessionExpired,
     Unavailable,
     UnknownWorkflowType,
 )
-from flowactor.identity import NodeId
+from flowactor.identity import NodeId, SessionId
 from flowactor.machine.operations import (
     CancelRun,
     ClientBody,
@@ -41,9 +43,10 @@ from flowactor.machine.operations import (
 )
 from flowactor.machine.replies import Moved, Rejected, Reply
 from flowactor.machine.state import RunSummary, Variable
+from flowactor.management import MoveId
 from flowactor.workflow import App
 
-__all__ = ["HOPS_MAX", "GroupService", "Peers", "refusal_of"]
+__all__ = ["HOPS_MAX", "Elsewhere", "GroupService", "Peers", "name_of", "refusal_of"]
 
 HOPS_MAX: Final = 2
 """To a node that has the group, and from there to one that has the code."""
@@ -62,6 +65,24 @@ class Peers(Protocol):
 
     def connected(self, peer: NodeId) -> bool:
         """Whether there is a link to the peer now."""
+
+
+class Elsewhere(Exception):  # no error: it says where to ask
+    """Nothing happened: what the request is about is served by another group, or about to be."""
+
+    def __init__(self, moved: Moved) -> None:
+        super().__init__(moved)
+        self.moved: Final = moved
+
+
+_NAMED: Final = (WriteVariable, CompareAndSet, requests.ReadVariable, requests.WatchVariable)
+"""Requests about a stand-alone variable, which is its ``name``."""
+
+
+def name_of(body: requests.Body) -> str:
+    """The workflow id or the variable that a request is about; empty if it names none."""
+    name: str = body.name if isinstance(body, _NAMED) else getattr(body, "workflow_id", "")
+    return name
 
 
 class GroupService:
@@ -114,8 +135,9 @@ class GroupService:
         match body:
             case OpenSession():
                 await self._liveness.announced()  # so the log has told this process the time
-                body = evolve(body, asked_ns=self.group.clock.now_ns())
-                return _answer_of(await self.group.submit(body, request.timeout_ms / 1000))
+                opened_ns = self.group.clock.now_ns()
+                reply = await self._open(body.session, opened_ns, request)
+                return reply if isinstance(reply, Rejected) else requests.Opened(opened_ns)
             case StartRun() | requests.StartJson():
                 return await self._start(request, body)
             case SignalRun() | requests.SignalJson():
@@ -133,6 +155,8 @@ class GroupService:
                 await self._barrier(request)
                 variable = await self._variables.watch(body.name, body.version, body.wait_ms / 1000)
                 return _variable_view(body.name, variable)
+            case requests.DescribeMove():
+                return requests.MoveProgress(progress_of(self.group.machine, MoveId(body.move)))
             case requests.FollowEvents():
                 return await self._inspection.follow(body)
             case (
@@ -175,7 +199,30 @@ class GroupService:
 
     async def _change(self, request: Request, body: ClientBody) -> Answer:
         operation = ClientOperation(request.session, request.sequence, request.acknowledged, body)
-        return _answer_of(await self.group.submit(operation, request.timeout_ms / 1000))
+        seconds = request.timeout_ms / 1000
+        reply: Reply = await self.group.submit(operation, seconds)
+        if request.opened_ns and _is_expired(reply):
+            # This group sees the session for the first time, or has forgotten it.
+            opened = await self._open(request.session, request.opened_ns, request)
+            if not isinstance(opened, Rejected):
+                reply = await self.group.submit(operation, seconds)
+        if isinstance(reply, Moved):
+            raise Elsewhere(reply)
+        return reply
+
+    async def _open(self, session: SessionId, asked_ns: int, request: Request) -> Reply:
+        reply: Reply = await self.group.submit(
+            OpenSession(session, asked_ns), request.timeout_ms / 1000
+        )
+        return reply
+
+    def _check_here(self, name: str) -> None:
+        """Raises:
+        Elsewhere: what is called so is served by another group.
+        """
+        moved = self.group.machine.elsewhere(name) if name else None
+        if moved is not None:
+            raise Elsewhere(moved)
 
     async def _start(self, request: Request, body: StartRun | requests.StartJson) -> Answer:
         version = body.version or self._newest_version(body.workflow_type)
@@ -229,6 +276,7 @@ class GroupService:
         if run.status.is_open:
             # No barrier is needed: an end is final, and this node will apply it in any case.
             await self._instances.wait_closed(run.run_id, body.wait_ms / 1000)
+            self._check_here(run.workflow_id)
             run = self._find(run.workflow_id, run.run_id)
         return requests.Ended(run.run_id, run.status, run.result or b"", run.failure, run.reason)
 
@@ -251,6 +299,7 @@ class GroupService:
         """As ``_find``, but a run that is not here yet is looked for once more behind a barrier."""
         run = self.group.machine.find(workflow_id, run_id)
         if run is not None:
+            self._check_here(run.workflow_id)
             return run
         await self._barrier(request)
         return self._find(workflow_id, run_id)
@@ -261,6 +310,7 @@ class GroupService:
             await self.group.barrier(seconds)
         except Unavailable:
             raise Unavailable(self._inspection.why_late(seconds)) from None
+        self._check_here(name_of(request.body))
 
     def _registered(self) -> Iterable[tuple[str, int]]:
         yield from self._app.registered
@@ -327,10 +377,8 @@ class GroupService:
             return refusal_of(error)
 
 
-def _answer_of(reply: Reply) -> Answer:
-    if isinstance(reply, Moved):
-        return Rejected(Unavailable.__name__, f"this is served by group {reply.group} now")
-    return reply
+def _is_expired(reply: Reply) -> bool:
+    return isinstance(reply, Rejected) and reply.code == SessionExpired.__name__
 
 
 def refusal_of(error: FlowactorError) -> Rejected:

@@ -7,9 +7,11 @@ was deposed looks again and goes on.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol, assert_never, cast
 
 from flowactor.cluster.group import ExecutionGroup, ManagementGroup
+from flowactor.cluster.moves import stage_of
+from flowactor.cluster.moving import Movers
 from flowactor.codec.records import encode
 from flowactor.identity import GroupId, NodeId
 from flowactor.limits import NANOSECONDS, RESEND_SECONDS, TICK_SECONDS
@@ -20,8 +22,10 @@ from flowactor.management import (
     GroupStep,
     HandOff,
     LocalGroup,
+    MoveId,
     OpenReplica,
     Propose,
+    Stage,
     Topology,
     TransferLeadership,
     steps_for_group_leader,
@@ -65,6 +69,7 @@ class Steward:
         founders: (id, data directory, address) of all, on a node that is one of them.
         management: the replica of the management group here.
         replicas: of execution groups.
+        movers: does what is to be done for slots that move.
         connected: whether there is a link to a node now.
         learned: told of the nodes of the cluster when they change: their addresses and disks.
         lease_seconds: for how long a node may be silent before it is declared lost.
@@ -80,6 +85,7 @@ class Steward:
         founders: Callable[[], tuple[tuple[NodeId, str, str], ...]],
         management: ManagementGroup,
         replicas: Replicas,
+        movers: Movers,
         connected: Callable[[NodeId], bool],
         learned: Callable[[Topology], None],
         lease_seconds: float,
@@ -92,6 +98,7 @@ class Steward:
         self._founders: Final = founders
         self._management: Final = management
         self._replicas: Final = replicas
+        self._movers: Final = movers
         self._connected: Final = connected
         self._learned: Final = learned
         self._lease_ticks: Final = lease_seconds / TICK_SECONDS
@@ -183,8 +190,15 @@ class Steward:
             changing=changing,
             reachable=frozenset({self._node, *heard, *filter(self._connected, strangers)}),
             caught_up=frozenset(_caught_up(self._node, status)),
+            stages=self._stages(group),
             runs=runs,
         )
+
+    def _stages(self, group: ExecutionGroup | ManagementGroup) -> dict[MoveId, Stage]:
+        machine = group.machine
+        if not isinstance(machine, Machine):
+            return {}
+        return {move.id: stage_of(machine, move) for move in self.topology.moves_of(group.group)}
 
     def _silent(self) -> list[NodeId]:
         """Nodes that the management group's leader has not heard from for a lease."""
@@ -209,7 +223,7 @@ class Steward:
                 case Propose(operation=operation):
                     self._say(operation)
                 case HandOff():
-                    pass  # slots do not move yet: there is one execution group
+                    self._movers.do(cast("ExecutionGroup", group), step)
                 case _:
                     assert_never(step)
 

@@ -7,10 +7,9 @@ import pytest
 import trio
 
 from flowactor.client.caller import Caller
-from flowactor.cluster.requests import Answer, Request, Response
+from flowactor.cluster.requests import Answer, Opened, Request, Response
 from flowactor.codec import records
 from flowactor.machine.operations import OpenSession
-from flowactor.machine.replies import Done
 from flowactor.transport import Hello, frames, greet
 from flowactor.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -44,7 +43,7 @@ class FakeChannel:
         await trio.lowlevel.checkpoint()
         if isinstance(request.body, OpenSession):
             self.opened.append(request.body.session)
-            return Done()
+            return Opened(1)
         self.requests.append(request)
         item = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(item, Exception):

@@ -7,7 +7,7 @@ import trio
 
 from flowactor.client.connect import connect, parse_addresses
 from flowactor.client.remote import RemoteChannel
-from flowactor.cluster.requests import ReadVariable, Request, VariableView
+from flowactor.cluster.requests import Answer, Opened, ReadVariable, Request, VariableView
 from flowactor.errors import (
     CallerError,
     ConfigurationError,
@@ -17,6 +17,7 @@ from flowactor.errors import (
     Unavailable,
 )
 from flowactor.limits import OPERATION_BYTES_MAX
+from flowactor.machine.operations import OpenSession
 from flowactor.machine.replies import Done, Rejected
 from flowactor.transport import Hello, MemoryTransport, dial_and_greet, greet
 
@@ -276,7 +277,11 @@ async def test_connect_passes_over_a_frozen_node(network, make_node, nursery, au
 
     serve = partial(MemoryTransport(network).serve, "a:1", silent)
     await nursery.start(lambda task_status: serve(task_status=task_status))
-    await nursery.start(make_node("b:1", lambda _: Done()).run)
+
+    def answer(request: Request) -> Answer:
+        return Opened(1) if isinstance(request.body, OpenSession) else Done()
+
+    await nursery.start(make_node("b:1", answer).run)
     async with connect("a:1,b:1", transport=MemoryTransport(network)) as client:
         assert await client.variable("v", int).delete()
 
