@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import click
 
-from flowactor.cli import views
+from flowactor.cli import cluster_views, views
 from flowactor.cli.options import client_command
 from flowactor.cli.output import Output
 from flowactor.client import Client
@@ -46,11 +46,11 @@ def show_event(output: Output, event: EventView) -> None:
 @client_command
 async def status(client: Client, output: Output) -> None:
     """Show nodes, groups, leaders and how far each follower lags, as the asked node sees them."""
-    view = await client.status()
+    view = await client.cluster.view(everywhere=True)
     if output.as_json:
-        output.document(views.cluster(view))
+        output.document(cluster_views.cluster(view))
     else:
-        views.print_cluster(output, view)
+        cluster_views.print_cluster(output, view)
 
 
 COMMANDS = (events, status)

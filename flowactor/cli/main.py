@@ -5,6 +5,8 @@ import click
 from flowactor.cli import cluster_commands, run_commands
 from flowactor.cli.demo import demo
 from flowactor.cli.export_command import export
+from flowactor.cli.groups_commands import groups
+from flowactor.cli.members_commands import members
 from flowactor.cli.node_command import node
 from flowactor.cli.replay_command import replay
 from flowactor.cli.simulate_command import simulate
@@ -38,5 +40,7 @@ for command in (
     replay,
     simulate,
     *cluster_commands.COMMANDS,
+    members,
+    groups,
 ):
     main.add_command(command)

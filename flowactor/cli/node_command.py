@@ -18,13 +18,14 @@ import attrs
 import click
 import trio
 
-from flowactor.cli.exits import Exit
+from flowactor.cli.exits import Exit, exit_of
 from flowactor.cli.options import ADDRESSES_METAVAR, check_addresses, json_option, run_to_exit
 from flowactor.cli.output import Output, print_line
 from flowactor.cli.views import time
 from flowactor.client.connect import parse_addresses
 from flowactor.cluster.system import SystemClock
-from flowactor.errors import ConfigurationError
+from flowactor.errors import ConfigurationError, FlowactorError, Refused
+from flowactor.management import NodeState
 from flowactor.node import Node, NodeConfig
 from flowactor.observability.events import (
     ActorFailed,
@@ -71,9 +72,15 @@ addresses_option = partial(click.option, callback=check_addresses, metavar=ADDRE
 @click.option(
     "--bootstrap", is_flag=True, help="Found a new cluster: of --peers, or of this node alone."
 )
-@addresses_option("--join", help="Nodes of a cluster to join.")
-@addresses_option("--peers", help="All first members of a new cluster, the same on each.")
+@addresses_option("--join", help="Nodes of a cluster to join as a new node; one is enough.")
+@addresses_option(
+    "--peers",
+    help="All that found a new cluster, the same list on each; it serves once all have been up.",
+)
 @click.option("--advertise", metavar="HOST:PORT", help="Where others reach it, if not at --listen.")
+@click.option(
+    "--leave", is_flag=True, help="When told to stop, leave the cluster for good, then stop."
+)
 @click.option("--insecure", is_flag=True, help="Listen on more than loopback, without encryption.")
 @click.option(
     "--log-level",
@@ -91,6 +98,7 @@ def node(
     join: str | None,
     peers: str | None,
     advertise: str | None,
+    leave: bool,
     insecure: bool,
     log_level: str,
     as_json: bool,
@@ -118,25 +126,60 @@ def node(
             insecure=insecure,
             on_event=partial(log_event, SystemClock(), LEVELS[log_level], as_json),
         )
-        return await serve(load_app(app_path), config, output)
+        return await serve(load_app(app_path), config, output, leave=leave)
 
     run_to_exit(body, output)
 
 
-async def serve(app: App, config: NodeConfig, output: Output) -> Exit:
-    """Run the node until a signal says stop; that is a clean end, even before the node serves."""
+async def serve(app: App, config: NodeConfig, output: Output, *, leave: bool = False) -> Exit:
+    """Run the node until a signal says stop; that is a clean end, even before the node serves. With
+    ``leave`` the first signal takes it out of the cluster, which is a clean end as well, whoever
+    asked for it.
+    """
     serving, stop = trio.Event(), trio.Event()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(heed, signals, serving, stop, nursery.cancel_scope)
-            async with Node(app, config) as running:
-                settle_garbage_collector()
-                serving.set()
-                with suppress(BrokenPipeError):  # without anybody to tell it serves all the same
-                    announce(running, config, output)
-                await stop.wait()
-            nursery.cancel_scope.cancel()
-    return Exit.OK
+    node, trouble = Node(app, config), None
+    try:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(heed, signals, serving, stop, nursery.cancel_scope)
+                async with node as running:
+                    settle_garbage_collector()
+                    serving.set()
+                    with suppress(BrokenPipeError):  # with nobody to tell it serves all the same
+                        announce(running, config, output)
+                    await stop.wait()
+                    if leave:
+                        trouble = await leave_cluster(running, output)
+                nursery.cancel_scope.cancel()
+    except* Refused:
+        if not (serving.is_set() and has_left(node)):
+            raise
+        output.complain(f"node {node.node_id} has left the cluster for good")
+    if trouble is None:
+        return Exit.OK
+    output.error(trouble)
+    return exit_of(trouble)
+
+
+async def leave_cluster(running: Node, output: Output) -> FlowactorError:
+    """Have the node taken out, which ends it from within, as soon as others have all that it has.
+
+    Returns:
+        Why it stays a member: it is the last one, or nobody decided in time.
+    """
+    output.complain(f"node {running.node_id} leaves the cluster; another signal ends it at once")
+    try:
+        await running.client.cluster.remove(running.node_id)
+    except FlowactorError as error:
+        return error
+    await trio.sleep_forever()
+    raise AssertionError("sleeping for ever has no end")
+
+
+def has_left(node: Node) -> bool:
+    """Whether the node was asked to leave and has; not, if others gave it up."""
+    known = node.steward.topology.nodes.get(node.node_id)
+    return known is not None and known.state is NodeState.LEFT
 
 
 async def heed(

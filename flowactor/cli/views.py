@@ -1,19 +1,11 @@
-"""How the facts of the cluster look to people (rows, lines) and to machines (JSON shapes)."""
+"""How facts of runs look to people (rows, lines) and to machines (JSON shapes)."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from flowactor.cli.output import Output
-from flowactor.cluster.requests import (
-    ClusterView,
-    Ended,
-    EventView,
-    GroupView,
-    NodeView,
-    RunView,
-    StepView,
-)
+from flowactor.cluster.requests import Ended, EventView, RunView, StepView
 from flowactor.codec import payloads
 from flowactor.errors import StepFailed
 from flowactor.limits import NANOSECONDS
@@ -24,7 +16,6 @@ from flowactor.workflow import decode_failure
 __all__ = [
     "EVENT_COLUMNS",
     "RUN_COLUMNS",
-    "cluster",
     "ended",
     "ended_text",
     "event",
@@ -32,7 +23,6 @@ __all__ = [
     "event_row",
     "one_line",
     "payload",
-    "print_cluster",
     "print_run",
     "run",
     "run_in_full",
@@ -180,41 +170,6 @@ def event(view: EventView) -> Json:
     }
 
 
-def cluster(view: ClusterView) -> Json:
-    return {
-        "cluster": view.cluster,
-        "answered_by": view.node,
-        "version": view.version,
-        "runs_open": view.runs_open,
-        "nodes": [node(each) for each in view.nodes],
-        "groups": [group(each) for each in view.groups],
-    }
-
-
-def node(view: NodeView) -> Json:
-    return {
-        "node": view.node,
-        "address": view.address,
-        "reachable": view.reachable,
-        "workflows": list(view.workflows),
-        "runs_owned": view.runs_owned,
-    }
-
-
-def group(view: GroupView) -> Json:
-    return {
-        "group": view.group,
-        "role": view.role,
-        "term": view.term,
-        "leader": view.leader,
-        "last_index": view.last_index,
-        "commit_index": view.commit_index,
-        "applied_index": view.applied_index,
-        "voters": list(view.voters),
-        "lags": {str(follower): lag for follower, lag in view.lags},
-    }
-
-
 def run_row(view: RunView) -> Sequence[object]:
     return (
         view.workflow_id,
@@ -279,30 +234,3 @@ def step_row(view: StepView) -> Sequence[object]:
     last = view.last_failure
     why = "-" if last is None else failure_line(last)
     return view.key, view.attempt, view.state, clock(view.due_ns), why
-
-
-def print_cluster(output: Output, view: ClusterView) -> None:
-    """The cluster for people; ``lag`` is how many entries a follower is behind."""
-    output.text(f"cluster {view.cluster}, flowactor {view.version}, as node {view.node} sees it")
-    output.text(f"{view.runs_open} runs open")
-    rows = [
-        (
-            each.node,
-            each.address,
-            "up" if each.reachable else "unreachable",
-            each.runs_owned,
-            ", ".join(each.workflows) or "-",
-        )
-        for each in view.nodes
-    ]
-    output.table("nodes", ("node", "address", "state", "runs", "workflows"), rows)
-    columns = ("group", "role here", "leader", "term", "committed", "applied", "voters", "lag")
-    output.table("groups", columns, map(group_row, view.groups))
-
-
-def group_row(view: GroupView) -> Sequence[object]:
-    lag = ", ".join(f"node {follower}: {entries}" for follower, entries in view.lags)
-    voters = " ".join(map(str, view.voters))
-    leader = f"node {view.leader}" if view.leader else "none"
-    numbers = (view.term, view.commit_index, view.applied_index)
-    return view.group, view.role, leader, *numbers, voters, lag or "-"

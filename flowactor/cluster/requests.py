@@ -439,7 +439,7 @@ class GroupView:
     is behind; only the leader knows.
     """
 
-    group: int
+    group: GroupId
     role: str
     term: int
     leader: NodeId

@@ -10,7 +10,7 @@ import trio
 
 import flowactor as fa
 from flowactor import errors
-from flowactor.cli import main, node_command, views
+from flowactor.cli import cluster_views, main, node_command, views
 from flowactor.cli.demo import Summary
 from flowactor.cli.output import Output
 from flowactor.observability import events
@@ -84,7 +84,7 @@ async def printed(data: Path) -> dict[str, object]:
             "list": {"total": page.total, "runs": [views.run(each) for each in page.runs]},
             "show": run | {"history": [views.event(event) for event in await handle.history(5)]},
             "events": views.event(event),
-            "status": views.cluster(await client.status()),
+            "status": cluster_views.cluster(await client.status()),
         }
 
 
