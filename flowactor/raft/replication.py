@@ -191,17 +191,23 @@ def _begin_snapshot(state: State, role: Leader, peer: NodeId) -> None:
 
 
 def on_snapshot_staged(state: State, event: SnapshotStaged) -> None:
-    """Have the follower install what it holds, if that is still what it waits for."""
+    """Have the follower install what it holds, if that is still what it waits for.
+
+    A snapshot without voters is from before any entry that names them, made by a newcomer, which
+    was never told who the founders are: try again once more is applied.
+    """
     role = state.role
     progress = role.peers.get(event.peer) if isinstance(role, Leader) else None
     if progress is None or progress.flow is not Flow.SNAPSHOT:
         return
     assert isinstance(role, Leader)
-    progress.staged(event.snapshot)
-    if event.snapshot is None:
+    snapshot = event.snapshot
+    if snapshot is None or not snapshot.configuration.voters:
+        progress.staged(None)
         progress.load_round = role.round + 1
     else:
-        state.send(event.peer, InstallSnapshot(state.term, role.round, event.snapshot))
+        progress.staged(snapshot)
+        state.send(event.peer, InstallSnapshot(state.term, role.round, snapshot))
 
 
 def settle(state: State, role: Leader) -> None:

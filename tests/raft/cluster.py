@@ -216,6 +216,10 @@ class Cluster:
         snapshot = self.snapshot(node)
         up = self.members[peer].raft is not None and (node, peer) not in self.cut
         self.step(node, SnapshotStaged(peer, snapshot if up else None))
+        if not snapshot.configuration.voters:
+            member.durable_applied = (
+                member.applied
+            )  # the state is never far behind its log for long
 
     def snapshot(self, node: int) -> Snapshot:
         """Of what a node's state holds durably."""

@@ -130,6 +130,23 @@ def test_a_transfer_that_fails_is_begun_again():
     assert cluster.status(3).commit_index == cluster.status(1).commit_index
 
 
+def test_a_snapshot_from_before_its_members_were_known_is_not_sent():
+    """The founders stand in no entry: a newcomer that got the log from its beginning, leads, and
+    has not applied any change of members cannot say who they were, and says nothing. Once it has
+    applied more, it can (rule snapshot_carries_config).
+    """
+    cluster = left_behind(count=1, keep=0)
+    cluster.heal()
+    role = cluster.state(1).role
+    role.peers[3].flow = Flow.SNAPSHOT
+    cluster.network.clear()
+    cluster.step(1, SnapshotStaged(3, Snapshot(1, 1, Configuration())))
+    assert not any(isinstance(packet.message, InstallSnapshot) for packet in cluster.network)
+    assert role.peers[3].flow is Flow.PROBE
+    cluster.tick(times=6)
+    assert cluster.status(3).commit_index == cluster.status(1).commit_index
+
+
 def test_staged_too_late_is_ignored():
     """Who no longer waits for a snapshot is not told to install one; nor does a follower tell."""
     cluster = left_behind(count=3, keep=4)
