@@ -49,7 +49,7 @@ from flowactor.cluster.sending import Pace
 from flowactor.cluster.service import GroupService
 from flowactor.cluster.steward import FEATURE_LEVEL, Steward
 from flowactor.cluster.system import SystemClock
-from flowactor.cluster.witness import Witness
+from flowactor.cluster.witness import Watch, nobody
 from flowactor.errors import ConfigurationError, Refused, StorageError, StorageFull
 from flowactor.identity import ClusterId, GroupId, NodeId
 from flowactor.limits import (
@@ -146,7 +146,7 @@ class World:
     """What a node touches of the world (``flowactor.ports``); the default is the real one.
 
     Attributes:
-        witness: for simulations: sees what consensus and the machine do.
+        watch: for simulations: who sees what consensus and the machine of a group do.
         compaction, pace: for simulations: limits that a short run meets.
         strict: for simulations: calls of workflow code to clocks, chance and files of this process
             are refused with their line. Slow.
@@ -156,7 +156,7 @@ class World:
     entropy: Entropy = Factory(SystemEntropy)
     transport: Transport = Factory(WebSocketTransport)
     disk: Callable[[Path], Disk] = DirectoryDisk
-    witness: Witness | None = None
+    watch: Watch = nobody
     compaction: Compaction = Factory(Compaction)
     pace: Pace = Factory(Pace)
     strict: bool = False
@@ -338,7 +338,7 @@ class Node:
             send=links.send,
             failed=self._fail,
             observer=self._observe,
-            watch=lambda group: world.witness if group == FIRST_GROUP else None,
+            watch=world.watch,
             compaction=world.compaction,
             pace=world.pace,
         )

@@ -42,7 +42,7 @@ from flowactor.cluster.reads import Reads, RemoteRead
 from flowactor.cluster.ready import Ready
 from flowactor.cluster.sending import Pace
 from flowactor.cluster.snapshots import Snapshots
-from flowactor.cluster.witness import Witness
+from flowactor.cluster.witness import AnyMachine, Witness
 from flowactor.codec.records import decode, encode
 from flowactor.errors import Overloaded, StorageError, StoragePoisoned, Unavailable
 from flowactor.identity import GroupId, NodeId
@@ -54,7 +54,7 @@ from flowactor.limits import (
     TICK_EARLY_SECONDS,
     TICK_SECONDS,
 )
-from flowactor.machine import Applied, InboxGrew, Machine, OwnerChanged, StepsDue
+from flowactor.machine import InboxGrew, Machine, OwnerChanged, StepsDue
 from flowactor.machine.operations import (
     decode_batch,
     encode_batch,
@@ -115,7 +115,7 @@ class GroupActor(Generic[M]):
         observer: told of changes of leadership, and of what becomes of log and state.
         on_configuration: told when the members are others, committed or not; must not wait.
         compaction: when the log is cut; ``pace``: how fast the state is sent.
-        witness: sees each step of the core, and each entry that is applied; of a group of runs.
+        witness: sees each step of the core, and each entry that is applied.
 
     Attributes:
         machine, state: what is applied, and its rows. Both are replaced when the leader sends its
@@ -347,6 +347,11 @@ class GroupActor(Generic[M]):
         """Make the rows of the state store as new as the machine; they need not reach the disk."""
         self.state.write(self.machine.take_writes(), self.applied)
 
+    def forsake(self) -> None:
+        """The replica is about to be deleted; all tasks of the group have ended."""
+        if self._witness is not None:
+            self._witness.closed()
+
     # -- one batch --------------------------------------------------------------------------------
 
     def _later(self, event: Event) -> None:
@@ -501,7 +506,7 @@ class GroupActor(Generic[M]):
         assert self.applied == snapshot.index, "the state is the one that was installed"
         self.clock.follow(self.machine.clock_ns)
         if self._witness is not None:
-            self._witness.restored(snapshot, cast("Machine", self.machine))
+            self._witness.restored(snapshot, cast("AnyMachine", self.machine))
         self._observer(SnapshotInstalled(self.group, snapshot.index))
         self._reads.applied(self.applied)
         self._flushed()  # whoever waits for the old state to be stored looks at this one
@@ -515,7 +520,7 @@ class GroupActor(Generic[M]):
             outcome = self._outcome_of(entry)
             if outcome is not None:
                 if self._witness is not None:
-                    self._witness.applied(entry, cast("Applied", outcome))
+                    self._witness.applied(entry, outcome)
                 self._proposals.settle(outcome.replies)
                 self.applied = entry.index
                 if outcome.notices:

@@ -19,7 +19,7 @@ from flowactor.cluster.envelopes import GroupEnvelope
 from flowactor.cluster.group import ExecutionGroup, GroupActor, ManagementGroup
 from flowactor.cluster.sending import Pace
 from flowactor.cluster.tasks import Tasks
-from flowactor.cluster.witness import Witness
+from flowactor.cluster.witness import Watch
 from flowactor.codec.records import decode, encode, record
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId
@@ -69,7 +69,7 @@ class Ground:
     send: Callable[[NodeId, GroupEnvelope], None]
     failed: Callable[[StorageError], None]
     observer: Observer
-    watch: Callable[[GroupId], Witness | None]
+    watch: Watch
     compaction: Compaction
     pace: Pace
 
@@ -248,9 +248,8 @@ class Hosting:
         machine = restore(states.current)
         config = RaftConfig(ground.node, cache_bytes_max=cache_bytes_max)
         core = Raft(config, restored, ground.entropy.seed())
-        witness = ground.watch(group)
+        witness = ground.watch(ground.node, group)
         if witness is not None:
-            assert isinstance(machine, Machine)
             witness.recovered(core, restored, machine)
         wires = Wires()
         actor = GroupActor(
@@ -298,6 +297,7 @@ class Hosting:
 
     async def _drop(self, replica: Replica) -> None:
         await replica.end()
+        replica.group.forsake()
         replica.states.stop()
         dropped: Promise[object] = Promise()
         self.writer.drop(replica.group.group, lambda outcome: _tell(dropped, outcome))

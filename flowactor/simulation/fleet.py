@@ -252,7 +252,7 @@ class Fleet(ABC, Generic[M]):
     def _wipe(self, node: int) -> None:
         self.take_down(node, "its disk is gone")
         self.replace_disk(node)
-        self._judge.consensus.lost(node)
+        self._judge.lost(node)
         self._judge.marks["wiped disk refused"] += 1
         machine = self.machines[node]
         machine.lost = True

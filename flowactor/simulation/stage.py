@@ -133,7 +133,7 @@ class Stage:
         strike = self._strike
         if strike is None or strike.point != self.points:
             return
-        struck = strike.node or self.judge.runs.runs[run_id].owner or node
+        struck = strike.node or self.judge.owner_of(run_id) or node
         at = self._agenda.now_ns / NANOSECONDS
         if strike.kind == "partition":
             others = tuple(n for n in range(1, self.scenario.nodes + 1) if n != struck)

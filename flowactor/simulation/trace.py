@@ -38,6 +38,8 @@ class Kind:
     """a node: (first index, last index, term) are durable in its log"""
     COMMITTED = "committed"
     """a node applied: (index, term, digest of the entry's data)"""
+    DELETED = "deleted"
+    """a node is no member any more, and is about to delete its replica: ()"""
     INSTALLED = "installed"
     """a node has the state of another in place of its own: (index, term)"""
     OPENED = "opened"

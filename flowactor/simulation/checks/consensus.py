@@ -6,10 +6,10 @@ ever reads it. A check costs as much as the step it looks at changed.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 
 from flowactor.identity import NodeId
 from flowactor.limits import ELECTION_TICKS_MIN
@@ -42,6 +42,8 @@ from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.marks import Marks
 
 __all__ = ["ConsensusChecker"]
+
+INDEX_MAX: Final = 2**63 - 1
 
 _FromLeader = Append | InstallSnapshot
 
@@ -90,7 +92,7 @@ class ConsensusChecker:
     """Invariants of one group.
 
     Args:
-        voters: those that found the group.
+        voters: those that found the group, if that is known; else the first of them tells.
         marks: counts what was ever reached.
         write_ticks_max: for how long a leader may wait for its disk, for the marks.
 
@@ -106,11 +108,13 @@ class ConsensusChecker:
         self.committed: Final[list[Entry]] = []
         self.leaders: Final[dict[int, int]] = {}
         self.disks: Final = {node: DurableLog() for node in voters}
-        self._founding: Final = Configuration(tuple(map(NodeId, voters)))
-        self._members: Final = Members(self._founding)  # of what is committed
+        self._voters = tuple(map(NodeId, voters))
+        self._members: Final = Members(Configuration(self._voters))  # of what is committed
+        self._bases: Final[dict[int, Configuration]] = {}  # node -> the members at its index 0
         self._lost: Final[dict[int, DurableLog]] = {}  # what was durable when the disk was lost
         self._write_ticks_max: Final = write_ticks_max
         self._views: Final[dict[int, _View]] = {}
+        self._closing: Final[set[int]] = set()
         self._marks: Final = marks
 
     @property
@@ -129,22 +133,45 @@ class ConsensusChecker:
         of what was under way the beginning or nothing. What it finds in its first life is taken as
         it is.
         """
-        if node in self._views:
-            self._find(node, restored)
-        else:
+        if self._is_anew(node, restored):
             assert restored.previous_index == 0, "the first life of a node has a whole log"
             self.disks[node] = DurableLog(restored.hard_state, list(restored.entries))
+        else:
+            self._find(node, restored)
+        if restored.configuration_index == 0:
+            self._found(node, restored.configuration)
         disk = self.disks[node]
         commit = core.commit_index
         if commit > len(self.committed):
             known = len(self.committed)
             raise CheckFailed("I3", f"node {node} restarts with commit {commit}, it was {known}")
         log = [*self.committed[: disk.previous_index], *disk.entries]
-        founding = self._founding if disk.previous_index else restored.configuration
-        members = Members(founding, log)
+        members = Members(self._bases[node], log)
         term = restored.hard_state.term
         self._views[node] = _View(log, members, term, commit, restored.applied)
         self._verify(node, self._views[node], commit, "I5")
+
+    def _is_anew(self, node: int, restored: Restored) -> bool:
+        """Whether a replica begins with nothing: the first, or one after the last was deleted. A
+        crash may have come before that.
+        """
+        if node not in self._views:
+            return True
+        deleted = node in self._closing and not restored.previous_index and not restored.entries
+        self._closing.discard(node)
+        if deleted:
+            self.disks[node].check_kept(evolve(restored.hard_state, commit=INDEX_MAX))
+        return deleted
+
+    def _found(self, node: int, configuration: Configuration) -> None:
+        """I13: the members at index 0. Who was never one of them begins without any."""
+        self._bases[node] = configuration
+        if not configuration.voters:
+            return
+        self._voters = self._voters or configuration.voters
+        if configuration.voters != self._voters:
+            raise CheckFailed("I13", f"node {node} founds the group with other members")
+        self._members.found(configuration)
 
     def _find(self, node: int, restored: Restored) -> None:
         durable, writing = self.disks[node], self._views[node].writing
@@ -162,6 +189,25 @@ class ConsensusChecker:
             durable.persist(writing.popleft()[0])
             self._marks["unsynced write survived"] += 1
         self._marks["torn tail"] += bool(writing)
+
+    def closed(self, node: int) -> None:
+        """The node is no member any more, and is about to delete its replica: what it voted stays,
+        and its log may be gone when it begins the next life.
+        """
+        self._closing.add(node)
+
+    def is_able(self, nodes: Collection[int]) -> bool:
+        """Whether these nodes can decide by themselves: they are a quorum of what is committed, and
+        of what any of them goes by.
+        """
+        views = [self._views[node].members for node in nodes if node in self._views]
+        known = (self._members.current, *(members.current for members in views))
+        return all(is_quorum(nodes, configuration) for configuration in known)
+
+    @property
+    def members(self) -> Configuration:
+        """The newest configuration that is committed."""
+        return self._members.current
 
     def lost(self, node: int) -> None:
         """The node's disk is gone: it promises nothing any more."""
@@ -482,7 +528,8 @@ class ConsensusChecker:
         """I8: what the newest leader takes to be durable elsewhere is."""
         for peer, status in core.status().peers:
             index = status.match_index
-            held = not index or self.disks[peer].holds(index, self._term_at(view, index))
+            disk = self.disks.get(peer)
+            held = not index or (disk and disk.holds(index, self._term_at(view, index)))
             if not held and peer not in self._lost:
                 raise CheckFailed("I8", f"leader {node} counts entry {index} on {peer}: not there")
 

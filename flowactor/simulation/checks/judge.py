@@ -1,13 +1,17 @@
 """The judge of a run: gives each life of each node a witness, and writes down what that sees."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
+from attrs import frozen
+
+from flowactor.cluster.driven import Outcome
 from flowactor.cluster.group import ExecutionGroup
-from flowactor.cluster.witness import Witness
-from flowactor.identity import RunId
-from flowactor.machine import Applied, Machine
+from flowactor.cluster.witness import AnyMachine, Witness
+from flowactor.identity import GroupId, NodeId, RunId
+from flowactor.management import MANAGEMENT_GROUP
 from flowactor.observability.events import (
     ObservedEvent,
     SnapshotReceived,
@@ -20,26 +24,54 @@ from flowactor.simulation.checks.consensus import ConsensusChecker
 from flowactor.simulation.checks.idle import IdleChecker
 from flowactor.simulation.checks.leadership import LeadershipChecker
 from flowactor.simulation.checks.runs import RunsChecker
+from flowactor.simulation.checks.topology import TopologyChecker
 from flowactor.simulation.checks.windows import USUAL, WindowChecker, Windows
 from flowactor.simulation.marks import Marks
 from flowactor.simulation.trace import Kind, Trace
 from flowactor.workflow import App
 
-__all__ = ["Judge"]
+__all__ = ["FIRST_GROUP", "GroupChecks", "Judge", "in_group"]
+
+FIRST_GROUP: Final = GroupId(1)
+"""The group of runs that is there from the beginning; at core depth the only one."""
+
+
+def in_group(kind: str, group: GroupId) -> str:
+    """The kind of line that tells this of a group: plain names are about the first, and who reads a
+    trace knows no others.
+    """
+    return kind if group == FIRST_GROUP else f"{kind} in group {group}"
+
+
+@frozen
+class GroupChecks:
+    """All checkers of one group."""
+
+    consensus: ConsensusChecker
+    leadership: LeadershipChecker
+    windows: WindowChecker
+    machine: RunsChecker | TopologyChecker
 
 
 class Judge:
     """All checkers of one run, and its trace.
 
+    Nodes go by their ids in what checkers are told, and by the numbers of their machines in the
+    trace: a machine that lost its disk comes back as another node.
+
     Args:
         app: the code under test.
-        nodes: the voters are 1 to this.
+        nodes: the founders are 1 to this.
         agenda: tells the time for the trace.
         trace: of the run.
         marks: counts what was reached.
-        point: called with the run concerned, and the node, at every moment at which an exhaustive
-            search could strike.
+        point: called with the run concerned, and the machine, at every moment at which an
+            exhaustive search could strike.
         windows: the limits of all cores.
+
+    Attributes:
+        groups: the checkers of each group that was ever opened.
+        topology: of the management group.
     """
 
     def __init__(
@@ -52,17 +84,58 @@ class Judge:
         point: Callable[[RunId, int], None],
         windows: Windows = USUAL,
     ) -> None:
-        self.consensus: Final = ConsensusChecker(range(1, nodes + 1), marks)
-        self.leadership: Final = LeadershipChecker(range(1, nodes + 1))
-        self.windows: Final = WindowChecker(windows)
+        self._app: Final = app
+        self._windows: Final = windows
+        self._machines: Final = {node: node for node in range(1, nodes + 1)}
+        self.groups: Final[dict[GroupId, GroupChecks]] = {}
+        self.topology: Final = TopologyChecker(marks)
         self.idle: Final = IdleChecker()
-        self.runs: Final = RunsChecker(app, marks, self._told, self.leadership.check_given_away)
         self.point: Final = point
         self.trace: Final = trace
         self.marks: Final = marks
         self._agenda: Final = agenda
-        self._bodies: Final[dict[int, int]] = {}
+        self._bodies: Final[Counter[int]] = Counter()
+        self._up: Final[set[int]] = set()
         self._groups: Callable[[], Mapping[int, ExecutionGroup]] = dict
+        founders = range(1, nodes + 1)
+        leadership = LeadershipChecker()
+        self.runs: Final = RunsChecker(app, marks, self._told, leadership.check_given_away)
+        """Of the first group, as are the next three."""
+        self.consensus: Final = ConsensusChecker(founders, marks)
+        self.groups[FIRST_GROUP] = GroupChecks(
+            self.consensus, leadership, WindowChecker(windows), self.runs
+        )
+
+    def of(self, group: GroupId) -> GroupChecks:
+        """The checkers of a group."""
+        checks = self.groups.get(group)
+        if checks is None:
+            leadership = LeadershipChecker()
+            checks = self.groups[group] = GroupChecks(
+                ConsensusChecker((), self.marks),
+                leadership,
+                WindowChecker(self._windows),
+                self.topology
+                if group == MANAGEMENT_GROUP
+                else RunsChecker(self._app, self.marks, self._told, leadership.check_given_away),
+            )
+        return checks
+
+    # -- machines ---------------------------------------------------------------------------------
+
+    def machine_of(self, node: int) -> int:
+        """The machine of a node, which may have another by now; 0 if it never began."""
+        return self._machines.get(node, 0)
+
+    def node_of(self, machine: int) -> int:
+        """The node that a machine was last; 0 if it was none yet."""
+        return max((node for node, its in self._machines.items() if its == machine), default=0)
+
+    def lost(self, machine: int) -> None:
+        """The machine's disk is gone, and with it all that its node promised."""
+        node = self.node_of(machine)
+        for checks in self.groups.values():
+            checks.consensus.lost(node)
 
     def watch(self, groups: Callable[[], Mapping[int, ExecutionGroup]]) -> None:
         """From now on look at the nodes, too, and not just at what their cores do.
@@ -78,22 +151,22 @@ class Judge:
         if group is not None:
             self.idle.ticked(node, group)
 
-    def witness(self, node: int) -> Witness:
-        """Of the node's next life."""
-        self._bodies[node] = 0
-        return _NodeWitness(node, self)
+    def witness(self, machine: int, node: NodeId, group: GroupId = FIRST_GROUP) -> Witness:
+        """Of one group in the next life of the node, which is on this machine."""
+        self._machines[node] = machine
+        return _GroupWitness(machine, node, group, self)
 
     def observed(self, node: int, event: ObservedEvent) -> None:
         """The node's ``on_event``."""
         match event:
             case StepStarted(run_id=run_id, step=step, attempt=attempt):
-                self.runs.step_started(run_id, step, attempt)
+                self._runs_with(run_id).step_started(run_id, step, attempt)
                 self._bodies[node] += 1
                 self.marks["step repeated"] += attempt > 1
                 self.write(node, Kind.STEP, run_id, step, attempt, "started")
                 self.point(run_id, node)
             case StepFinished(run_id=run_id, step=step, attempt=attempt, outcome=outcome):
-                self.runs.step_finished(run_id, step, attempt, outcome)
+                self._runs_with(run_id).step_finished(run_id, step, attempt, outcome)
                 self._bodies[node] -= 1
                 self.write(node, Kind.STEP, run_id, step, attempt, outcome)
                 if outcome != "cancelled":
@@ -103,69 +176,114 @@ class Judge:
             case _:
                 pass
 
+    def recovered(self, machine: int, group: GroupId, applied: int, last: int) -> None:
+        """A replica begins on this machine; with the first of them the process does."""
+        kind = in_group(Kind.STARTED, group) if machine in self._up else Kind.STARTED
+        self._up.add(machine)
+        self.write(machine, kind, applied, last)
+
     def died(self, node: int) -> None:
-        """The process of the node was killed."""
-        self.marks["owner killed in a step"] += self._bodies.get(node, 0) > 0
-        self._bodies[node] = 0
+        """The process on this machine is gone."""
+        self._up.discard(node)
+        self.marks["owner killed in a step"] += self._bodies.pop(node, 0) > 0
 
     def write(self, node: int, kind: str, *details: int | str | bytes | None) -> None:
         """A line for the trace, now."""
         self.trace.add(self._agenda.now_ns, node, kind, *details)
 
     def _told(self, node: int, kind: str, details: tuple[int | str, ...]) -> None:
-        self.write(node, kind, *details)
+        place = _NODE_AMONG.get(kind)
+        if place is not None:
+            owner = details[place]
+            assert isinstance(owner, int)
+            details = (*details[:place], self.machine_of(owner), *details[place + 1 :])
+        self.write(self.machine_of(node), kind, *details)
+
+    def owner_of(self, run_id: RunId) -> int:
+        """The machine of the node that performs the run; 0: it is nobody's."""
+        return self.machine_of(self._runs_with(run_id).runs[run_id].owner)
+
+    def _runs_with(self, run_id: RunId) -> RunsChecker:
+        """The checker of the group that has the run."""
+        for checks in self.groups.values():
+            if isinstance(checks.machine, RunsChecker) and run_id in checks.machine.runs:
+                return checks.machine
+        return self.runs
 
 
-class _NodeWitness(Witness):
-    """One life of one node."""
+_NODE_AMONG: Final = {Kind.OPENED: 3, Kind.OWNER: 1}
+"""Where a line about runs names a node."""
 
-    def __init__(self, node: int, judge: Judge) -> None:
+
+class _GroupWitness(Witness):
+    """One group in one life of one node."""
+
+    def __init__(self, machine: int, node: NodeId, group: GroupId, judge: Judge) -> None:
+        self._place: Final = machine
         self._node: Final = node
+        self._group: Final = group
         self._judge: Final = judge
-        self._machine: Machine
+        self._checks: Final = judge.of(group)
+        self._machine: AnyMachine
 
-    def recovered(self, core: Raft, restored: Restored, machine: Machine) -> None:
+    def recovered(self, core: Raft, restored: Restored, machine: AnyMachine) -> None:
         """See ``Witness``."""
+        node, checks = self._node, self._checks
         self._machine = machine
-        self._judge.consensus.recovered(self._node, core, restored)
-        self._judge.leadership.recovered(self._node, restored)
-        self._judge.windows.recovered(self._node)
+        checks.consensus.recovered(node, core, restored)
+        checks.leadership.recovered(node, restored)
+        checks.windows.recovered(node)
         last = restored.previous_index + len(restored.entries)
-        self._judge.write(self._node, Kind.STARTED, restored.applied, last)
+        self._judge.recovered(self._place, self._group, restored.applied, last)
 
     def stepped(self, core: Raft, events: Sequence[Event], effects: Effects) -> None:
         """See ``Witness``."""
-        judge, node = self._judge, self._node
-        judge.consensus.stepped(node, core, events, effects)
-        judge.leadership.stepped(node, core, events, effects)
-        judge.windows.stepped(node, events, effects)
-        if judge.leadership.is_leading(node) and Tick() in events:
-            judge.ticked(node)
+        checks, judge, node = self._checks, self._judge, self._node
+        checks.consensus.stepped(node, core, events, effects)
+        checks.leadership.stepped(node, core, events, effects)
+        checks.windows.stepped(node, events, effects)
+        if self._group == FIRST_GROUP and checks.leadership.is_leading(node) and Tick() in events:
+            judge.ticked(self._place)
         if effects.status_changed:
             status = core.status()
-            judge.write(node, Kind.ROLE, status.role.value, status.term, status.leader)
+            self._write(Kind.ROLE, status.role.value, status.term, judge.machine_of(status.leader))
         write = effects.write
         if write is not None and write.entries:
             first, last = write.entries[0], write.entries[-1]
-            judge.write(node, Kind.APPENDED, first.index, last.index, last.term)
+            self._write(Kind.APPENDED, first.index, last.index, last.term)
 
     def copying(self, index: int) -> None:
         """See ``Witness``: so that there is something to compare the copy with (I31)."""
-        self._judge.runs.compare_state(self._node, index, self._machine)
+        self._compare_state(index)
 
-    def restored(self, snapshot: Snapshot, machine: Machine) -> None:
+    def restored(self, snapshot: Snapshot, machine: AnyMachine) -> None:
         """See ``Witness``."""
         self._machine = machine
-        self._judge.write(self._node, Kind.INSTALLED, snapshot.index, snapshot.term)
-        self._judge.runs.compare_state(self._node, snapshot.index, machine)
+        self._write(Kind.INSTALLED, snapshot.index, snapshot.term)
+        self._compare_state(snapshot.index)
 
-    def applied(self, entry: Entry, outcome: Applied) -> None:
+    def applied(self, entry: Entry, outcome: Outcome) -> None:
         """See ``Witness``."""
         judge, node = self._judge, self._node
         digest = blake2b(entry.data, digest_size=8).digest()
-        judge.write(node, Kind.COMMITTED, entry.index, entry.term, digest)
-        judge.runs.applied(node, entry, outcome, self._machine)
+        self._write(Kind.COMMITTED, entry.index, entry.term, digest)
+        checker: Any = self._checks.machine
+        checker.applied(node, entry, outcome, self._machine)
+        if not isinstance(checker, RunsChecker):
+            return
         for notice in outcome.notices:
             run_id = getattr(notice, "run_id", "")
-            if run_id and judge.runs.runs[RunId(run_id)].owner == node:
-                judge.point(RunId(run_id), node)
+            if run_id and checker.runs[RunId(run_id)].owner == node:
+                judge.point(RunId(run_id), self._place)
+
+    def closed(self) -> None:
+        """See ``Witness``."""
+        self._checks.consensus.closed(self._node)
+        self._write(Kind.DELETED)
+
+    def _compare_state(self, index: int) -> None:
+        checker: Any = self._checks.machine
+        checker.compare_state(self._node, index, self._machine)
+
+    def _write(self, kind: str, *details: int | str | bytes | None) -> None:
+        self._judge.write(self._place, in_group(kind, self._group), *details)

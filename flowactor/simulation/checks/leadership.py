@@ -11,7 +11,6 @@ from typing import Final
 
 from attrs import Factory, define
 
-from flowactor.identity import NodeId
 from flowactor.limits import (
     ELECTION_TICKS_MAX,
     ELECTION_TICKS_MIN,
@@ -20,7 +19,6 @@ from flowactor.limits import (
 )
 from flowactor.raft import (
     Append,
-    Configuration,
     Effects,
     Event,
     Message,
@@ -87,21 +85,15 @@ class _Sight:
 
 
 class LeadershipChecker:
-    """Invariants of elections and of silence in one group.
+    """Invariants of elections and of silence in one group."""
 
-    Args:
-        voters: those that found the group.
-    """
-
-    def __init__(self, voters: Sequence[int]) -> None:
-        self._founding: Final = Configuration(tuple(map(NodeId, voters)))
+    def __init__(self) -> None:
         self._sights: Final[dict[int, _Sight]] = {}
         self._silent: Final[set[tuple[int, int]]] = set()
 
     def recovered(self, node: int, restored: Restored) -> None:
         """A node begins a life with what its disk held."""
-        founding = restored.configuration if restored.configuration.voters else self._founding
-        members = Members(founding, restored.entries)
+        members = Members(restored.configuration, restored.entries)
         self._sights[node] = _Sight(members, restored.hard_state.term)
         self._sights[node].look(node)
 

@@ -26,6 +26,10 @@ class Members:
         """The newest one, which counts."""
         return self._known[-1][1]
 
+    def found(self, founding: Configuration) -> None:
+        """The configuration before any entry is known by now."""
+        self._known[0] = (0, founding)
+
     def at(self, index: int) -> tuple[int, Configuration]:
         """The newest one at or below ``index``, and its own index."""
         return next(known for known in reversed(self._known) if known[0] <= index)

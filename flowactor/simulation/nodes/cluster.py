@@ -23,7 +23,7 @@ from flowactor.simulation.disk import Device, SimulatedDisk
 from flowactor.simulation.fleet import Fleet
 from flowactor.simulation.housekeeping import draw_compaction, draw_pace
 from flowactor.simulation.network import FrameTransport, Host, Network, address_of
-from flowactor.simulation.nodes.life import Life, LifePlace, LifeWitness, Messages
+from flowactor.simulation.nodes.life import Life, LifeObserver, LifePlace, Messages
 from flowactor.simulation.runtime import NodeClock, Runtime, SeededEntropy
 from flowactor.simulation.runtime.scheduling import unshield
 from flowactor.simulation.trace import Kind
@@ -136,20 +136,20 @@ class Cluster(Fleet[Machine]):
 
     async def _live(self, machine: Machine, life: Life, name: str) -> None:
         number = life.number
-        witness = LifeWitness(life, self._judge, self._messages, self._runtime.fail)
+        observer = LifeObserver(life, self._judge, self._messages, self._runtime.fail)
         config = NodeConfig(
             data=Path(f"node-{number}"),
             listen=address_of(number),
             peers=self.addresses,
             insecure=True,
-            on_event=witness.observed,
+            on_event=observer.observed,
         )
         surroundings = Surroundings(
             clock=machine.clock,
             entropy=SeededEntropy(self._runtime.random(f"entropy {name}")),
             transport=transport_of(self.network.host(number), sockets=self._sockets),
             disk=lambda _: life.disk,
-            witness=witness,
+            watch=observer.watch,
             compaction=self._compaction,
             pace=self._pace,
             strict=True,

@@ -8,9 +8,9 @@ from typing import Final
 import trio
 from attrs import Factory, define
 
-from flowactor.cluster.witness import Witness
-from flowactor.identity import RunId
-from flowactor.machine import Applied, Machine
+from flowactor.cluster.driven import Outcome
+from flowactor.cluster.witness import AnyMachine, Witness
+from flowactor.identity import GroupId, NodeId, RunId
 from flowactor.node import Node
 from flowactor.observability.events import ObservedEvent, StepFinished, StepStarted
 from flowactor.raft import (
@@ -24,18 +24,21 @@ from flowactor.raft import (
     Snapshot,
 )
 from flowactor.simulation.agenda import Agenda
-from flowactor.simulation.checks.judge import Judge
+from flowactor.simulation.checks.judge import Judge, in_group
 from flowactor.simulation.disk import SimulatedDisk
 from flowactor.simulation.trace import Kind
 from flowactor.simulation.words import word_of_message
 from flowactor.simulation.world import World
 from flowactor.workflow import step_info
 
-__all__ = ["Life", "LifePlace", "LifeWitness", "Messages", "ProcessDied"]
+__all__ = ["Life", "LifeObserver", "LifePlace", "Messages", "ProcessDied"]
 
 
 MOMENT_SECONDS_MAX: Final = 0.003
 """What a step needs at most beyond what it waits for."""
+
+_Way = tuple[GroupId, int, int]
+"""Of messages: their group, the sender and the receiver."""
 
 
 class ProcessDied(BaseException):
@@ -100,7 +103,7 @@ class LifePlace:
 
 
 class Messages:
-    """The messages of consensus between nodes, numbered for the trace.
+    """The messages of consensus between machines, numbered for the trace.
 
     A message is known again by its content: on the way from one node to another none overtakes
     another, but those that a broken connection took with it never come.
@@ -108,34 +111,35 @@ class Messages:
 
     def __init__(self, judge: Judge) -> None:
         self._judge: Final = judge
-        self._under_way: Final[dict[tuple[int, int], deque[tuple[int, Message]]]] = {}
+        self._under_way: Final[dict[_Way, deque[tuple[int, Message]]]] = {}
         self._number = 0
 
-    def sent(self, sender: int, receiver: int, message: Message) -> None:
+    def sent(self, group: GroupId, sender: int, receiver: NodeId, message: Message) -> None:
         """It was handed to the link."""
         self._number += 1
-        way = self._under_way.setdefault((sender, receiver), deque())
+        target = self._judge.machine_of(receiver)
+        way = self._under_way.setdefault((group, sender, target), deque())
         way.append((self._number, message))
-        self._judge.write(
-            sender, Kind.SENT, self._number, receiver, word_of_message(message), message.term
-        )
+        kind, word = in_group(Kind.SENT, group), word_of_message(message)
+        self._judge.write(sender, kind, self._number, target, word, message.term)
 
-    def received(self, receiver: int, sender: int, message: Message) -> None:
+    def received(self, group: GroupId, receiver: int, sender: NodeId, message: Message) -> None:
         """It has come."""
-        way = self._under_way.get((sender, receiver), deque())
+        source = self._judge.machine_of(sender)
+        way = self._under_way.get((group, source, receiver), deque())
         while way:
             number, other = way.popleft()
             if other == message:
-                self._judge.write(receiver, Kind.RECEIVED, number, sender)
+                self._judge.write(receiver, in_group(Kind.RECEIVED, group), number, source)
                 break
 
 
-class LifeWitness(Witness):
+class LifeObserver:
     """Passes on what one life does while it counts; what a checker finds ends the run.
 
     Args:
         life: whose.
-        judge: gets a witness for it.
+        judge: gets witnesses for it.
         messages: of all nodes.
         on_failure: told what a checker raised.
     """
@@ -149,41 +153,13 @@ class LifeWitness(Witness):
     ) -> None:
         self._life: Final = life
         self._judge: Final = judge
-        self._inner: Final = judge.witness(life.number)
         self._messages: Final = messages
         self._on_failure: Final = on_failure
 
-    def recovered(self, core: Raft, restored: Restored, machine: Machine) -> None:
-        """See ``Witness``."""
-        self._guarded(lambda: self._inner.recovered(core, restored, machine))
-
-    def stepped(self, core: Raft, events: Sequence[Event], effects: Effects) -> None:
-        """See ``Witness``."""
-        if not self._life.alive:
-            return
-        number, messages = self._life.number, self._messages
-        for event in events:
-            if isinstance(event, Receive):
-                messages.received(number, event.sender, event.message)
-        try:  # not by _guarded: this is called most of all
-            self._inner.stepped(core, events, effects)
-        except Exception as error:
-            self._on_failure(error)
-            raise
-        for receiver, message in effects.messages:
-            messages.sent(number, receiver, message)
-
-    def copying(self, index: int) -> None:
-        """See ``Witness``."""
-        self._guarded(lambda: self._inner.copying(index))
-
-    def restored(self, snapshot: Snapshot, machine: Machine) -> None:
-        """See ``Witness``."""
-        self._guarded(lambda: self._inner.restored(snapshot, machine))
-
-    def applied(self, entry: Entry, outcome: Applied) -> None:
-        """See ``Witness``."""
-        self._guarded(lambda: self._inner.applied(entry, outcome))
+    def watch(self, node: NodeId, group: GroupId) -> Witness:
+        """The node's ``Watch``."""
+        inner = self._judge.witness(self._life.number, node, group)
+        return _LifeWitness(self._life, group, inner, self._messages, self._guarded)
 
     def observed(self, event: ObservedEvent) -> None:
         """The node's ``on_event``; what it raises here, a node would only log."""
@@ -208,3 +184,53 @@ class LifeWitness(Witness):
         except Exception as error:
             self._on_failure(error)
             raise
+
+
+class _LifeWitness(Witness):
+    """Of one group."""
+
+    def __init__(
+        self,
+        life: Life,
+        group: GroupId,
+        inner: Witness,
+        messages: Messages,
+        guarded: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._life: Final = life
+        self._group: Final = group
+        self._inner: Final = inner
+        self._messages: Final = messages
+        self._guarded: Final = guarded
+
+    def recovered(self, core: Raft, restored: Restored, machine: AnyMachine) -> None:
+        """See ``Witness``."""
+        self._guarded(lambda: self._inner.recovered(core, restored, machine))
+
+    def stepped(self, core: Raft, events: Sequence[Event], effects: Effects) -> None:
+        """See ``Witness``."""
+        if not self._life.alive:
+            return
+        group, number, messages = self._group, self._life.number, self._messages
+        for event in events:
+            if isinstance(event, Receive):
+                messages.received(group, number, event.sender, event.message)
+        self._guarded(lambda: self._inner.stepped(core, events, effects))
+        for receiver, message in effects.messages:
+            messages.sent(group, number, receiver, message)
+
+    def copying(self, index: int) -> None:
+        """See ``Witness``."""
+        self._guarded(lambda: self._inner.copying(index))
+
+    def restored(self, snapshot: Snapshot, machine: AnyMachine) -> None:
+        """See ``Witness``."""
+        self._guarded(lambda: self._inner.restored(snapshot, machine))
+
+    def applied(self, entry: Entry, outcome: Outcome) -> None:
+        """See ``Witness``."""
+        self._guarded(lambda: self._inner.applied(entry, outcome))
+
+    def closed(self) -> None:
+        """See ``Witness``."""
+        self._guarded(self._inner.closed)

@@ -10,6 +10,7 @@ from flowactor.limits import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN
 from flowactor.raft import (
     Append,
     AppendReply,
+    Configuration,
     Effects,
     Receive,
     Restored,
@@ -43,10 +44,10 @@ class Story:
     """Three nodes before the judge, and what a test lets them do."""
 
     def __init__(self):
-        self.checker = LeadershipChecker((1, 2, 3))
+        self.checker = LeadershipChecker()
         self.cores = {node: Core() for node in (1, 2, 3)}
         for node in self.cores:
-            self.checker.recovered(node, Restored())
+            self.checker.recovered(node, Restored(configuration=Configuration((1, 2, 3))))
 
     def step(self, node, *events, messages=(), write=None, **status):
         """A core takes these events, and has this ``role``, ``term`` and ``leader`` now."""
