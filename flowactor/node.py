@@ -239,6 +239,8 @@ class Node:
                 self.membership = await self._decide_membership(disk)
                 self._founding = Founding(self.membership, partial(self._founded, disk))
                 self._assemble(nursery, disk, closing)
+                if self._failure.done:
+                    await self._failure.wait()
                 nursery.start_soon(self._failure.wait, name="failure of the node")
                 self._observe(NodeStarted(self.node_id, self.cluster_id, self.address))
                 yield
@@ -370,15 +372,24 @@ class Node:
         wires.restored = lambda _: steward.applied()
         wires.leader = steward.leader_changed
         wires.tick = lambda: _each(steward.look, hosting.writer.retry)
-        router = Router(
-            node=node,
+        router = self._route(steward, links, hosting)
+        self.client = Client(router, entropy=world.entropy)
+        self._learned(disk, steward.topology)
+        links.know(self.membership.addresses)
+        links.open(nursery, router.request)
+        nursery.start_soon(self._take_part, name="founding")
+        self._ready.set((links, router))
+
+    def _route(self, steward: Steward, links: Links, hosting: Hosting) -> Router:
+        return Router(
+            node=self.node_id,
             topology=lambda: steward.topology,
             founded=self._known,
             management=hosting.management,
             services=self._services,
             overview=Overview(
-                cluster=membership.cluster,
-                node=node,
+                cluster=self.cluster_id,
+                node=self.node_id,
                 version=version("flowactor"),
                 nodes=lambda: (self.membership.addresses, self.membership.disks),
                 connected=links.connected,
@@ -386,12 +397,6 @@ class Node:
             ),
             peers=links,
         )
-        self.client = Client(router, entropy=world.entropy)
-        self._learned(disk, steward.topology)
-        links.know(self.membership.addresses)
-        links.open(nursery, router.request)
-        nursery.start_soon(self._take_part, name="founding")
-        self._ready.set((links, router))
 
     def _settle(self, replica: Replica) -> None:
         """An execution group has a replica here."""
@@ -443,8 +448,12 @@ class Node:
         own = topology.nodes.get(self.node_id)
         if own is not None and own.state.is_gone:
             self._failure.fail(
-                Refused(f"node {own.id} was taken out of the cluster: it is {own.state.value}")
+                Refused(
+                    f"node {own.id} was taken out of the cluster, it is {own.state.value} for good:"
+                    " start with an empty directory, and have that join"
+                )
             )
+            return  # and let the directory say who it was
         addresses = {node.id: node.address for node in nodes}
         disks = {node.id: node.disk for node in nodes}
         if (addresses, disks) != (self.membership.addresses, self.membership.disks):

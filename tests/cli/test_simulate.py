@@ -202,7 +202,8 @@ def test_a_timeline_that_cannot_be_written_is_refused(command, simulator):
 
 def test_the_only_workflow_need_not_be_named(command, simulator):
     """An app with one type is simulated with it."""
-    assert command("simulate", "simulated_shop:alone", "--seeds", "1").exit_code == Exit.OK
+    quiet = command("simulate", "simulated_shop:alone", "--seeds", "1", "--faults", "none")
+    assert quiet.exit_code == Exit.OK
     assert {act.workflow for act in simulator.calls[0][0].acts if hasattr(act, "workflow")} == {
         "Wait"
     }
