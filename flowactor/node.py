@@ -280,8 +280,11 @@ class Node:
         return membership
 
     def _check_peers(self, disk: Disk, membership: Membership) -> None:
-        founders = [membership.addresses[node] for node in membership.founders]
-        if self.config.peers and sorted(self.config.peers) != sorted(founders):
+        known = membership.addresses
+        founders = [known[node] for node in membership.founders if node in known]
+        left = len(membership.founders) - len(founders)  # their addresses are known no more
+        given = set(self.config.peers)
+        if given and not (given.issuperset(founders) and len(given) == left + len(founders)):
             raise ConfigurationError(
                 f"{disk.describe()} was founded with the peers {', '.join(founders) or '(none)'},"
                 f" but those given are {', '.join(self.config.peers)}: leave peers away or name the"
@@ -431,7 +434,7 @@ class Node:
     def _founders(self) -> tuple[tuple[NodeId, str, str], ...]:
         """Those that found the cluster with this node: id, data directory, address."""
         membership = self.membership
-        if not self._founding.done.done:
+        if not self._founding.done.done or not membership.disks.keys() >= {*membership.founders}:
             return ()
         return tuple(
             (node, membership.disks[node], membership.addresses[node])

@@ -155,6 +155,8 @@ class Founding:
         self.digest = ""
         """Of all directories, once they are known."""
         self._look()
+        if membership.disks:  # founded in an earlier life; of its founders some may have left since
+            self.done.set(None)
 
     def meet(self, theirs: Hello) -> str | None:
         """A peer says hello; why it may not take part, if so."""

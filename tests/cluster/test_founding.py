@@ -127,3 +127,18 @@ def test_a_founder_of_one_needs_nobody():
     founding = Founding(found("a:1", (), "disk"), kept.update)
     assert founding.done.done
     assert kept == {1: "disk"}
+
+
+def test_a_founder_restarts_when_another_has_left(founders):
+    """Once the cluster is founded, a founder starts without the others, also when one of them is
+    of the cluster no more, and those that are left let it in.
+    """
+    a, b, c = founders
+    meet(a, b), meet(a, c), meet(b, c)
+    for founder in (a, b):
+        del founder.kept[3]
+    a.start()
+    assert a.takes_part
+    assert meet(a, b) == (None, None)
+    b.start()
+    assert meet(a, b) == (None, None)
