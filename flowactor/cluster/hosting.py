@@ -160,6 +160,7 @@ class Hosting:
         self._state_worker: Final[Worker] = disk.worker(f"node {ground.node} state")
         self._replicas: Final[dict[GroupId, Replica]] = {}
         self._opening: Final[set[GroupId]] = set()
+        self._left: Final[set[GroupId]] = set()  # they know this node's votes; it is no founder
         self._started = False
 
     # -- looking ----------------------------------------------------------------------------------
@@ -207,7 +208,9 @@ class Hosting:
         if new and founders:
             card = _Card(founders, all_slots=True)
             store.found(GroupId(1), Configuration(founders, context=encode(card)))
-        remove_leftovers(self._ground.disk, store.generations())
+        generations = store.generations()
+        self._left.update(generations.keys() - set(store.groups()))
+        remove_leftovers(self._ground.disk, generations)
         for group in store.groups():
             self._open(group, store.generation(group))
 
@@ -218,7 +221,7 @@ class Hosting:
             return
         self._opening.add(group)
         card = _Card(step.founders, step.all_slots)
-        voters = step.founders if step.as_founder else ()
+        voters = step.founders if step.as_founder and group not in self._left else ()
 
         def founded(outcome: object) -> None:
             self._opening.discard(group)
@@ -305,6 +308,7 @@ class Hosting:
         if isinstance(outcome, StorageError):
             self._ground.failed(outcome)
         replica.states.current.discard(lambda _: None)
+        self._left.add(replica.group.group)
         self._opening.discard(replica.group.group)
 
     def hand_over_rows(self) -> None:

@@ -51,7 +51,8 @@ SCHEMA: Final = {
         generation INTEGER NOT NULL, doomed_first INTEGER NOT NULL, doomed_last INTEGER NOT NULL,
         crc INTEGER NOT NULL)""",
     "dropped": """TABLE dropped (
-        grp INTEGER PRIMARY KEY, generation INTEGER NOT NULL, crc INTEGER NOT NULL)""",
+        grp INTEGER PRIMARY KEY, generation INTEGER NOT NULL, term INTEGER NOT NULL,
+        vote INTEGER NOT NULL, crc INTEGER NOT NULL)""",
     # For people who look with other tools: neither hard states nor what is only not yet deleted.
     "log_entry": """VIEW log_entry AS SELECT entry.* FROM entry LEFT JOIN start USING (grp)
         WHERE entry.idx > coalesce(start.idx, 0)""",
@@ -62,7 +63,7 @@ _ROW_HEAD: Final = Struct("<QQQb")
 _VOTE_AND_COMMIT: Final = Struct("<QQ")
 HARD_STATE_BYTES: Final = _VOTE_AND_COMMIT.size
 _START_HEAD: Final = Struct("<8Q")
-_DROPPED: Final = Struct("<QQ")
+_DROPPED: Final = Struct("<QQQQ")
 
 
 @frozen
@@ -115,26 +116,35 @@ class Start:
 
 @frozen
 class Dropped:
-    """A group that is no longer here; ``generation`` is the next that its state may have."""
+    """A group that is no longer here. ``generation`` is the next that its state may have. Term and
+    vote stay: if the node comes back to the group, it must not vote twice in one term.
+    """
 
     generation: int
+    term: int
+    vote: NodeId
+
+    @property
+    def hard_state(self) -> HardState:
+        return HardState(self.term, self.vote, 0)
 
     def row(self, group: GroupId) -> tuple[int, ...]:
-        return (group, self.generation, crc32(_DROPPED.pack(group, self.generation)))
+        facts = (group, self.generation, self.term, self.vote)
+        return (*facts, crc32(_DROPPED.pack(*facts)))
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...], where: str) -> Self:
         """Raises:
         StorageCorrupt: it is not what was written.
         """
-        group, generation, crc = row
+        group, generation, term, vote, crc = row
         try:
-            sound = crc32(_DROPPED.pack(group, generation)) == crc
+            sound = crc32(_DROPPED.pack(group, generation, term, vote)) == crc
         except PackError:
             sound = False
         if not sound:
             raise StorageCorrupt(f"{where}: what is left of group {group} is damaged; {KEEP}")
-        return cls(generation)
+        return cls(generation, term, NodeId(vote))
 
 
 @define

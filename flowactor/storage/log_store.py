@@ -178,7 +178,7 @@ class LogStore:
                 f"{self._where} holds group {group} already, and it was not founded with"
                 f" {configuration}"
             )
-        start, hard_state = evolve(tail.start, configuration=encoded), HardState()
+        start, hard_state = evolve(tail.start, configuration=encoded), tail.hard_state
         with self._guarded(), self._transaction():
             self._connection.execute(_PUT_START, start.row(group))
             self._connection.execute(insert(1), hard_state_row(group, hard_state))
@@ -186,7 +186,7 @@ class LogStore:
         self._found[group] = 0
 
     def drop(self, group: GroupId) -> None:
-        """Forget a group wholly, its hard state too, in one transaction; it may be founded anew. A
+        """Forget a group but for its term and vote, in one transaction; it may be founded anew. A
         long log is better compacted before. The state file goes with ``remove_leftovers``.
 
         Raises:
@@ -194,13 +194,15 @@ class LogStore:
         """
         if group not in self._found:
             return
+        tail = self._tail(group)
+        hard_state = tail.hard_state
         # The one after this generation may be half received.
-        dropped = Dropped(self._tail(group).start.generation + 2)
+        dropped = Dropped(tail.start.generation + 2, hard_state.term, hard_state.vote)
         with self._guarded(), self._transaction():
             self._connection.execute("DELETE FROM entry WHERE grp = ?", (group,))
             self._connection.execute("DELETE FROM start WHERE grp = ?", (group,))
             self._connection.execute(
-                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?)", dropped.row(group)
+                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)", dropped.row(group)
             )
         del self._tails[group], self._found[group]
 
@@ -462,10 +464,11 @@ class LogStore:
             return self._connection.execute(sql, (group,)).fetchall()
 
         hard_state, start = HardState(), Start()
+        for row in ask("SELECT * FROM dropped WHERE grp = ?"):
+            dropped = Dropped.from_row(row, self._where)
+            start, hard_state = Start(generation=dropped.generation), dropped.hard_state
         for row in ask("SELECT * FROM entry WHERE grp = ? AND idx = 0"):
             hard_state = hard_state_of(row, self._where)
-        for row in ask("SELECT * FROM dropped WHERE grp = ?"):
-            start = Start(generation=Dropped.from_row(row, self._where).generation)
         for row in ask("SELECT * FROM start WHERE grp = ?"):
             start = Start.from_row(row, self._where)
         ((last_index,),) = ask("SELECT max(idx) FROM entry WHERE grp = ?")

@@ -323,8 +323,8 @@ class ConsensusChecker:
         """
         for entry in entries:
             if entry.kind is EntryKind.CONFIGURATION and entry.term == view.term:
-                known = len(self.committed)
-                if self.committed_term(known) != view.term:
+                known = view.commit  # a deposed leader cannot know better
+                if self._term_at(view, known) != view.term:
                     raise CheckFailed("I13", f"leader {node} changes members too early in its term")
                 if view.members.at(entry.index - 1)[0] > known:
                     raise CheckFailed("I13", f"leader {node} begins a change inside another")

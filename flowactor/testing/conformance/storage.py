@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 import pytest
 import trio
+from attrs import evolve
 
 from flowactor.errors import StorageRefused
 from flowactor.identity import GroupId
@@ -434,7 +435,8 @@ class LogStoreConformance:
 
     def test_groups_come_and_go(self, open_log: Callable[[], LogStore]) -> None:
         """``groups`` are those of which there is anything; one that was dropped has left nothing
-        behind, and begins anew with a state file that it never had before.
+        behind but its term and vote, which it must not give twice, and begins anew with a state
+        file that it never had before.
         """
         with closing(open_log()) as store:
             assert store.groups() == []
@@ -445,14 +447,17 @@ class LogStoreConformance:
         with closing(open_log()) as store:
             assert store.groups() == [ONE, TWO]
             assert store.generations() == {ONE: 0, TWO: 0}
+            kept = evolve(store.recover(ONE, 4, EVERYTHING).hard_state, commit=0)
             store.drop(ONE)
             store.drop(ONE)
             assert store.groups() == [TWO]
-            assert store.recover(ONE, 0, EVERYTHING) == Restored()
+            assert kept.term
+            assert store.recover(ONE, 0, EVERYTHING) == Restored(hard_state=kept)
         with closing(open_log()) as store:
             assert store.groups() == [TWO]
             assert store.generation(ONE) > 1
             store.found(ONE, members(1, 2))
+            assert store.recover(ONE, 0, EVERYTHING).hard_state == kept
             store.persist([(ONE, append(3))])
         with closing(open_log()) as store:
             assert store.generations()[ONE] > 1
