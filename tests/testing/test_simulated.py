@@ -127,7 +127,7 @@ def test_an_effect_without_a_key_happens_twice():
         handle = await cluster.client.start(Careless.run, "tea", id="a")
         await cluster.sleep(0.9)
         cluster.isolate(cluster.owner(handle))
-        await cluster.sleep(5)
+        await cluster.sleep(3)
 
     with pytest.raises(CheckFailed, match="'tea' happened twice") as caught:
         simulate_test(cut_off, app=app, seed=4, invariants=[each_order_charged_once])
