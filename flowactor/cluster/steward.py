@@ -102,6 +102,8 @@ class Steward:
         self._connected: Final = connected
         self._learned: Final = learned
         self._lease_ticks: Final = lease_seconds / TICK_SECONDS
+        self._lease_ns: Final = int(lease_seconds * NANOSECONDS)
+        self._away_ns: Final[dict[NodeId, int]] = {}  # strangers without a link, since when
         self._clock: Final = clock
         self._said_ns: Final[dict[object, int]] = {}
 
@@ -201,17 +203,21 @@ class Steward:
         return {move.id: stage_of(machine, move) for move in self.topology.moves_of(group.group)}
 
     def _silent(self) -> list[NodeId]:
-        """Nodes that the management group's leader has not heard from for a lease."""
+        """Nodes that the management group's leader has not heard from for a lease; of those that
+        are no members of it yet, whether there was a link.
+        """
         heard = dict(self._management.progress().peers)
-        return [
-            node
-            for node in self.topology.nodes
-            if (
-                heard[node].ticks_silent >= self._lease_ticks
-                if node in heard
-                else not self._connected(node)
-            )
-        ]
+        now_ns = self._clock.monotonic_ns()
+        silent = []
+        for node in self.topology.nodes:
+            if node in heard:
+                if heard[node].ticks_silent >= self._lease_ticks:
+                    silent.append(node)
+            elif self._connected(node):
+                self._away_ns.pop(node, None)
+            elif now_ns - self._away_ns.setdefault(node, now_ns) >= self._lease_ns:
+                silent.append(node)
+        return silent
 
     def _do(self, group: ExecutionGroup | ManagementGroup, steps: tuple[GroupStep, ...]) -> None:
         for step in steps:
