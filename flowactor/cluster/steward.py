@@ -118,8 +118,9 @@ class Steward:
         self.look()
 
     def leader_changed(self) -> None:
-        """What was proposed to the last leader may be lost."""
+        """What was proposed to the last leader may be lost; silence is counted anew."""
         self._said_ns.clear()
+        self._away_ns.clear()
         self.look()
 
     def look(self) -> None:
