@@ -347,11 +347,6 @@ class GroupActor(Generic[M]):
         """Make the rows of the state store as new as the machine; they need not reach the disk."""
         self.state.write(self.machine.take_writes(), self.applied)
 
-    def forsake(self) -> None:
-        """The replica is about to be deleted; all tasks of the group have ended."""
-        if self._witness is not None:
-            self._witness.closed()
-
     # -- one batch --------------------------------------------------------------------------------
 
     def _later(self, event: Event) -> None:

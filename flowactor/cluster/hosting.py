@@ -19,7 +19,7 @@ from flowactor.cluster.envelopes import GroupEnvelope
 from flowactor.cluster.group import ExecutionGroup, GroupActor, ManagementGroup
 from flowactor.cluster.sending import Pace
 from flowactor.cluster.tasks import Tasks
-from flowactor.cluster.witness import Watch
+from flowactor.cluster.witness import Watch, Witness
 from flowactor.codec.records import decode, encode, record
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId
@@ -89,14 +89,21 @@ class Replica(Tasks):
 
     Attributes:
         wires: who lives on it connects here, before it is started.
+        witness: sees what happens in it, in a simulation.
     """
 
     def __init__(
-        self, group: GroupActor[Any], states: StateFiles, wires: Wires, nursery: trio.Nursery
+        self,
+        group: GroupActor[Any],
+        states: StateFiles,
+        wires: Wires,
+        nursery: trio.Nursery,
+        witness: Witness | None,
     ) -> None:
         self.group: Final = group
         self.states: Final = states
         self.wires: Final = wires
+        self.witness: Final = witness
         self._nursery: Final = nursery
         self._scopes: Final[dict[trio.CancelScope, None]] = {}  # of all tasks
         self._ending = False
@@ -279,7 +286,7 @@ class Hosting:
         if last_index:
             runs = len(machine.runs) if isinstance(machine, Machine) else 0
             ground.observer(Recovered(group, actor.applied, last_index, runs))
-        replica = self._replicas[group] = Replica(actor, states, wires, self._nursery)
+        replica = self._replicas[group] = Replica(actor, states, wires, self._nursery, witness)
         if not management:
             self._settle(replica)
 
@@ -300,7 +307,8 @@ class Hosting:
 
     async def _drop(self, replica: Replica) -> None:
         await replica.end()
-        replica.group.forsake()
+        if replica.witness is not None:
+            replica.witness.closed()
         replica.states.stop()
         dropped: Promise[object] = Promise()
         self.writer.drop(replica.group.group, lambda outcome: _tell(dropped, outcome))

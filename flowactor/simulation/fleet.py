@@ -5,7 +5,9 @@ from collections.abc import Collection, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
 from flowactor.cluster.group import ExecutionGroup
-from flowactor.simulation.checks.judge import Judge
+from flowactor.identity import GroupId
+from flowactor.simulation.checks.judge import FIRST_GROUP, Judge
+from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import (
     BitFlip,
     Block,
@@ -162,9 +164,22 @@ class Fleet(ABC, Generic[M]):
     # -- looking ----------------------------------------------------------------------------------
 
     @property
-    def size(self) -> int:
+    def awake(self) -> Collection[int]:
         """See ``healing.Cluster``."""
-        return len(self.machines)
+        return self.groups().keys()
+
+    def replicas(self) -> Mapping[GroupId, Mapping[int, ExecutionGroup]]:
+        """See ``healing.Cluster``: there is one group of runs."""
+        groups = self.groups()
+        return {FIRST_GROUP: groups} if groups else {}
+
+    def is_able(self, group: GroupId) -> bool:  # noqa: ARG002
+        """See ``healing.Cluster``: everybody is a voter."""
+        return 2 * len(self.sound) > len(self.machines)
+
+    def unsettled(self) -> CheckFailed | None:
+        """See ``healing.Cluster``: nobody comes or goes."""
+        return None
 
     @property
     def sound(self) -> list[int]:

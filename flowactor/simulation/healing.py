@@ -5,14 +5,15 @@ Runs that only wait for a timer are not waited for: time is skipped until the ti
 all machines had been suspended. So a run that sleeps for a month comes to its end as well.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import trio
 
 from flowactor.cluster.group import ExecutionGroup
 from flowactor.codec.payloads import decode_payload
-from flowactor.identity import RunId, SessionId
+from flowactor.identity import GroupId, RunId, SessionId
 from flowactor.limits import NANOSECONDS
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import RunState, RunSummary, StepState
@@ -25,8 +26,9 @@ from flowactor.simulation.checks.clients import (
     check_session_order,
     final_reads,
 )
-from flowactor.simulation.checks.judge import Judge
+from flowactor.simulation.checks.judge import FIRST_GROUP, Judge
 from flowactor.simulation.checks.linearizability import Undecided, check_linearizable
+from flowactor.simulation.checks.runs import RunsChecker
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.world import World
 from flowactor.workflow import App, decode_failure
@@ -48,11 +50,17 @@ class Cluster(Protocol):
         """Those that have to work now: healed, and not lost for good."""
 
     @property
-    def size(self) -> int:
-        """How many voters there are, sound or not."""
+    def awake(self) -> Collection[int]:
+        """Those that could answer now."""
 
-    def groups(self) -> Mapping[int, ExecutionGroup]:
-        """Of all nodes that serve now, by their number."""
+    def is_able(self, group: GroupId) -> bool:
+        """Whether the sound ones can decide in this group: else nothing is promised of it."""
+
+    def replicas(self) -> Mapping[GroupId, Mapping[int, ExecutionGroup]]:
+        """Of the groups of runs, on all nodes that serve now, by the number of the node."""
+
+    def unsettled(self) -> CheckFailed | None:
+        """Why the cluster is not yet what it ought to be."""
 
 
 class Clients(Protocol):
@@ -121,7 +129,7 @@ class Healing:
         self._judge: Final = judge
         self._time: Final = time
         self._horizon_ns: Final = round(horizon_seconds * NANOSECONDS)
-        self._terms: Final = judge.consensus.last_term
+        self._terms: Final = _terms(judge)
         self._patience_ns: Final = round(patience_seconds * NANOSECONDS)
         self.end_ns = time.now_ns + self._patience_ns
 
@@ -140,28 +148,51 @@ class Healing:
 
     def missing(self) -> CheckFailed | None:
         """What has not come about yet, if anything."""
-        sound = self._cluster.sound
-        if 2 * len(sound) <= self._cluster.size:
-            return None  # nothing is promised to a cluster without a majority
-        groups = self._cluster.groups()
-        down = [str(node) for node in sound if node not in groups]
+        if not self.is_promised:
+            return None
+        cluster = self._cluster
+        down = [str(node) for node in cluster.sound if node not in cluster.awake]
         if down:
             return CheckFailed("I32", f"node {', '.join(down)} does not serve, and nothing hinders")
-        leader = self._leader(groups)
+        replicas = cluster.replicas()
+        if not replicas:
+            return CheckFailed("I32", "no node has a group of runs")
+        for group, ours in replicas.items():
+            if cluster.is_able(group) and (missing := self._missing_in(ours)):
+                return missing
+        if self._clients.waiting:
+            return CheckFailed("I33", f"{self._clients.waiting} requests still have no answer")
+        return cluster.unsettled() or self._unfinished(replicas)
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether all has to come to its end: nothing is promised to a group whose majority is
+        lost, and whatever waits may wait for that.
+        """
+        groups = self._cluster.replicas() or (FIRST_GROUP,)
+        return all(map(self._cluster.is_able, groups))
+
+    def _missing_in(self, replicas: Mapping[int, ExecutionGroup]) -> CheckFailed | None:
+        sound = [node for node in self._cluster.sound if node in replicas]
+        leader = self._leader(replicas)
         if leader is None:
             return CheckFailed("I32", "no node leads, although a majority is well")
         for node in sound:
-            if groups[node].leader != groups[leader].leader:
+            if replicas[node].leader != replicas[leader].leader:
                 return CheckFailed("I32", f"node {node} does not follow the leader, node {leader}")
-        if self._clients.waiting:
-            return CheckFailed("I33", f"{self._clients.waiting} requests still have no answer")
-        last = groups[leader].progress().last_index
-        behind = [str(node) for node in sound if groups[node].applied != last]
+        last = replicas[leader].progress().last_index
+        behind = [str(node) for node in sound if replicas[node].applied != last]
         if behind:
             return CheckFailed("I34", f"node {', '.join(behind)} has not applied all up to {last}")
-        for run_id, run in sorted(groups[leader].machine.runs.items()):
-            if reason := _unfinished(run, groups[leader].clock.now_ns()):
-                return CheckFailed("I36", f"run {run.workflow_id!r} ({run_id}) {reason}")
+        return None
+
+    def _unfinished(
+        self, replicas: Mapping[GroupId, Mapping[int, ExecutionGroup]]
+    ) -> CheckFailed | None:
+        for leading in filter(None, map(self._leading, replicas.values())):
+            for run_id, run in sorted(leading.machine.runs.items()):
+                if reason := _unfinished(run, leading.clock.now_ns()):
+                    return CheckFailed("I36", f"run {run.workflow_id!r} ({run_id}) {reason}")
         return None
 
     def _leader(self, groups: Mapping[int, ExecutionGroup]) -> int | None:
@@ -169,14 +200,19 @@ class Healing:
         leading = [(group.status.term, node) for node, group in groups.items() if group.is_leader]
         return max(leading)[1] if leading else None
 
+    def _leading(self, replicas: Mapping[int, ExecutionGroup]) -> ExecutionGroup | None:
+        leader = self._leader(replicas)
+        return None if leader is None else replicas[leader]
+
     def _skip(self) -> bool:
         """Pass over the time until the next timer of a run, if there is one to wait for."""
-        groups = self._cluster.groups()
-        leader = self._leader(groups)
-        if leader is None:
-            return False
-        due_ns = groups[leader].machine.next_due_ns
-        left_ns = 0 if due_ns is None else due_ns - groups[leader].clock.now_ns()
+        leading = filter(None, map(self._leading, self._cluster.replicas().values()))
+        left = [
+            group.machine.next_due_ns - group.clock.now_ns()
+            for group in leading
+            if group.machine.next_due_ns is not None
+        ]
+        left_ns = min(left, default=0)
         if not 0 < left_ns < self._horizon_ns:
             return False
         self._time.skip(left_ns - NEAR_NS)
@@ -191,43 +227,54 @@ class Healing:
         Raises:
             CheckFailed: something does not.
         """
-        groups = {
-            node: group
-            for node, group in self._cluster.groups().items()
-            if node in self._cluster.sound
+        sound = self._cluster.sound
+        replicas = {
+            group: {node: replica for node, replica in ours.items() if node in sound}
+            for group, ours in self._cluster.replicas().items()
         }
-        for node, group in groups.items():
-            self._judge.runs.compare_state(node, group.applied, group.machine)
-        terms = self._judge.consensus.last_term - self._terms
-        if terms > TERMS_WHEN_HEALED_MAX:
-            raise CheckFailed("I40", f"{terms} terms since all is well")
+        for group, ours in replicas.items():
+            checker = self._judge.of(group).machine
+            assert isinstance(checker, RunsChecker), "these are groups of runs"
+            for node, replica in ours.items():
+                checker.compare_state(node, replica.applied, replica.machine)
+        for group, before in self._terms.items():
+            terms = _terms(self._judge)[group] - before
+            if terms > TERMS_WHEN_HEALED_MAX:
+                raise CheckFailed("I40", f"{terms} terms in group {group} since all is well")
         applied = self._judge.runs.replied
-        check_acknowledged_everywhere(self._clients.acknowledged, dict.fromkeys(groups, applied))
+        check_acknowledged_everywhere(self._clients.acknowledged, dict.fromkeys(sound, applied))
         for workflow_id, run_id in self._clients.started.items():
             if run_id not in self._judge.runs.runs:
                 raise CheckFailed("I17", f"run {workflow_id} was acknowledged, and is not there")
-        self._check_operations(groups)
+        self._check_operations(replicas)
 
-    def _check_operations(self, groups: Mapping[int, ExecutionGroup]) -> None:
+    def _check_operations(self, replicas: Mapping[GroupId, Mapping[int, ExecutionGroup]]) -> None:
         operations = self._clients.operations
         check_fresh_reads(operations)
         check_session_order(operations)
         check_no_phantoms(operations)
         keys = sorted({operation.key for operation in operations})
-        held = {node: {key: _held(group, key) for key in keys} for node, group in groups.items()}
+        final = []
+        for ours in replicas.values():
+            held: dict[int, dict[str, Held]] = {}
+            here = [key for key in keys if _serves(ours, key)]
+            for node, replica in ours.items():
+                held[node] = {key: _held(replica, key) for key in here}
+            final += final_reads(held, here, self._time.now_ns)
         try:
-            check_linearizable([*operations, *final_reads(held, keys, self._time.now_ns)])
+            check_linearizable([*operations, *final])
         except Undecided:
             self._judge.marks["linearizability undecided"] += 1
 
     def tell(self, world: World, app: App) -> None:
         """What came of the runs that ended, for the user's own checks."""
-        groups = self._cluster.groups()
-        for node in self._cluster.sound[:1]:
-            for run_id in self._judge.runs.runs:
-                run = groups[node].machine.find("", run_id) if node in groups else None
-                if run is not None and not run.status.is_open:
-                    world.ended(run.workflow_id, _outcome(run, app))
+        sound = self._cluster.sound
+        for replicas in self._cluster.replicas().values():
+            for node in [node for node in replicas if node in sound][:1]:
+                for run_id in self._judge.runs.runs:
+                    run = replicas[node].machine.find("", run_id)
+                    if run is not None and not run.status.is_open:
+                        world.ended(run.workflow_id, _outcome(run, app))
 
 
 async def come_to_rest(
@@ -263,6 +310,9 @@ async def come_to_rest(
         horizon_seconds=horizon_seconds,
     )
     for changes in (True, False):
+        if not healing.is_promised:
+            judge.marks["a majority was lost"] += 1
+            return healing
         served = trio.Event()
         clients.probe(served.set, changes=changes)
         while not (healing.is_over() and served.is_set()):
@@ -271,6 +321,11 @@ async def come_to_rest(
             await trio.sleep(LOOK_NS / NANOSECONDS)
     healing.check()
     return healing
+
+
+def _terms(judge: Judge) -> Mapping[GroupId, int]:
+    """The highest in which anybody led, for each group."""
+    return defaultdict(int, {group: c.consensus.last_term for group, c in judge.groups.items()})
 
 
 def _unfinished(run: RunState, log_ns: int) -> str:
@@ -285,6 +340,11 @@ def _unfinished(run: RunState, log_ns: int) -> str:
     if any(due_ns - log_ns <= NEAR_NS for due_ns in run.timers.values()):
         return "waits for a timer that is due"
     return ""
+
+
+def _serves(replicas: Mapping[int, ExecutionGroup], name: str) -> bool:
+    """Whether the variable of this name is in the group; it is in one only."""
+    return all(replica.machine.elsewhere(name) is None for replica in replicas.values())
 
 
 def _held(group: ExecutionGroup, name: str) -> Held:

@@ -25,10 +25,10 @@ def draw_compaction(chance: Random) -> Compaction:
     )
 
 
-def draw_pace(chance: Random) -> Pace:
+def draw_pace(chance: Random, chunk_bytes: int = CHUNK_BYTES) -> Pace:
     """So slow that there is time for something to happen in the middle of a transfer."""
     return Pace(
-        chunk_bytes=CHUNK_BYTES,
-        window_bytes_max=CHUNK_BYTES * chance.choice((1, 4)),
-        tick_bytes_max=CHUNK_BYTES * chance.choice((2, 8, 100)),
+        chunk_bytes=chunk_bytes,
+        window_bytes_max=chunk_bytes * chance.choice((1, 4)),
+        tick_bytes_max=chunk_bytes * chance.choice((2, 8, 100)),
     )

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from flowactor.machine.replies import Rejected, Reply
+from flowactor.machine.replies import Moved, Rejected, Reply
 from flowactor.simulation.failure import CheckFailed
 
 __all__ = [
@@ -303,6 +303,8 @@ class RepliedOnce:
         for session, sequence, reply in replies:
             if not sequence or (isinstance(reply, Rejected) and reply.code == "SessionExpired"):
                 continue  # sessions are opened under 0; what is forgotten is refused, not applied
+            if isinstance(reply, Moved):
+                continue  # another group is asked
             first = self._replies.setdefault((session, sequence), (node, index, reply))
             if first[2] != reply:
                 raise CheckFailed(

@@ -117,7 +117,13 @@ class Judge:
                 WindowChecker(self._windows),
                 self.topology
                 if group == MANAGEMENT_GROUP
-                else RunsChecker(self._app, self.marks, self._told, leadership.check_given_away),
+                else RunsChecker(
+                    self._app,
+                    self.marks,
+                    self._told,
+                    leadership.check_given_away,
+                    self.runs.books,
+                ),
             )
         return checks
 
@@ -160,13 +166,13 @@ class Judge:
         """The node's ``on_event``."""
         match event:
             case StepStarted(run_id=run_id, step=step, attempt=attempt):
-                self._runs_with(run_id).step_started(run_id, step, attempt)
+                self.runs.step_started(run_id, step, attempt)
                 self._bodies[node] += 1
                 self.marks["step repeated"] += attempt > 1
                 self.write(node, Kind.STEP, run_id, step, attempt, "started")
                 self.point(run_id, node)
             case StepFinished(run_id=run_id, step=step, attempt=attempt, outcome=outcome):
-                self._runs_with(run_id).step_finished(run_id, step, attempt, outcome)
+                self.runs.step_finished(run_id, step, attempt, outcome)
                 self._bodies[node] -= 1
                 self.write(node, Kind.STEP, run_id, step, attempt, outcome)
                 if outcome != "cancelled":
@@ -178,7 +184,7 @@ class Judge:
 
     def recovered(self, machine: int, group: GroupId, applied: int, last: int) -> None:
         """A replica begins on this machine; with the first of them the process does."""
-        kind = in_group(Kind.STARTED, group) if machine in self._up else Kind.STARTED
+        kind = f"{Kind.STARTED} in group {group}" if machine in self._up else Kind.STARTED
         self._up.add(machine)
         self.write(machine, kind, applied, last)
 
@@ -201,14 +207,7 @@ class Judge:
 
     def owner_of(self, run_id: RunId) -> int:
         """The machine of the node that performs the run; 0: it is nobody's."""
-        return self.machine_of(self._runs_with(run_id).runs[run_id].owner)
-
-    def _runs_with(self, run_id: RunId) -> RunsChecker:
-        """The checker of the group that has the run."""
-        for checks in self.groups.values():
-            if isinstance(checks.machine, RunsChecker) and run_id in checks.machine.runs:
-                return checks.machine
-        return self.runs
+        return self.machine_of(self.runs.runs[run_id].owner)
 
 
 _NODE_AMONG: Final = {Kind.OPENED: 3, Kind.OWNER: 1}

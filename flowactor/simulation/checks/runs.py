@@ -4,10 +4,10 @@ Every entry is looked at when the first node applies it, and compared when the o
 I9 and I19 to I28 are those of the list of invariants in ``docs/design/simulation.md``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Final, assert_never
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
 from flowactor.errors import DeterminismViolation
 from flowactor.identity import RunId, SessionId, TimerKey
@@ -23,7 +23,7 @@ from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.marks import Marks
 from flowactor.workflow import Activated, App, RunInfo, replay
 
-__all__ = ["RunBook", "RunsChecker"]
+__all__ = ["RunBook", "RunBooks", "RunsChecker"]
 
 DIGEST_ENTRIES: Final = 64
 """The whole state is compared at every index that this divides; the outcome of entries at each."""
@@ -37,6 +37,7 @@ class RunBook:
 
     Attributes:
         past: its activations, to be replayed.
+        away: it has left a group, and not arrived yet.
     """
 
     info: RunInfo
@@ -48,6 +49,26 @@ class RunBook:
     taken_back: dict[TimerKey, int] = Factory(dict)
     past: list[Activated] = Factory(list)
     status: RunStatus = RunStatus.RUNNING
+    away: bool = False
+
+
+@frozen
+class RunBooks:
+    """What is known of all runs, whichever group has them now.
+
+    Attributes:
+        runs: every run that was ever opened.
+        workflows: the run that a workflow id names.
+        steps: what became of their steps.
+        replied: the commands of clients that were applied, as (session, sequence).
+        once: that each was so once.
+    """
+
+    runs: dict[RunId, RunBook] = Factory(dict)
+    workflows: dict[str, RunId] = Factory(dict)
+    steps: StepsChecker = Factory(StepsChecker)
+    replied: set[tuple[SessionId, int]] = Factory(set)
+    once: RepliedOnce = Factory(RepliedOnce)
 
 
 class RunsChecker:
@@ -58,23 +79,34 @@ class RunsChecker:
         marks: counts what was ever reached.
         told: of what happened to runs, for the trace: (node, kind, details).
         given_away: told the term in which an owner lost a run without having restarted.
+        books: of all groups; each run is in one of them at a time.
     """
 
     def __init__(
-        self, app: App, marks: Marks, told: Told, given_away: Callable[[int, int], None]
+        self,
+        app: App,
+        marks: Marks,
+        told: Told,
+        given_away: Callable[[int, int], None],
+        books: RunBooks | None = None,
     ) -> None:
-        self.runs: Final[dict[RunId, RunBook]] = {}
+        self.books: Final = books or RunBooks()
         self._app: Final = app
         self._marks: Final = marks
         self._told: Final = told
         self._given_away: Final = given_away
-        self._steps: Final = StepsChecker()
-        self._workflows: Final[dict[str, RunId]] = {}
         self._outcomes: Final[list[Applied | None]] = []  # by index - 1; None: nothing to apply
         self._digests: Final[dict[int, bytes]] = {}
-        self.replied: Final[set[tuple[SessionId, int]]] = set()
-        """The commands of clients that were applied, as (session, sequence)."""
-        self._once: Final = RepliedOnce()
+
+    @property
+    def runs(self) -> Mapping[RunId, RunBook]:
+        """Of all groups."""
+        return self.books.runs
+
+    @property
+    def replied(self) -> Container[tuple[SessionId, int]]:
+        """See ``RunBooks``."""
+        return self.books.replied
 
     # -- entries ----------------------------------------------------------------------------------
 
@@ -100,9 +132,9 @@ class RunsChecker:
     def _first(self, node: int, entry: Entry, outcome: Applied, machine: Machine) -> None:
         index = entry.index
         for session, sequence, _ in outcome.replies:
-            self._marks["duplicate answered"] += (session, sequence) in self.replied
-            self.replied.add((session, sequence))
-        self._once.applied(node, index, outcome.replies)
+            self._marks["duplicate answered"] += (session, sequence) in self.books.replied
+            self.books.replied.add((session, sequence))
+        self.books.once.applied(node, index, outcome.replies)
         opened: set[RunId] = set()
         restarted = any(isinstance(notice, notices.NodeAnnounced) for notice in outcome.notices)
         for notice in outcome.notices:
@@ -133,7 +165,9 @@ class RunsChecker:
                 book.epoch, book.owner = epoch, owner
                 self._told(node, "owner", (run_id, owner, epoch, index))
             case notices.RunLeft(run_id=run_id, epoch=epoch):
-                self.runs[run_id].epoch, self.runs[run_id].owner = epoch, 0
+                self._left(run_id, epoch)
+            case notices.RunArrived(run_id=run_id, epoch=epoch):
+                self._arrived(run_id, epoch, machine)
             case notices.RunClosed(run_id=run_id, status=status):
                 self._closed(node, index, run_id, status)
             case notices.OperationRefused(stale=stale, operation=operation, reason=reason):
@@ -149,13 +183,8 @@ class RunsChecker:
                 pending = machine.runs[run_id].steps if run_id in machine.runs else {}
                 for key in steps:
                     failure = pending[key].last_failure if key in pending else None
-                    self._steps.due(run_id, key, failure)
-            case (
-                notices.InboxGrew()
-                | notices.RunArrived()
-                | notices.VariableChanged()
-                | notices.NodeAnnounced()
-            ):
+                    self.books.steps.due(run_id, key, failure)
+            case notices.InboxGrew() | notices.VariableChanged() | notices.NodeAnnounced():
                 pass
             case _:
                 assert_never(notice)
@@ -165,11 +194,38 @@ class RunsChecker:
         assert run is not None, "a run that was opened is there"
         if run_id in self.runs:
             raise CheckFailed("I19", f"run {run_id} was opened twice")
-        if self._workflows.setdefault(run.workflow_id, run_id) != run_id:
+        if self.books.workflows.setdefault(run.workflow_id, run_id) != run_id:
             raise CheckFailed("I19", f"workflow {run.workflow_id} has a second run {run_id}")
         info = RunInfo(run.workflow_id, run_id, run.workflow_type, run.version, run.started_ns)
-        self.runs[run_id] = RunBook(info, epoch=1, owner=run.owner)  # more may follow in this entry
+        self.books.runs[run_id] = RunBook(
+            info, epoch=1, owner=run.owner
+        )  # more may follow in this entry
         self._told(node, "opened", (run_id, run.workflow_id, run.workflow_type, run.owner, index))
+
+    def _left(self, run_id: RunId, epoch: int) -> None:
+        """Its slot is frozen: it is nobody's until it arrives, here or in another group."""
+        book = self.runs[run_id]
+        if book.away:
+            raise CheckFailed("I21", f"run {run_id} leaves a group, and is in none")
+        if epoch != book.epoch + 1:
+            raise CheckFailed("I21", f"run {run_id}: epoch {epoch} after {book.epoch}")
+        book.epoch, book.owner, book.away = epoch, 0, True
+
+    def _arrived(self, run_id: RunId, epoch: int, machine: Machine) -> None:
+        """It goes on where it was: nothing of it is lost on the way, and no other group has it."""
+        book, run = self.runs[run_id], machine.runs.get(run_id)
+        if not book.away:
+            raise CheckFailed("I21", f"run {run_id} arrives, and never left where it was")
+        if epoch != book.epoch:
+            raise CheckFailed(
+                "I21", f"run {run_id} left with epoch {book.epoch}, comes with {epoch}"
+            )
+        if run is not None and run.position != book.position:
+            raise CheckFailed(
+                "I21", f"run {run_id} left at {book.position}, and comes at {run.position}"
+            )
+        book.away = False
+        self._marks["run moved to another group"] += 1
 
     def _advanced(self, node: int, index: int, fact: notices.Advanced, machine: Machine) -> None:
         advance, book = fact.advance, self.runs[fact.run_id]
@@ -196,7 +252,7 @@ class RunsChecker:
         for event in fact.events:
             match event:
                 case StepCompleted() | StepEnded():
-                    self._steps.recorded(fact.run_id, event)
+                    self.books.steps.recorded(fact.run_id, event)
                 case TimerFired(timer=timer, due_ns=due_ns):
                     # It may have fired when what takes it back was already decided.
                     if due_ns not in (book.timers.pop(timer, 0), book.taken_back.pop(timer, 0)):
@@ -210,7 +266,7 @@ class RunsChecker:
         for command in advance.commands:
             match command:
                 case ScheduleStep():
-                    self._steps.scheduled(run_id, command)
+                    self.books.steps.scheduled(run_id, command)
                 case ArmTimer(timer=timer, due_ns=due_ns):
                     book.timers[timer] = due_ns
                 case CancelTimer(timer=timer):
@@ -241,11 +297,11 @@ class RunsChecker:
 
     def step_started(self, run_id: RunId, step: str, attempt: int) -> None:
         """A body begins."""
-        self._steps.started(run_id, step, attempt)
+        self.books.steps.started(run_id, step, attempt)
 
     def step_finished(self, run_id: RunId, step: str, attempt: int, outcome: str) -> None:
         """A body came to its end, in these words."""
-        self._steps.finished(run_id, step, attempt, outcome)
+        self.books.steps.finished(run_id, step, attempt, outcome)
 
     @property
     def open(self) -> Mapping[RunId, RunBook]:

@@ -33,6 +33,8 @@ from flowactor.workflow import App
 
 __all__ = ["Cluster", "Machine", "transport_of"]
 
+CHUNK_BYTES: Final = 4000
+"""Of a state on its way: it is a file of SQLite, and has pages where at core depth are rows."""
 RESTART_NS: Final = NANOSECONDS
 """A supervisor of processes starts one again that ended by itself."""
 
@@ -98,7 +100,7 @@ class Cluster(Fleet[Machine]):
         self._nursery: Final = nursery
         self._messages: Final = Messages(judge)
         self._compaction: Final = draw_compaction(runtime.random("compaction"))
-        self._pace: Final = draw_pace(runtime.random("pace"))
+        self._pace: Final = draw_pace(runtime.random("pace"), CHUNK_BYTES)
         self.addresses: Final = tuple(map(address_of, self.machines))
 
     # -- looking ----------------------------------------------------------------------------------
