@@ -149,7 +149,7 @@ async def catch_up(megabytes: int) -> Line:
             begun = time.perf_counter()
             async with place.node(address):
                 with trio.fail_after(DEADLINE_SECONDS + megabytes):
-                    while place.moment(address, SnapshotInstalled) is None:
+                    while place.moment(address, SnapshotInstalled) is None:  # noqa: ASYNC110
                         await trio.sleep(0.005)
         came = place.moment(address, SnapshotReceived) or begun
         installed = place.moment(address, SnapshotInstalled) or begun

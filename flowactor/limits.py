@@ -19,8 +19,8 @@ ELECTION_TICKS_MIN: Final = 5
 """500 ms: five lost heartbeats, longer than a busy machine stalls a Python process."""
 ELECTION_TICKS_MAX: Final = 10
 QUIET_TICKS: Final = 30
-"""3 s without work, and a group that may go quiet does: to sleep and wake costs two rounds, which is
-less than the heartbeats of one second.
+"""3 s without work, and a group that may go quiet does: to sleep and wake costs two rounds, less
+than the heartbeats of one second.
 """
 OWNER_LEASE_SECONDS: Final = 1.5
 """How long the leader waits for a silent node before its runs get another owner."""

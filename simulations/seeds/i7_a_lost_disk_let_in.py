@@ -24,7 +24,6 @@ from flowactor.simulation.faults import (
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import CompareAndSet, Depth, Read, Scenario, Start, Write
 from flowactor.simulation.strike import Strike
-
 from simulations.chores import (
     check_attempts,
     check_bookings,

@@ -136,8 +136,8 @@ async def test_a_drained_group_is_empty_when_it_ends(tmp_path, autojump_clock):
 
 
 async def test_a_move_survives_its_leaders(tmp_path, autojump_clock):
-    """Whoever leads is killed while slots move, again and again: others finish the move, and nothing
-    is lost.
+    """Whoever leads is killed while slots move, again and again: others finish it, and nothing is
+    lost.
     """
     async with cluster(tmp_path, APP) as c:
         runs = [await c.client(1).start(Counts.run, 30, "-", id=f"run-{n}") for n in range(10)]
@@ -158,7 +158,7 @@ async def test_a_move_survives_its_leaders(tmp_path, autojump_clock):
 
 
 async def test_some_slots_are_moved_by_hand(tmp_path, autojump_clock):
-    """An operator moves the slot of one run; a client that asks meanwhile is answered in the end."""
+    """An operator moves the slot of one run; a client that asks meanwhile is answered."""
     async with cluster(tmp_path, APP) as c:
         await two_groups(c)
         run = await c.client(1).start(Counts.run, 5, "-", id="mine")

@@ -231,3 +231,14 @@ def make_rows() -> Callable[[], Rows]:
 @pytest.fixture(scope="session")
 def make_step() -> Callable[..., ScheduleStep]:
     return step
+
+
+@pytest.fixture
+def groups(group, make_group):
+    """Group 1 with every slot, and group 2 with none, of other nodes."""
+    other = make_group(voters=(3, 4, 5), slots=())
+    other.sequence = 10_000  # the session is the same client's in both
+    for node in other.voters:
+        other.announce(node, ("T", 1))
+    yield group, other
+    other.check()
