@@ -221,6 +221,11 @@ class Node:
         return self._hosting.groups[FIRST_GROUP]
 
     @property
+    def groups(self) -> Mapping[GroupId, ExecutionGroup]:
+        """The execution groups that have a replica here."""
+        return self._hosting.groups
+
+    @property
     def instances(self) -> Instances:
         """The runs of that group."""
         return self._executions[FIRST_GROUP].instances
@@ -239,8 +244,6 @@ class Node:
                 self.membership = await self._decide_membership(disk)
                 self._founding = Founding(self.membership, partial(self._founded, disk))
                 self._assemble(nursery, disk, closing)
-                if self._failure.done:
-                    await self._failure.wait()
                 nursery.start_soon(self._failure.wait, name="failure of the node")
                 self._observe(NodeStarted(self.node_id, self.cluster_id, self.address))
                 yield
@@ -262,6 +265,11 @@ class Node:
         kept = read_identity(disk)
         if kept is not None:
             membership = kept_membership(kept, disk.describe())
+            if membership.node not in membership.addresses:
+                raise Refused(
+                    f"{disk.describe()} was node {membership.node}, which was taken out of the"
+                    " cluster for good: start with an empty directory, and have that join"
+                )
             self._check_peers(disk, membership)
             return self._at_address(disk, membership, own)
         disk_id = self._world.entropy.token_hex(8)
@@ -451,12 +459,8 @@ class Node:
         own = topology.nodes.get(self.node_id)
         if own is not None and own.state.is_gone:
             self._failure.fail(
-                Refused(
-                    f"node {own.id} was taken out of the cluster, it is {own.state.value} for good:"
-                    " start with an empty directory, and have that join"
-                )
+                Refused(f"node {own.id} was taken out of the cluster: it is {own.state.value}")
             )
-            return  # and let the directory say who it was
         addresses = {node.id: node.address for node in nodes}
         disks = {node.id: node.disk for node in nodes}
         if (addresses, disks) != (self.membership.addresses, self.membership.disks):

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import attrs
+import click
 import pytest
 import trio
 
@@ -136,12 +137,15 @@ def test_kinds_of_events_are_documented():
 @pytest.mark.parametrize("page", ["operations.md", "cli.md", "scope.md", "tutorial.md"])
 def test_commands_and_options_exist(page):
     """Every ``python -m flowactor COMMAND --option`` of the page is one that click accepts."""
-    command = re.compile(r"python -m flowactor (.+?)(?:`|$)", re.MULTILINE)
-    for line in command.findall((DOCS / page).read_text()):
+    commands = re.compile(r"python -m flowactor (.+?)(?:`|$)", re.MULTILINE)
+    for line in commands.findall((DOCS / page).read_text()):
         name, *words = line.split()
         if name.startswith(("-", "COMMAND")):
             continue
-        known = {option for param in main.commands[name].params for option in param.opts}
+        command = main.commands[name]
+        if isinstance(command, click.Group):
+            command = command.commands[words[0]]
+        known = {option for param in command.params for option in param.opts}
         assert {word for word in words if word.startswith("--")} <= known, line
 
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 from attrs import frozen
 
+from flowactor.cli.demo_cluster import free_addresses
 from tests.processes.cluster import APP, Cluster
 from tests.processes.nodes import ROOT, NodeProcess
 
@@ -66,6 +67,12 @@ def new_node(tmp_path):
     yield make
     for node in nodes:
         node.close()
+
+
+@pytest.fixture
+def free_address():
+    """An address that was free a moment ago, for a node that starts there again and again."""
+    return free_addresses(1)[0]
 
 
 @frozen

@@ -29,6 +29,7 @@ async def test_one_three_five_three_with_kills(growing_cluster):
     async with cluster.client() as client, orders(cluster) as load:
         await load.more(2)
         cluster.start(2, 3)
+        assert {cluster.node_id(number) for number in (1, 2, 3)} == {1, 2, 3}
         cluster.restart(2)
         await cluster.until_size(client, 3)
         await load.more(2)

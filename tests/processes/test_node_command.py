@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 
 import pytest
+import trio
 
 import flowactor as fa
 from flowactor.cli.demo_cluster import free_addresses
@@ -42,42 +43,37 @@ def used(used_once, tmp_path):
 # -- joining ---------------------------------------------------------------------------------------
 
 
-async def test_node_joins_by_a_seed(new_cluster):
-    """A founder that is told a seed instead of the list of founders learns from it who it is, takes
-    part, and needs no seed the next time.
+async def test_node_joins_by_a_seed(new_node, free_address, tmp_path):
+    """A new node needs one seed that answers, of those it is told; it gets an id, has a share of
+    the work, and needs no seed the next time.
     """
-    joiner = new_cluster.nodes[3]
-    joiner.options = [
-        *joiner.options[:2],
-        *("--join", f"{new_cluster.addresses[1]},{new_cluster.addresses[2]}"),
-        *joiner.options[4:],
-    ]
-    new_cluster.start(1, 2)
-    new_cluster.start(3)
-    assert joiner.ready["node"] == 3
-    assert joiner.ready["cluster"] == new_cluster.nodes[1].ready["cluster"]
-    await new_cluster.settle()
-    async with new_cluster.client(3) as client:
-        run = await client.start(Concat.run, "joined", "!")
-        assert (await run.describe()).owner in {3, 0}
-        with new_cluster.awaiting("the text"):
-            assert await run.result() == "joined!"
-    joiner.kill()
-    joiner.options = [*joiner.options[:2], *joiner.options[4:]]
-    joiner.start()
-    assert joiner.ready["node"] == 3
-
-
-def test_joining_as_a_stranger_is_refused(new_node, refused, tmp_path):
-    """Who is not among the founders cannot join yet, and is told so, with what to do instead."""
     seed = new_node(*ALONE, "--data", str(tmp_path / "seed"))
     seed.start()
-    stranger = refused(
-        *("--listen", "127.0.0.1:0", "--data", str(tmp_path / "stranger")),
-        *("--join", seed.address),
+    where = ("--listen", free_address, "--data", str(tmp_path / "joiner"))
+    joiner = new_node(*where, "--join", f"127.0.0.1:1,{seed.address}")
+    joiner.start()
+    assert joiner.ready["node"] == 2
+    assert joiner.ready["cluster"] == seed.ready["cluster"]
+    async with fa.connect(joiner.address) as client:
+        run = await client.start(Concat.run, "joined", "!")
+        with trio.fail_after(30):
+            assert await run.result() == "joined!"
+    joiner.kill()
+    joiner.options = [*where, "--app", APP]
+    joiner.start()
+    assert joiner.ready["node"] == 2
+
+
+def test_joining_at_an_address_that_is_taken_is_refused(new_node, refused, tmp_path):
+    """Two nodes cannot be reached at one address: the second is told so, with what to do."""
+    seed = new_node(*ALONE, "--data", str(tmp_path / "seed"))
+    seed.start()
+    second = refused(
+        *("--listen", "127.0.0.1:0", "--data", str(tmp_path / "second")),
+        *("--join", seed.address, "--advertise", seed.address),
     )
-    assert stranger.code == Exit.REFUSED
-    assert "members cannot be added yet" in stranger.line()
+    assert second.code == Exit.REFUSED
+    assert "is the address of node 1, which is alive: give this node another" in second.line()
     assert seed.is_alive
 
 
