@@ -6,6 +6,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from flowactor.cluster.group import ExecutionGroup
 from flowactor.identity import GroupId
+from flowactor.simulation.changes import Change, Join, Remove, Replace, Restart
 from flowactor.simulation.checks.judge import FIRST_GROUP, Judge
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import (
@@ -161,6 +162,10 @@ class Fleet(ABC, Generic[M]):
     def replace_disk(self, node: int) -> None:
         """Put an empty disk into a machine that is down."""
 
+    @abstractmethod
+    def change(self, change: Change) -> None:
+        """The cluster changes: this begins."""
+
     # -- looking ----------------------------------------------------------------------------------
 
     @property
@@ -222,9 +227,11 @@ class Fleet(ABC, Generic[M]):
         self.machines[node].held -= 1
         self.start(node)
 
-    def begin(self, fault: Fault) -> None:
-        """Something goes wrong."""
-        match fault:
+    def begin(self, one: Fault | Change) -> None:
+        """Something goes wrong, or changes."""
+        match one:
+            case Join() | Remove() | Restart() | Replace():
+                self.change(one)
             case Crash(node=node):
                 self.take_down(node, "killed")
             case PowerCut(nodes=nodes):
@@ -235,20 +242,22 @@ class Fleet(ABC, Generic[M]):
             case Pause(node=node):
                 self.pause(node)
             case ClockOffset() | ClockDrift() | ClockJump():
-                self.machines[fault.node].clock.begin(fault)
+                self.machines[one.node].clock.begin(one)
             case BitFlip(node=node, place=place):
                 self.machines[node].disk.flip_bit(place)
             case MisdirectedWrite(node=node, place=place):
                 self.machines[node].disk.misdirect_next_write(place)
             case DiskSlow() | DiskStall() | DiskFull() | SyncError():
-                self._break_disk(fault)
+                self._break_disk(one)
             case _:
-                self._links.begin(fault)
+                self._links.begin(one)
 
-    def end(self, fault: Fault) -> None:
+    def end(self, one: Fault | Change) -> None:
         """It is over; what it left behind stays."""
-        match fault:
-            case Crash(node=node) | Wipe(node=node):
+        match one:
+            case Join() | Remove():
+                pass  # it has happened
+            case Crash(node=node) | Wipe(node=node) | Restart(node=node) | Replace(node=node):
                 self.restart(node)
             case PowerCut(nodes=nodes):
                 for node in nodes:
@@ -256,21 +265,30 @@ class Fleet(ABC, Generic[M]):
             case Pause(node=node):
                 self.resume(node)
             case ClockOffset() | ClockDrift() | ClockJump():
-                self.machines[fault.node].clock.end(fault)
+                self.machines[one.node].clock.end(one)
             case BitFlip() | MisdirectedWrite():
                 pass  # it has happened
             case DiskSlow() | DiskStall() | DiskFull() | SyncError():
-                self._mend_disk(fault)
+                self._mend_disk(one)
             case _:
-                self._links.end(fault)
+                self._links.end(one)
 
     def _wipe(self, node: int) -> None:
+        self.lose_disk(node)
+        if not self.may_join(node):
+            self._judge.marks["wiped disk refused"] += 1
+            self.machines[node].lost = True
+
+    def may_join(self, node: int) -> bool:  # noqa: ARG002
+        """Whether the machine joins with an empty disk, as another node."""
+        return False
+
+    def lose_disk(self, node: int) -> None:
+        """Kill the node, and keep it down until ``restart``; its disk is an empty one."""
         self.take_down(node, "its disk is gone")
         self.replace_disk(node)
         self._judge.lost(node)
-        self._judge.marks["wiped disk refused"] += 1
         machine = self.machines[node]
-        machine.lost = True
         for fault in self._broken[node]:
             self._strike(machine.disk, fault)
         self._set(node)

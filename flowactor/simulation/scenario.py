@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from flowactor.errors import ConfigurationError
+from flowactor.simulation.changes import Change, Join, check_changes
 from flowactor.simulation.faults import Fault, check_faults
 from flowactor.workflow import App
 
@@ -148,10 +149,11 @@ class Scenario:
 
     Attributes:
         app: the code that every node has; the simulator's own clients start it by type name.
-        nodes: how many, all of them voters.
+        nodes: how many found the cluster, all of them voters.
         seed: decides everything that is not said here.
         acts: what clients do.
         faults: what goes wrong.
+        changes: who comes and goes; at node depth only.
         seconds: of virtual time until all faults end.
         healing_seconds: of virtual time after that, for everything to come to its end.
         horizon_seconds: runs that sleep for less than this are waited for in the end, and time is
@@ -173,6 +175,7 @@ class Scenario:
     seed: int = 0
     acts: tuple[Act, ...] = ()
     faults: tuple[Fault, ...] = ()
+    changes: tuple[Change, ...] = ()
     seconds: float = 10.0
     healing_seconds: float = 60.0
     horizon_seconds: float = 400 * 86_400.0
@@ -186,13 +189,19 @@ class Scenario:
             raise ConfigurationError(f"a cluster of {self.nodes} nodes: 1 to 9 can be simulated")
         if self.seconds <= 0 or self.healing_seconds <= 0:
             raise ConfigurationError("both phases of a run need more than 0 seconds")
-        check_faults(self.faults, self.nodes)
-        late = [fault for fault in self.faults if fault.at > self.seconds]
+        check_changes(self.changes, self.faults, self.nodes)
+        check_faults(self.faults, self.machines)
+        late = [one for one in (*self.faults, *self.changes) if one.at > self.seconds]
         if late:
             raise ConfigurationError(f"{late[0]} begins after the faults end, at {self.seconds:g}")
-        if self.core and (len(set(self.core)) * 2 <= self.nodes or max(self.core) > self.nodes):
+        if self.core and (len(set(self.core)) * 2 <= self.nodes or max(self.core) > self.machines):
             raise ConfigurationError(f"core {self.core} is no majority of {self.nodes} nodes")
         for act in self.acts:
             if isinstance(act, Start):
                 definition = self.app.get(act.workflow, act.version)
                 definition.run.encode_json(list(act.arguments))
+
+    @property
+    def machines(self) -> int:
+        """How many there are in the end: those of the founders, and those that join."""
+        return self.nodes + sum(isinstance(change, Join) for change in self.changes)

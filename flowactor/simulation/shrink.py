@@ -5,6 +5,7 @@ simpler ones, and keeps what still fails with the same checker::
 
     cut       what comes after the failure, at one stroke
     faults    as few as will do
+    changes   as few as will do
     acts      as few as will do
     batches   as few deviations from first come, first served as will do
     nodes     fewer of them
@@ -192,6 +193,7 @@ def _key(scenario: Scenario) -> tuple[str, tuple[Invariant, ...]]:
         scenario.nodes,
         scenario.acts,
         scenario.faults,
+        scenario.changes,
         scenario.seconds,
         scenario.core,
         None if scenario.deviations is None else sorted(scenario.deviations),
@@ -205,7 +207,7 @@ def _key(scenario: Scenario) -> tuple[str, tuple[Invariant, ...]]:
 def _round(search: _Search) -> bool:
     """Every pass once. Whether the scenario is another one now."""
     before = search.best
-    for one_pass in (_cut, _faults, _acts, _batches, _nodes, _details, _frame):
+    for one_pass in (_cut, _faults, _changes, _acts, _batches, _nodes, _details, _frame):
         one_pass(search)
     return search.best is not before
 
@@ -217,6 +219,10 @@ def _cut(search: _Search) -> None:
 
 def _faults(search: _Search) -> None:
     fewest(search.best.faults, lambda fewer: search.keeps(faults=fewer))
+
+
+def _changes(search: _Search) -> None:
+    fewest(search.best.changes, lambda fewer: search.keeps(changes=fewer))
 
 
 def _acts(search: _Search) -> None:
@@ -237,7 +243,7 @@ def _batches(search: _Search) -> None:
 
 def _nodes(search: _Search) -> None:
     """Without any one of them, or any two: an even number may be stronger than the odd below."""
-    fewer = True
+    fewer = not search.best.changes  # those name machines that join after the founders
     while fewer:
         everyone = range(search.best.nodes, 0, -1)
         gone = [*combinations(everyone, 1), *combinations(everyone, 2)]
@@ -283,6 +289,6 @@ def _shorter(scenario: Scenario) -> Iterator[float]:
     Those of healing stay: they are the bound that liveness is measured by, and with fewer any run
     fails.
     """
-    happens = (*scenario.faults, *scenario.acts)
+    happens = (*scenario.faults, *scenario.changes, *scenario.acts)
     least = max([1.0, *(getattr(one, "until", None) or one.at for one in happens)])
     yield from (seconds for seconds in rounder(scenario.seconds) if least <= seconds)

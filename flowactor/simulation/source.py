@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from attrs import fields, has
 
+from flowactor.simulation.changes import Change
 from flowactor.simulation.faults import Fault
 from flowactor.simulation.outcome import Failure
 from flowactor.simulation.scenario import Act, Depth, Invariant, Scenario
@@ -78,7 +79,7 @@ def _settings(
     """Arguments of ``Scenario``, as source, without those that are as usual."""
     module, _, attribute = app.partition(":")
     imports.add(module, attribute.partition(".")[0])
-    for one in (*scenario.faults, *scenario.acts):
+    for one in (*scenario.faults, *scenario.changes, *scenario.acts):
         imports.name(type(one))
     settings = [f"app={attribute}"]
     for field in fields(Scenario):
@@ -210,7 +211,7 @@ class _Imports:
     def add(self, module: str, name: str) -> None:
         self._names.setdefault(module, set()).add(name)
 
-    def name(self, cls: type[Fault | Act | Scenario | Depth | Strike]) -> None:
+    def name(self, cls: type[Fault | Change | Act | Scenario | Depth | Strike]) -> None:
         self.add(cls.__module__, cls.__name__)
 
     def lines(self) -> list[str]:

@@ -8,6 +8,7 @@ from flowactor.cluster.group import ExecutionGroup
 from flowactor.identity import RunId
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.agenda import Agenda
+from flowactor.simulation.changes import Change, change_ends, kind_of_change
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.checks.windows import USUAL, Windows
 from flowactor.simulation.faults import (
@@ -29,12 +30,12 @@ __all__ = ["Cast", "Stage"]
 
 
 class Cast(Protocol):
-    """The nodes, as far as faults strike them."""
+    """The nodes, as far as faults and changes strike them."""
 
-    def begin(self, fault: Fault) -> None:
-        """Something goes wrong."""
+    def begin(self, one: Fault | Change) -> None:
+        """Something goes wrong, or changes."""
 
-    def end(self, fault: Fault) -> None:
+    def end(self, one: Fault | Change) -> None:
         """It is over; what it left behind stays."""
 
     def heal(self, nodes: Collection[int]) -> None:
@@ -79,8 +80,8 @@ class Stage:
         self.points = 0
         self._agenda: Final = agenda
         self._strike: Final = strike
-        self._active: Final[dict[int, Fault]] = {}
-        self._faults = 0
+        self._active: Final[dict[int, Fault | Change]] = {}
+        self._begun = 0
         self._cast: Cast
 
     def enter(self, cast: Cast) -> None:
@@ -88,15 +89,16 @@ class Stage:
         self._cast = cast
         self.judge.watch(cast.groups)
         self.judge.write(0, Kind.PHASE, "faults")
-        for fault in self.scenario.faults:
-            self._agenda.at(_ns(fault.at), partial(self._begin, fault))
+        for one in (*self.scenario.changes, *self.scenario.faults):
+            self._agenda.at(_ns(one.at), partial(self._begin, one))
 
     def heal(self) -> tuple[int, ...]:
         """All faults end, or all that concern those who are healed; returns who that is."""
         self.judge.write(0, Kind.PHASE, "healing")
-        healed = self.scenario.core or tuple(range(1, self.scenario.nodes + 1))
-        for number, fault in list(self._active.items()):
-            if any(node in healed for node in nodes_of(fault)):
+        healed = self.scenario.core or tuple(range(1, self.scenario.machines + 1))
+        for number, one in list(self._active.items()):
+            concerned = nodes_of(one) if isinstance(one, Fault) else (one.node,)
+            if any(node in healed for node in concerned):
                 self._end(number)
         self._active.clear()  # what strikes others stays as it is
         self._cast.heal(healed)
@@ -112,20 +114,28 @@ class Stage:
             invariant(self.world)
         self.judge.write(0, Kind.PHASE, "done")
 
-    def _begin(self, fault: Fault) -> None:
-        self._faults += 1
-        number, end = self._faults, end_of(fault, self.scenario.seconds)
-        self.judge.write(0, Kind.FAULT, kind_of(fault), source_of(fault), 1)
-        if hasattr(fault, "until"):
-            self._active[number] = fault
+    def _begin(self, one: Fault | Change) -> None:
+        self._begun += 1
+        number, last = self._begun, self.scenario.seconds
+        self._tell(one, 1)
+        if hasattr(one, "until"):
+            self._active[number] = one
+            end = end_of(one, last) if isinstance(one, Fault) else change_ends(one, last)
             self._agenda.at(_ns(end), partial(self._end, number))
-        self._cast.begin(fault)
+        self._cast.begin(one)
 
     def _end(self, number: int) -> None:
-        fault = self._active.pop(number, None)
-        if fault is not None:
-            self.judge.write(0, Kind.FAULT, kind_of(fault), source_of(fault), 0)
-            self._cast.end(fault)
+        one = self._active.pop(number, None)
+        if one is not None:
+            self._tell(one, 0)
+            self._cast.end(one)
+
+    def _tell(self, one: Fault | Change, begins: int) -> None:
+        """In the trace a change is told as a fault is: it comes from outside, and has its spell."""
+        if isinstance(one, Fault):
+            self.judge.write(0, Kind.FAULT, kind_of(one), source_of(one), begins)
+        else:
+            self.judge.write(0, Kind.FAULT, kind_of_change(one), str(one), begins)
 
     def _point(self, run_id: RunId, node: int) -> None:
         """A moment at which an exhaustive search could strike."""
@@ -136,7 +146,7 @@ class Stage:
         struck = strike.node or self.judge.owner_of(run_id) or node
         at = self._agenda.now_ns / NANOSECONDS
         if strike.kind == "partition":
-            others = tuple(n for n in range(1, self.scenario.nodes + 1) if n != struck)
+            others = tuple(n for n in range(1, self.scenario.machines + 1) if n != struck)
             self._begin(Partition(((struck,), others), at, at + strike.seconds))
         elif self._cast.is_up(struck):
             self._begin(Crash(struck, at, at + strike.seconds))

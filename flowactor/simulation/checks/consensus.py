@@ -197,12 +197,13 @@ class ConsensusChecker:
         self._closing.add(node)
 
     def is_able(self, nodes: Collection[int]) -> bool:
-        """Whether these nodes can decide by themselves: they are a quorum of what is committed, and
-        of what any of them goes by.
+        """Whether these nodes can decide by themselves: they are a quorum of the members that are
+        committed, and of newer ones that any of them goes by.
         """
-        views = [self._views[node].members for node in nodes if node in self._views]
-        known = (self._members.current, *(members.current for members in views))
-        return all(is_quorum(nodes, configuration) for configuration in known)
+        committed = self._members.latest
+        logs = [self._views[node].members.latest for node in nodes if node in self._views]
+        newer = [known for known in logs if known[0] > committed[0]]
+        return all(is_quorum(nodes, members) for _, members in (committed, *newer))
 
     @property
     def members(self) -> Configuration:
@@ -211,8 +212,9 @@ class ConsensusChecker:
 
     def lost(self, node: int) -> None:
         """The node's disk is gone: it promises nothing any more."""
-        self._lost.setdefault(node, self.disks[node])
-        self.disks[node] = DurableLog()
+        if node in self.disks:
+            self._lost.setdefault(node, self.disks[node])
+            self.disks[node] = DurableLog()
         self._views.pop(node, None)
 
     # -- steps ------------------------------------------------------------------------------------

@@ -26,6 +26,11 @@ class Members:
         """The newest one, which counts."""
         return self._known[-1][1]
 
+    @property
+    def latest(self) -> tuple[int, Configuration]:
+        """The newest one, after the index of the entry that brought it."""
+        return self._known[-1]
+
     def found(self, founding: Configuration) -> None:
         """The configuration before any entry is known by now."""
         self._known[0] = (0, founding)

@@ -10,7 +10,7 @@ from typing import Final, assert_never
 from attrs import Factory, define, frozen
 
 from flowactor.errors import DeterminismViolation
-from flowactor.identity import RunId, SessionId, TimerKey
+from flowactor.identity import NodeId, RunId, SessionId, TimerKey
 from flowactor.machine import Applied, Machine, notices
 from flowactor.machine.commands import ArmTimer, CancelTimer, ScheduleStep
 from flowactor.machine.events import StepCompleted, StepEnded, TimerFired
@@ -142,14 +142,18 @@ class RunsChecker:
                 case notices.RunOpened(run_id=run_id):
                     opened.add(run_id)  # of who had it first, if it moves on at once, nobody tells
                 case notices.OwnerChanged(run_id=run_id) if not (restarted or run_id in opened):
-                    self._lost(entry.term, self.runs[run_id].owner)
+                    self._lost(entry.term, self.runs[run_id].owner, machine)
                 case _:
                     pass
             self._look(node, index, notice, machine)
 
-    def _lost(self, term: int, owner: int) -> None:
-        """An owner lost a run, unless there was none: the run was parked."""
-        if owner:
+    def _lost(self, term: int, owner: int, machine: Machine) -> None:
+        """An owner lost a run, unless there was none: the run was parked, or is on the move. One
+        that hands over, or is no voter any more, is not given up: it gives.
+        """
+        known = machine.nodes.get(NodeId(owner))
+        gives = known is None or known.draining or owner not in machine.voters
+        if owner and not gives:
             self._given_away(term, owner)
 
     def _look(self, node: int, index: int, notice: notices.Notice, machine: Machine) -> None:

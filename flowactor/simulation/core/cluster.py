@@ -11,6 +11,7 @@ from flowactor.cluster.envelopes import GroupEnvelope
 from flowactor.cluster.group import ExecutionGroup
 from flowactor.identity import NodeId
 from flowactor.limits import NANOSECONDS
+from flowactor.simulation.changes import Change
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.checks.windows import Windows
 from flowactor.simulation.core.heap import Heap
@@ -93,6 +94,10 @@ class CoreCluster(Fleet[Machine]):
     def _lives(self) -> list[Life]:
         """Of all processes that are there, running or paused; by number."""
         return [machine.life for machine in self.machines.values() if machine.life is not None]
+
+    def change(self, change: Change) -> None:
+        """See ``Fleet``."""
+        raise AssertionError(f"{change} is refused before the run begins")
 
     def groups(self) -> Mapping[int, ExecutionGroup]:
         """See ``healing.Cluster``."""

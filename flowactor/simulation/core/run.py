@@ -4,6 +4,7 @@ from functools import partial
 
 import trio
 
+from flowactor.errors import ConfigurationError
 from flowactor.simulation.core.clients import CoreClients
 from flowactor.simulation.core.cluster import CoreCluster, draw_windows
 from flowactor.simulation.core.heap import SLOTS_NS, Heap
@@ -30,8 +31,14 @@ def simulate_core(
         strike: one blow at one point of the history.
 
     Raises:
+        ConfigurationError: its members change.
         RuntimeError: called inside another simulation.
     """
+    if scenario.changes:
+        raise ConfigurationError(
+            f"{scenario.changes[0]}: at core depth the members are those of the beginning; play it"
+            " at node depth"
+        )
     return perform(scenario, partial(_make, scenario, strike), keep=keep)
 
 

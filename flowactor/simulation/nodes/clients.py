@@ -12,7 +12,8 @@ import trio
 
 from flowactor.client import Client, connect
 from flowactor.errors import FlowactorError, NotFound, Unavailable
-from flowactor.identity import RunId, SessionId
+from flowactor.identity import NodeId, RunId, SessionId
+from flowactor.management.operations import RemoveNode
 from flowactor.simulation.checks.clients import Deleted, Held, Mismatched, Operation, Wrote
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.network import Network
@@ -38,6 +39,8 @@ FIRST_MACHINE: Final = 100
 """Client 1 is on machine 101."""
 PROBE: Final = 1000
 """The clients that look whether the cluster has healed are numbered from here on."""
+OPERATOR: Final = 2000
+"""Those that change the cluster, from here on."""
 PROBE_NAME: Final = "flowactor healed"
 VARIABLE_SECONDS: Final = 5.0
 """A client that has heard nothing of a variable for this long leaves the outcome open."""
@@ -82,6 +85,7 @@ class Clients:
         self.acknowledged: Final[tuple[tuple[SessionId, int], ...]] = ()
         self.waiting = 0
         self._probes: Final = count(PROBE)
+        self._operators: Final = count(OPERATOR)
         self._runtime: Final = runtime
         self._nursery: Final = nursery
         self._network: Final = network
@@ -104,6 +108,14 @@ class Clients:
         """See ``healing.Clients``."""
         number = next(self._probes)
         self._spawn(number, partial(_Client.probe, served=served, changes=changes))
+
+    def remove(self, node: NodeId, removed: list[NodeId]) -> None:
+        """Have a new client ask for the removal of a node, until it has an answer; a removal that
+        is acknowledged is added to ``removed``.
+        """
+        self.waiting += 1
+        live = partial(_Client.remove, node=node, removed=removed)
+        self._spawn(next(self._operators), live)
 
     def _spawn(self, number: int, live: Callable[["_Client"], Awaitable[None]]) -> None:
         machine = FIRST_MACHINE + number
@@ -167,6 +179,18 @@ class _Client:
             await self._insist(lambda: variable.set(1))
         await self._insist(variable.get)
         served()
+
+    async def remove(self, node: NodeId, removed: list[NodeId]) -> None:
+        """Take a node out of the cluster, if it can be."""
+        self._all.told(Kind.ASKED, self._number, 1, f"remove node {node}")
+        heard = "done"
+        try:
+            await self._client.manage(RemoveNode(node))
+            removed.append(node)
+        except FlowactorError as error:
+            heard = type(error).__name__
+        self._all.told(Kind.ANSWERED, self._number, 1, heard)
+        self._all.waiting -= 1
 
     async def _insist(self, ask: Callable[[], Awaitable[object]]) -> None:
         while True:

@@ -5,25 +5,30 @@ disk becomes a copy that nobody will see, its connections break, its witness loo
 are its tasks cancelled, and whatever they still do on their way out reaches nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 import trio
 
 from flowactor.cluster.group import ExecutionGroup
-from flowactor.errors import StorageCorrupt, StorageError
+from flowactor.errors import StorageCorrupt, StorageError, WorldError
+from flowactor.identity import GroupId, NodeId
 from flowactor.limits import NANOSECONDS
+from flowactor.management import MANAGEMENT_GROUP, NodeState
 from flowactor.node import Node, NodeConfig
 from flowactor.node import World as Surroundings
 from flowactor.ports import Transport
-from flowactor.simulation.checks.judge import Judge
+from flowactor.simulation.changes import Change, Join, Remove, Replace, Restart
+from flowactor.simulation.checks.judge import FIRST_GROUP, Judge
 from flowactor.simulation.disk import Device, SimulatedDisk
+from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.fleet import Fleet
 from flowactor.simulation.housekeeping import draw_compaction, draw_pace
 from flowactor.simulation.network import FrameTransport, Host, Network, address_of
 from flowactor.simulation.nodes.life import Life, LifeObserver, LifePlace, Messages
+from flowactor.simulation.nodes.settled import unsettled
 from flowactor.simulation.runtime import NodeClock, Runtime, SeededEntropy
 from flowactor.simulation.runtime.scheduling import unshield
 from flowactor.simulation.trace import Kind
@@ -48,6 +53,8 @@ class Machine:
         lost: it can never serve again: its disk is damaged, or it came with another one and the
             cluster does not let it in.
         held: how many faults keep its process from being started.
+        seeds: the machines through which it joins; none on that of a founder.
+        is_fresh: its disk is empty, and no process has served with it yet.
     """
 
     def __init__(self, number: int, runtime: Runtime) -> None:
@@ -58,6 +65,8 @@ class Machine:
         self.lives = 0
         self.lost = False
         self.held = 0
+        self.seeds: tuple[int, ...] = ()
+        self.is_fresh = True
 
 
 class Cluster(Fleet[Machine]):
@@ -67,15 +76,19 @@ class Cluster(Fleet[Machine]):
     Args:
         runtime: the run it is part of.
         app: the code that every node has.
-        nodes: how many.
+        nodes: how many found it.
         judge: sees it all.
         world: outside.
         sockets: WebSockets in all their bytes, or whole frames.
         nursery: where nodes live.
+        joining: how many machines there are beside those of the founders; each begins when a change
+            says so.
 
     Attributes:
         network: that they are on.
-        addresses: of all nodes.
+        addresses: of all machines.
+        removed: nodes whose removal was acknowledged.
+        remove: has a client ask for the removal of a node.
     """
 
     def __init__(
@@ -88,10 +101,13 @@ class Cluster(Fleet[Machine]):
         *,
         sockets: bool,
         nursery: trio.Nursery,
+        joining: int = 0,
     ) -> None:
-        numbers = range(1, nodes + 1)
-        self.network: Final = Network(runtime.time, runtime.random("network"), nodes=nodes)
-        machines = {number: Machine(number, runtime) for number in numbers}
+        count = nodes + joining
+        self.network: Final = Network(runtime.time, runtime.random("network"), nodes=count)
+        machines = {number: Machine(number, runtime) for number in range(1, count + 1)}
+        for number in range(nodes + 1, count + 1):
+            machines[number].held = 1
         super().__init__(machines, self.network, judge)
         self._runtime: Final = runtime
         self._app: Final = app
@@ -101,13 +117,64 @@ class Cluster(Fleet[Machine]):
         self._messages: Final = Messages(judge)
         self._compaction: Final = draw_compaction(runtime.random("compaction"))
         self._pace: Final = draw_pace(runtime.random("pace"), CHUNK_BYTES)
+        self._founders: Final = tuple(map(address_of, range(1, nodes + 1)))
         self.addresses: Final = tuple(map(address_of, self.machines))
+        self.removed: Final[list[NodeId]] = []
+        self.remove: Callable[[NodeId], None] = lambda _: None
 
     # -- looking ----------------------------------------------------------------------------------
 
     def groups(self) -> Mapping[int, ExecutionGroup]:
         """See ``healing.Cluster``."""
-        return {number: node.group for number, node in self.serving().items()}
+        return self.replicas().get(FIRST_GROUP, {})
+
+    def replicas(self) -> Mapping[GroupId, Mapping[int, ExecutionGroup]]:
+        """See ``healing.Cluster``."""
+        found: dict[GroupId, dict[int, ExecutionGroup]] = {}
+        for number, node in self.serving().items():
+            for group, replica in node.groups.items():
+                found.setdefault(group, {})[number] = replica
+        return {group: found[group] for group in sorted(found)}
+
+    @property
+    def awake(self) -> Collection[int]:
+        """See ``healing.Cluster``."""
+        return self.serving().keys()
+
+    @property
+    def sound(self) -> list[int]:
+        """See ``healing.Cluster``: those that were taken out have nothing to do any more."""
+        return [number for number in super().sound if not self._is_out(number)]
+
+    def is_able(self, group: GroupId) -> bool:
+        """See ``healing.Cluster``."""
+        return self._judge.of(group).consensus.is_able(self._sound_nodes())
+
+    def unsettled(self) -> CheckFailed | None:
+        """See ``healing.Cluster``."""
+        outside = [str(n) for n in self.sound if not self._is_in(n)]
+        if outside and self._judge.of(MANAGEMENT_GROUP).consensus.is_able(self._sound_nodes()):
+            return CheckFailed("plan", f"machine {', '.join(outside)} is no node of the cluster")
+        return unsettled(self._judge, self._sound_nodes(), self.removed)
+
+    def _sound_nodes(self) -> list[NodeId]:
+        return [NodeId(self._judge.node_of(number)) for number in self.sound]
+
+    def _state_of(self, number: int) -> NodeState | None:
+        """What the node on this machine is to the cluster; None if it does not know it."""
+        topology = self._judge.topology.topology
+        node = self._judge.node_of(number)
+        known = None if topology is None else topology.nodes.get(NodeId(node))
+        return None if known is None else known.state
+
+    def _is_in(self, number: int) -> bool:
+        state = self._state_of(number)
+        return state is not None and not state.is_gone
+
+    def _is_out(self, number: int) -> bool:
+        """Whether the node on this machine was taken out, and not put in again as another one."""
+        state = self._state_of(number)
+        return state in (NodeState.LEFT, NodeState.REMOVED) and not self.machines[number].is_fresh
 
     def serving(self) -> dict[int, Node]:
         """The nodes that could answer now, by number."""
@@ -142,7 +209,8 @@ class Cluster(Fleet[Machine]):
         config = NodeConfig(
             data=Path(f"node-{number}"),
             listen=address_of(number),
-            peers=self.addresses,
+            peers=() if machine.seeds else self._founders,
+            join=tuple(map(address_of, machine.seeds)),
             insecure=True,
             on_event=observer.observed,
         )
@@ -159,32 +227,54 @@ class Cluster(Fleet[Machine]):
         try:
             with life.scope:
                 async with Node(self._app, config, surroundings) as life.node:
-                    await trio.sleep_forever()
+                    machine.is_fresh = False
+                    await life.stopping.wait()
+                self._ended(machine, life, "stopped in good order", restart_ns=0)
         except StorageError as error:
-            self._ended_by_itself(machine, life, error)
+            self._failed(machine, life, error)
+        except WorldError as error:
+            self._turned_away(machine, life, error)
         except Exception as error:  # noqa: BLE001  # of the dead, nothing is of interest
             if life.alive:
                 self._runtime.fail(error)
         finally:
             life.ended.set()
 
-    def _ended_by_itself(self, machine: Machine, life: Life, error: StorageError) -> None:
-        """The node does not trust its disk, and its supervisor starts it again."""
+    def _failed(self, machine: Machine, life: Life, error: StorageError) -> None:
+        """The node does not trust its disk."""
         if not life.alive:
             return
-        number, judge = machine.number, self._judge
+        if isinstance(error, StorageCorrupt):
+            machine.lost = True
+            self._judge.marks["damage found"] += 1
+        else:
+            self._judge.marks["sync failed"] += 1
+        self._ended(machine, life, str(error), restart_ns=None if machine.lost else RESTART_NS)
+
+    def _turned_away(self, machine: Machine, life: Life, error: WorldError) -> None:
+        """The node was taken out of the cluster, or is not let in yet."""
+        if not life.alive:
+            return
+        if self._is_out(machine.number):
+            self._judge.marks["removed node stopped"] += 1
+            self._ended(machine, life, str(error), restart_ns=None)
+        elif machine.seeds and life.node is None:
+            self._ended(machine, life, str(error), restart_ns=RESTART_NS)
+        else:
+            self._runtime.fail(error)
+
+    def _ended(self, machine: Machine, life: Life, why: str, restart_ns: int | None) -> None:
+        """The process is over by itself, and its supervisor starts another so much later."""
+        if not life.alive:
+            return
+        number, time = machine.number, self._runtime.time
         life.alive, machine.life = False, None
         life.disk.close()
         self.network.kill(number)
-        judge.died(number)
-        judge.write(number, Kind.STOPPED, str(error))
-        if isinstance(error, StorageCorrupt):
-            machine.lost = True
-            judge.marks["damage found"] += 1
-            return
-        judge.marks["sync failed"] += 1
-        time = self._runtime.time
-        time.at(time.now_ns + RESTART_NS, partial(self.start, number))
+        self._judge.died(number)
+        self._judge.write(number, Kind.STOPPED, why)
+        if restart_ns is not None:
+            time.at(time.now_ns + restart_ns, partial(self.start, number))
 
     def kill(self, node: int, why: str, *, power_cut: bool = False) -> None:
         """See ``Fleet``."""
@@ -213,9 +303,45 @@ class Cluster(Fleet[Machine]):
             self.machines[node].disk.pace.unstall()
             self._runtime.processes.thaw(node)
 
+    # -- changes ----------------------------------------------------------------------------------
+
+    def change(self, change: Change) -> None:
+        """See ``Fleet``."""
+        machine = self.machines[change.node]
+        match change:
+            case Join(node=node, seeds=seeds):
+                machine.seeds = seeds
+                self.restart(node)
+            case Remove(node=node):
+                if target := self._judge.node_of(node):
+                    self.remove(NodeId(target))
+            case Restart(node=node):
+                machine.held += 1
+                self._stop(node)
+            case Replace(node=node, seeds=seeds):
+                self.lose_disk(node)
+                machine.seeds, machine.lost = seeds, False
+            case _:
+                assert_never(change)
+
+    def _stop(self, node: int) -> None:
+        """Ask the process to stop in good order, as by SIGTERM."""
+        life = self.machines[node].life
+        if life is None:
+            return
+        if life.node is None:
+            self.kill(node, "stopped before it served")
+        else:
+            life.stopping.set()
+
+    def may_join(self, node: int) -> bool:
+        """See ``Fleet``."""
+        return bool(self.machines[node].seeds)
+
     def replace_disk(self, node: int) -> None:
         """See ``Fleet``."""
         machine = self.machines[node]
+        machine.is_fresh = True
         machine.disk = Device(self._runtime.random(f"disk {node} after {machine.lives}"))
 
 

@@ -52,6 +52,7 @@ class Life:
     disk: what its process has open.
     alive: its process has not been killed; from then on nothing of it counts.
     node: there once it serves.
+    stopping: set when it is asked to stop in good order.
     ended: set when its last task is gone.
     """
 
@@ -60,6 +61,7 @@ class Life:
     alive: bool = True
     node: Node | None = None
     scope: trio.CancelScope = Factory(trio.CancelScope)
+    stopping: trio.Event = Factory(trio.Event)
     ended: trio.Event = Factory(trio.Event)
 
 

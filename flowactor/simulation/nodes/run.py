@@ -49,6 +49,7 @@ def _make(
         stage.world,
         sockets=scenario.sockets,
         nursery=nursery,
+        joining=scenario.machines - scenario.nodes,
     )
     clients = Clients(
         runtime,
@@ -60,5 +61,6 @@ def _make(
         # So they give up half-way through the healing, and liveness sees that they did.
         patience_seconds=scenario.seconds + scenario.healing_seconds / 2,
     )
+    cluster.remove = lambda node: clients.remove(node, cluster.removed)
     # Steps of tasks, and actions of the agenda.
     return Play(stage, cluster, clients, runtime.time, lambda: runtime.steps)

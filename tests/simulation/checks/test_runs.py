@@ -24,7 +24,9 @@ from flowactor.machine.notices import (
     NodeAnnounced,
     OperationRefused,
     OwnerChanged,
+    RunArrived,
     RunClosed,
+    RunLeft,
     RunOpened,
     RunParked,
     RunResumed,
@@ -86,6 +88,14 @@ class Run:
     version: int = 1
     started_ns: int = 0
     steps: dict[object, Pending] = Factory(dict)
+    position: int = 0
+
+
+@define
+class Node:
+    """A node in the machine."""
+
+    draining: bool = False
 
 
 @define
@@ -93,6 +103,8 @@ class Machine:
     """What the judge sees of a machine. No rule is behind it: it is what a test says it is."""
 
     runs: dict[str, Run] = Factory(dict)
+    nodes: dict[int, Node] = Factory(lambda: {node: Node() for node in (1, 2, 3)})
+    voters: tuple[int, ...] = (1, 2, 3)
     clock_ns: int = 0
     state: bytes = b""
 
@@ -107,13 +119,14 @@ class Machine:
 class Story:
     """A machine before the judge, and what a test lets it apply."""
 
-    def __init__(self):
+    def __init__(self, books=None):
         self.marks, self.told, self.given_away = Marks(), [], []
         self.checker = RunsChecker(
             fa.App([Answer]),
             self.marks,
             lambda node, kind, details: self.told.append((node, kind, *details)),
             lambda term, owner: self.given_away.append((term, owner)),
+            books,
         )
         self.machine = Machine()
         self.index = 0
@@ -184,6 +197,32 @@ def test_a_run_that_goes_on_in_the_entry_that_opened_it_was_nobody_elses(story):
     story.apply(RunOpened("r"), OwnerChanged("r", 2, 2))
     assert story.given_away == []
     assert story.checker.runs["r"].epoch == 2
+
+
+def test_who_gives_a_run_away_was_not_given_up(story):
+    """A node that hands over, or that is no voter any more, loses its runs without a lease."""
+    story.open()
+    story.machine.nodes[1].draining = True
+    story.apply(OwnerChanged("r", 2, 2))
+    story.machine.voters = (1, 3)
+    story.apply(OwnerChanged("r", 3, 3))
+    assert story.given_away == []
+
+
+def test_a_run_moves_to_another_group(story):
+    """It leaves one group and arrives in another, which goes on where the first stopped; the books
+    are of both.
+    """
+    story.open()
+    story.advance(**starts(), **answers())
+    story.apply(RunLeft("r", 2))
+    assert story.checker.runs["r"].away
+    other = Story(story.checker.books)
+    other.machine.runs["r"] = Run("w", 0, position=1)
+    other.apply(RunArrived("r", 2), OwnerChanged("r", 3, 3))
+    assert other.given_away == []
+    other.apply(RunClosed("r", RunStatus.COMPLETED))
+    assert story.checker.open == {}
 
 
 def test_steps_and_timers_in_order_pass(story):
@@ -438,6 +477,24 @@ def items_consumed_out_of_order(story):
     return partial(story.advance, consumed=[InboxRef(2), InboxRef(1)])
 
 
+def run_that_arrives_twice(story):
+    story.open()
+    return lambda: story.apply(RunArrived("r", 1))
+
+
+def run_that_leaves_twice(story):
+    story.open()
+    story.apply(RunLeft("r", 2))
+    return lambda: story.apply(RunLeft("r", 3))
+
+
+def run_that_lost_an_advance_on_its_way(story):
+    story.open()
+    story.advance(**starts())
+    story.apply(RunLeft("r", 2))
+    return lambda: story.apply(RunArrived("r", 2))
+
+
 WRONG = (
     ("I9", another_outcome),
     ("I9", another_state),
@@ -455,6 +512,9 @@ WRONG = (
     ("I22", outcome_of_a_step_that_nobody_asked_for),
     ("I22", outcome_without_a_body),
     ("I22", outcome_of_a_body_that_failed),
+    ("I21", run_that_arrives_twice),
+    ("I21", run_that_leaves_twice),
+    ("I21", run_that_lost_an_advance_on_its_way),
     ("I22", end_of_a_body_that_completed),
     ("I22", step_given_up_too_early),
     ("I22", step_given_up_that_has_no_limit),

@@ -1,0 +1,139 @@
+"""How a cluster changes while it runs: who comes, who goes, who is stopped and started again.
+
+Changes are facts with a time, as faults are, and happen at node depth only: at core depth the
+members are those of the beginning. The machines of founders are 1 to ``Scenario.nodes``; those that
+join go on counting from there. A machine is not a node: the cluster numbers its nodes as it admits
+them, and one that comes back with an empty disk is another node on the same machine.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Final
+
+from attrs import frozen
+
+from flowactor.errors import ConfigurationError
+from flowactor.simulation.faults import DOWN, Fault, Pause, end_of, nodes_of
+
+__all__ = [
+    "MACHINES_MAX",
+    "Change",
+    "Join",
+    "Remove",
+    "Replace",
+    "Restart",
+    "change_ends",
+    "check_changes",
+    "kind_of_change",
+]
+
+MACHINES_MAX: Final = 9
+
+
+@frozen
+class Join:
+    """A new machine, ``node``, with an empty disk is started, and joins through the nodes on the
+    machines ``seeds``: as soon as one of them lets it in.
+    """
+
+    node: int
+    at: float
+    seeds: tuple[int, ...] = (1,)
+
+
+@frozen
+class Remove:
+    """Somebody has the cluster take out, for good, the node that is on this machine then."""
+
+    node: int
+    at: float
+
+
+@frozen
+class Restart:
+    """The process is stopped in good order, so that it hands over first, and is started again at
+    ``until``, or when it has ended if that takes longer.
+    """
+
+    node: int
+    at: float
+    until: float | None = None
+
+
+@frozen
+class Replace:
+    """The machine loses its disk and its process, and at ``until`` joins with an empty one, as a
+    new node at the same address.
+    """
+
+    node: int
+    at: float
+    until: float | None = None
+    seeds: tuple[int, ...] = (1,)
+
+
+Change = Join | Remove | Restart | Replace
+
+
+def kind_of_change(change: Change) -> str:
+    """The word for its kind."""
+    return type(change).__name__.lower()
+
+
+def change_ends(change: Change, last: float) -> float:
+    """When it is over; ``last`` is when faults end. What happens at one moment ends there."""
+    if isinstance(change, Join | Remove):
+        return change.at
+    return last if change.until is None else change.until
+
+
+def check_changes(changes: Sequence[Change], faults: Iterable[Fault], nodes: int) -> None:
+    """Refuse changes that cannot be played on a cluster founded by ``nodes``, with these faults.
+
+    Raises:
+        ConfigurationError: names the change, and what is wrong with it.
+    """
+    joining = [change.node for change in changes if isinstance(change, Join)]
+    machines = nodes + len(joining)
+    if sorted(joining) != list(range(nodes + 1, machines + 1)) or machines > MACHINES_MAX:
+        raise ConfigurationError(
+            f"machines {joining} join: name each once, in all {nodes + 1} to {MACHINES_MAX} without"
+            " a gap"
+        )
+    for change in changes:
+        if wrong := _complaint(change, machines):
+            raise ConfigurationError(f"{change}: {wrong}")
+    end = float("inf")
+    spells: list[tuple[int, float, float, Fault | Change]] = [
+        (change.node, change.at, change_ends(change, end), change)
+        for change in changes
+        if isinstance(change, Restart | Replace)
+    ]
+    spells += [
+        (node, fault.at, end_of(fault, end), fault)
+        for fault in faults
+        if isinstance(fault, (*DOWN, Pause))
+        for node in nodes_of(fault)
+    ]
+    spells.sort(key=lambda spell: spell[:3])
+    for (node, _, ends, one), (other_node, begins, _, other) in pairwise(spells):
+        if node == other_node and begins < ends:
+            raise ConfigurationError(
+                f"{other} strikes node {node} while {one} has it down:"
+                " begin it after the other ends, or drop one"
+            )
+
+
+def _complaint(change: Change, machines: int) -> str:
+    seeds = getattr(change, "seeds", ())
+    for node in (change.node, *seeds):
+        if not 1 <= node <= machines:
+            return f"there is no machine {node}, they are 1 to {machines}"
+    if change.node in seeds or (hasattr(change, "seeds") and not seeds):
+        return "its seeds are other machines, at least one"
+    if change.at < 0:
+        return "it begins before the run does"
+    until = getattr(change, "until", None)
+    if until is not None and until <= change.at:
+        return "it ends before it begins"
+    return ""

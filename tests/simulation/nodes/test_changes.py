@@ -1,0 +1,127 @@
+"""Clusters that change while they run, judged as all others are."""
+
+import pytest
+
+from flowactor.errors import ConfigurationError
+from flowactor.simulation.changes import Join, Remove, Replace, Restart
+from flowactor.simulation.faults import Crash
+from flowactor.simulation.run import simulate
+from flowactor.simulation.scenario import Depth
+from flowactor.simulation.source import script_of
+from flowactor.simulation.trace import Kind
+from tests.simulation.test_faults import scenario
+
+CHANGES = {
+    "join": (1, (Join(2, 1.0), Join(3, 2.0, (2,)))),
+    "two joiners through one seed": (3, (Join(4, 1.0, (2,)), Join(5, 1.0, (2,)))),
+    "remove": (3, (Remove(1, 1.5),)),
+    "restart": (3, (Restart(1, 1.0, 2.0), Restart(2, 2.0, 2.5), Restart(3, 3.0))),
+    "replace": (3, (Replace(2, 1.0, 2.0, (1, 3)),)),
+    "come and go": (1, (Join(2, 1.0), Join(3, 1.5), Remove(1, 3.0))),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_costs_nothing_but_time(name):
+    """Whoever comes or goes: every order is paid once, all requests are answered, and in the end
+    the cluster is what the management group wants.
+    """
+    nodes, changes = CHANGES[name]
+    outcome = simulate(scenario(nodes=nodes, changes=changes), Depth.NODE, keep=True)
+    assert outcome.failure is None
+    begun = [line[3][1] for line in outcome.lines if line[2] == Kind.FAULT and line[3][2] == 1]
+    assert begun == [str(change) for change in changes]
+
+
+def lives(outcome, machine):
+    """What became of the processes of a machine, until the run was over."""
+    return [
+        (kind, *details[:1])
+        for _, node, kind, details in outcome.lines
+        if node == machine and kind in (Kind.STARTED, Kind.STOPPED)
+    ][:-1]
+
+
+def test_a_stopped_node_hands_over():
+    """A node that is stopped in good order has neither runs nor the lead when it ends, and no other
+    has to wait for a lease or an election.
+    """
+    outcome = simulate(
+        scenario(changes=tuple(Restart(node, node, node + 0.9) for node in (1, 2, 3))),
+        Depth.NODE,
+        keep=True,
+    )
+    assert outcome.failure is None
+    stops = [
+        line for line in outcome.lines if line[2] == Kind.STOPPED and "good order" in line[3][0]
+    ]
+    assert [node for _, node, *_ in stops] == [1, 2, 3]
+    assert all(at / 1e9 - node < 0.3 for at, node, *_ in stops)
+    assert outcome.marks["leader changed"] >= 1
+
+
+def test_a_removed_node_ends():
+    """It hears that it was taken out, stops, and is not started again."""
+    outcome = simulate(scenario(changes=(Remove(1, 1.0),)), Depth.NODE, keep=True)
+    assert outcome.marks["removed node stopped"] == 1
+    ends = [
+        details[0] for _, node, kind, details in outcome.lines if (node, kind) == (1, "stopped")
+    ]
+    assert len(ends) == 1
+    assert "taken out" in ends[0]
+
+
+def test_a_machine_with_a_new_disk_is_a_new_node():
+    """It is let in under another number, and the old one is lost."""
+    changes = (Replace(2, 1.0, 1.5, (1, 3)),)
+    outcome = simulate(scenario(changes=changes), Depth.NODE, keep=True)
+    assert outcome.failure is None
+    assert outcome.marks["node lost"] == 1
+
+
+def test_the_same_seed_is_the_same_run():
+    """Changes draw nothing from the air."""
+    changed = scenario(nodes=1, changes=(Join(2, 1.0), Join(3, 1.0)))
+    assert simulate(changed, Depth.NODE).digest == simulate(changed, Depth.NODE).digest
+
+
+def test_core_depth_refuses_changes():
+    """At core depth the members are those of the beginning, and that is said."""
+    with pytest.raises(ConfigurationError, match="play it at node depth"):
+        simulate(scenario(changes=(Remove(1, 1.0),)), Depth.CORE)
+
+
+WRONG = [
+    ((Join(5, 1.0),), "name each once"),
+    ((Join(4, 1.0), Join(4, 2.0)), "name each once"),
+    ((Join(4, 1.0, (4,)),), "its seeds are other machines"),
+    ((Join(4, 1.0, ()),), "its seeds are other machines"),
+    ((Replace(1, 1.0, seeds=(7,)),), "there is no machine 7"),
+    ((Remove(9, 1.0),), "there is no machine 9"),
+    ((Restart(1, 2.0, 1.0),), "ends before it begins"),
+    ((Restart(1, -1.0),), "before the run does"),
+    ((Restart(1, 1.0, 3.0), Replace(1, 2.0, 3.0, (2,))), "has it down"),
+    ((Restart(2, 9.0),), "begins after the faults end"),
+]
+
+
+@pytest.mark.parametrize(("changes", "complaint"), WRONG)
+def test_changes_that_cannot_be_are_refused(changes, complaint):
+    """Each complaint names the change and what is wrong with it."""
+    with pytest.raises(ConfigurationError, match=complaint):
+        scenario(changes=changes)
+
+
+def test_a_fault_cannot_strike_a_node_that_is_stopped():
+    """What is down because of a change cannot be brought down by a fault."""
+    with pytest.raises(ConfigurationError, match="has it down"):
+        scenario(Crash(1, 1.5, 2.5), changes=(Restart(1, 1.0, 2.0),))
+
+
+def test_a_change_is_told_as_python():
+    """The script of a scenario repeats its changes."""
+    changed = scenario(nodes=1, changes=(Join(2, 1.0), Join(3, 1.5, (1, 2))), invariants=())
+    script = script_of(changed, app="tests.simulation.flows:APP", depth=Depth.NODE)
+    names = {}
+    exec(script, names)  # it is what people paste
+    assert names["SCENARIO"] == changed
