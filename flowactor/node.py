@@ -493,9 +493,14 @@ class Node:
         links, router = await self._ready.wait()
 
         def accept(theirs: Hello) -> str | None:
-            if theirs.role == PEER and not links.expects(theirs.node):
+            if theirs.role != PEER:
+                return None
+            known = self.steward.topology.nodes.get(NodeId(theirs.node))
+            if known is not None and known.state.is_gone:
+                return f"node {known.id} was taken out of the cluster: it is {known.state.value}"
+            if not links.expects(theirs.node):
                 return f"node {theirs.node} is no member that dials node {self.node_id}"
-            return links.refusal(theirs) if theirs.role == PEER else None
+            return links.refusal(theirs)
 
         theirs = await greet(connection, self._hello(), accept)
         if theirs.role == PEER:
