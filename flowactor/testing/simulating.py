@@ -33,7 +33,7 @@ SETTLE_SECONDS: Final = 60.0
 """Of virtual time for everything to come to its end, once a test has."""
 LIMIT_SECONDS: Final = 600.0
 """Of virtual time that passed second by second: what waits for ever ends some time."""
-TAIL_ROWS: Final = 24
+TAIL_ROWS: Final = 40
 """Of the timeline, under a failure."""
 
 
