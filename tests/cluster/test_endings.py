@@ -123,7 +123,8 @@ async def test_clean_stop_while_runs_are_open(tmp_path, autojump_clock, size):
             assert await c.client(1).get_handle(run.id).result() == 1
         for run in waiters:
             assert await c.client(size).get_handle(run.id).result() == "hello"
-        assert OUTSIDE.attempts("woke") == [2] * 5
+        assert len(OUTSIDE.attempts("woke")) == 5
+        assert min(OUTSIDE.attempts("woke")) > 1
 
 
 async def test_stopped_owner_hands_over_within_a_lease(tmp_path, autojump_clock):
