@@ -452,8 +452,8 @@ class Node:
     def _learned(self, disk: Disk, topology: Topology) -> None:
         """The cluster, as it is applied here, has these nodes and groups."""
         nodes = [node for node in topology.nodes_in_order() if not node.state.is_gone]
-        if not nodes:
-            return
+        if self.node_id not in topology.nodes:
+            return  # it is as of a time before this node was let in, who knows more from its seed
         if topology.groups:
             self._known.set(None)
         own = topology.nodes.get(self.node_id)

@@ -24,6 +24,7 @@ from random import Random
 from flowactor.simulation.campaign import Campaign, play, run_campaign
 from flowactor.simulation.draw import draw_bad_day, draw_deviations
 from flowactor.simulation.faults import KINDS
+from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup
 from flowactor.simulation.marks import EXPECTED
 from flowactor.simulation.outcome import Outcome
 from flowactor.simulation.run import simulate
@@ -40,8 +41,25 @@ def draw(seed: int) -> Scenario:
     """Everything there is, from a seed: the same in every process."""
     chance = Random(f"swarm {seed}")
     nodes = chance.choice((1, 3, 3, 3, 5))
+    return _draw(seed, chance, Lineup(nodes, 0))
+
+
+def draw_changing(seed: int) -> Scenario:
+    """As ``draw``, for node depth; in half of the runs the cluster changes as well."""
+    chance = Random(f"lineup {seed}")
+    if chance.random() < 0.5:
+        return draw(seed)
+    return _draw(seed, Random(f"swarm {seed}"), draw_lineup(chance), chance)
+
+
+def draw_at(depth: Depth) -> Callable[[int], Scenario]:
+    """What draws the runs of this depth."""
+    return draw if depth is Depth.CORE else draw_changing
+
+
+def _draw(seed: int, chance: Random, lineup: Lineup, changing: Random | None = None) -> Scenario:
     seconds = chance.choice((4.0, 8.0, 15.0))
-    day = draw_bad_day(seed, nodes=nodes, kinds=tuple(KINDS), seconds=seconds)
+    day = draw_bad_day(seed, nodes=lineup.machines, kinds=tuple(KINDS), seconds=seconds)
     acts: list[Act] = []
     for number in range(1, chance.choice((1, 3, 6, 12)) + 1):
         at = round(chance.uniform(0, seconds / 2), 3)
@@ -49,15 +67,18 @@ def draw(seed: int) -> Scenario:
         acts += chore(name, at, number=number, client=chance.randint(1, 4))
     if chance.random() < 0.5:
         acts += registers(seconds, every=chance.choice((0.05, 0.2)))
+    seconds = max(seconds, *(act.at for act in acts))
+    changes = draw_changes(changing, lineup, day.faults, seconds) if changing else ()
     return Scenario(
         app=app,
-        nodes=nodes,
+        nodes=lineup.nodes,
         seed=seed,
         acts=day.beside(acts),
         faults=day.faults,
-        seconds=max(seconds, *(act.at for act in acts)),
+        changes=changes,
+        seconds=seconds,
         healing_seconds=HEALING_SECONDS,
-        core=day.core,
+        core=() if changing else day.core,
         invariants=INVARIANTS,
         sockets=chance.random() < 0.3,
         deviations=draw_deviations(Random(f"deviations {seed}")),
@@ -80,7 +101,7 @@ def play_one(depth: Depth, scenario: Scenario) -> Outcome:
 
 def run(depth: Depth, seed: int) -> Outcome:
     """One run, in whatever process."""
-    return next(play((seed,), draw, partial(play_one, depth)))
+    return next(play((seed,), draw_at(depth), partial(play_one, depth)))
 
 
 @contextmanager
@@ -133,7 +154,7 @@ def play_all(options: argparse.Namespace) -> Campaign:
     with outcomes(depth, seeds, options.jobs) as found:
         return run_campaign(
             found,
-            draw,
+            draw_at(depth),
             partial(play_one, depth),
             script=lambda scenario, failure: script_of(
                 scenario,

@@ -177,8 +177,16 @@ class Steward:
         if not 0 < status.leads_from <= group.applied:
             return None
         configuration = status.configuration
-        changing = configuration.is_joint or status.configuration_index > group.applied
-        heard = {peer for peer, known in status.peers if known.ticks_silent < self._lease_ticks}
+        awake = {
+            peer: known for peer, known in status.peers if known.ticks_silent < self._lease_ticks
+        }
+        heard = {peer for peer, known in awake.items() if known.heard}
+        # A new leader does not know yet without whom it could go on.
+        changing = (
+            configuration.is_joint
+            or status.configuration_index > group.applied
+            or len(heard) < len(awake)
+        )
         strangers = set(self.topology.nodes).difference(configuration.members)
         runs = len(group.machine.runs) if isinstance(group.machine, Machine) else 0
         return LocalGroup(

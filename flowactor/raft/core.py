@@ -256,4 +256,5 @@ class Raft:
             progress.next_index,
             progress.ticks_silent,
             changes.has_caught_up(self._state, leader, peer),
+            progress.round_acked > 0,
         )

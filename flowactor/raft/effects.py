@@ -89,12 +89,14 @@ class PeerStatus:
     """A leader's knowledge of one peer; ``ticks_silent`` since anything was heard from it.
 
     ``caught_up``: it has what the leader had an election time-out ago, and may be made a voter.
+    ``heard``: it has answered this leader; of one that has not, only its silence is known so far.
     """
 
     match_index: int
     next_index: int
     ticks_silent: int
     caught_up: bool
+    heard: bool = True
 
 
 @frozen

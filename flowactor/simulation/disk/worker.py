@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, Final, TypeVar
 
 from flowactor.simulation.agenda import Agenda
@@ -33,7 +34,9 @@ class SimulatedWorker:
     def submit(self, job: Callable[[], T], done: Callable[[T | BaseException], None]) -> None:
         """See ``ports.Worker``."""
         assert not self._closed, f"the worker {self._name} is closed"
-        self._jobs.append((job, done))
+        # What comes of it happens in the process that asked, whoever's event it is by then.
+        asking = copy_context()
+        self._jobs.append((job, lambda outcome: asking.run(done, outcome)))
         if not self._under_way:
             self._under_way = True
             self._pace.when_moving(self._begin)

@@ -158,7 +158,12 @@ class Cluster(Fleet[Machine]):
         return unsettled(self._judge, self._sound_nodes(), self.removed)
 
     def _sound_nodes(self) -> list[NodeId]:
-        return [NodeId(self._judge.node_of(number)) for number in self.sound]
+        """What is on a fresh disk is not the node that its machine was."""
+        return [
+            NodeId(self._judge.node_of(number))
+            for number in self.sound
+            if not self.machines[number].is_fresh
+        ]
 
     def _state_of(self, number: int) -> NodeState | None:
         """What the node on this machine is to the cluster; None if it does not know it."""
@@ -205,6 +210,9 @@ class Cluster(Fleet[Machine]):
 
     async def _live(self, machine: Machine, life: Life, name: str) -> None:
         number = life.number
+        if not life.alive:  # killed before its first moment
+            life.ended.set()
+            return
         observer = LifeObserver(life, self._judge, self._messages, self._runtime.fail)
         config = NodeConfig(
             data=Path(f"node-{number}"),
