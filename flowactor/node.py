@@ -249,8 +249,10 @@ class Node:
                 yield
                 await hand_over(
                     self.node_id,
-                    self._incarnation,
-                    self._hosting.groups.values(),
+                    [
+                        (group, self._executions[key].incarnation)
+                        for key, group in self._hosting.groups.items()
+                    ],
                     self._hosting.management,
                     self._links.connected,
                 )
@@ -417,7 +419,7 @@ class Node:
             app=self.app,
             node=self.node_id,
             disk=self.membership.disk,
-            incarnation=self._incarnation,
+            incarnation=world.entropy.token_hex(8),
             peers=self._links,
             lease_seconds=self.config.owner_lease_seconds,
             clock=world.clock,

@@ -28,7 +28,9 @@ class Execution:
     Args:
         replica: of the group; not started yet.
         app: what is registered here.
-        disk: the node's data directory; ``incarnation``: of its process.
+        disk: the node's data directory.
+        incarnation: of the replica: no two that a node ever has of a group share it, so that one
+            which lives through the past of another performs nothing of it again.
         peers: the other nodes.
         lease_seconds: how long a silent node keeps its runs.
         strict: see ``World``.
@@ -50,6 +52,7 @@ class Execution:
     ) -> None:
         group = replica.group
         self.group: Final = group
+        self.incarnation: Final = incarnation
         self.variables: Final = VariableActors(
             replica,
             lambda name: group.machine.variable(name),  # noqa: PLW0108  # of the machine by then

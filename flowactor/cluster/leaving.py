@@ -56,8 +56,7 @@ async def transfer(group: ExecutionGroup | ManagementGroup, node: NodeId, to: No
 
 async def hand_over(
     node: NodeId,
-    incarnation: str,
-    runs: Iterable[ExecutionGroup],
+    runs: Iterable[tuple[ExecutionGroup, str]],
     management: ManagementGroup,
     connected: Callable[[NodeId], bool],
 ) -> None:
@@ -66,19 +65,19 @@ async def hand_over(
 
     Args:
         node: this one.
-        incarnation: of its process, for which alone it is drained.
-        runs: the execution groups that have a replica here.
+        runs: the execution groups that have a replica here, each with the replica's incarnation,
+            for which alone the node is drained.
         management: the management group's replica.
         connected: whether there is a link to a node now.
     """
-    groups = list(runs)
+    replicas = list(runs)
     with trio.move_on_after(HAND_OVER_SECONDS):
         async with trio.open_nursery() as nursery:
-            for group in groups:
+            for group, incarnation in replicas:
                 nursery.start_soon(_drain, group, node, incarnation, connected)
         async with trio.open_nursery() as nursery:
-            led_groups: list[ExecutionGroup | ManagementGroup] = [*groups, management]
-            for led in led_groups:
+            groups: list[ExecutionGroup | ManagementGroup] = [group for group, _ in replicas]
+            for led in [*groups, management]:
                 nursery.start_soon(_give_up_lead, led, node, connected)
 
 

@@ -1,5 +1,6 @@
 """Who comes and goes in the run of a seed: changes of the cluster among all that goes wrong."""
 
+import math
 from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final
@@ -102,7 +103,7 @@ class _Draw:
                 self._moment += self._chance.expovariate(1.0)
             case _:
                 at = self._chance.uniform(0, self._seconds)
-        return round(min(at, self._seconds), 3)
+        return math.floor(min(at, self._seconds) * 1000) / 1000
 
     def _until(self, at: float) -> float | None:
         until = round(at + self._chance.expovariate(1.0) + 0.05, 3)
