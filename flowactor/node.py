@@ -42,6 +42,7 @@ from flowactor.cluster.hosting import Ground, Hosting, Replica
 from flowactor.cluster.instances import Instances
 from flowactor.cluster.leaving import hand_over
 from flowactor.cluster.links import Links
+from flowactor.cluster.lookout import look_out
 from flowactor.cluster.moving import Movers
 from flowactor.cluster.overview import Overview
 from flowactor.cluster.router import FIRST_GROUP, Router
@@ -391,6 +392,14 @@ class Node:
         links.know(self.membership.addresses)
         links.open(nursery, router.request)
         nursery.start_soon(self._take_part, name="founding")
+        nursery.start_soon(
+            look_out,
+            links,
+            lambda: self.membership.addresses,
+            lambda: bool(hosting.management.leader),
+            lambda found: links.know({**found, **self.membership.addresses}),
+            name="lookout",
+        )
         self._ready.set((links, router))
 
     def _route(self, steward: Steward, links: Links, hosting: Hosting) -> Router:

@@ -136,6 +136,11 @@ class Record:
             if rest[0] == ledger
         ]
 
+    @cached_property
+    def installed(self) -> list[tuple[float, int]]:
+        """(at, node), whenever one took the state of another in place of entries that were gone."""
+        return [(at, node) for at, node, _ in self._of(Kind.INSTALLED)]
+
     def started(self, node: int) -> list[float]:
         """When its processes were started."""
         return [at for at, n, _ in self._of(Kind.STARTED) if n == node]

@@ -37,8 +37,9 @@ class Story:
 
     Attributes:
         scenario: what happens; its seed is the first of those it is played with.
-        marks: places that must be reached at core depth, in one of the seeds at least; whole nodes
-            take their time otherwise, and may miss them.
+        marks: places that must be reached, in one of the seeds at least, at the depth that the
+            story is told for: at core depth, unless the cluster changes. Whole nodes take their
+            time otherwise, and may miss what a story of core depth is about.
         looks: what must be so in each of them.
         open_ended: workflow ids of runs that need not come to their end.
         strike: the kind of blow that is dealt at every point of the run, one run for each.
@@ -49,6 +50,11 @@ class Story:
     looks: tuple[Look, ...] = ()
     open_ended: tuple[str, ...] = ()
     strike: str = ""
+
+    @property
+    def depth(self) -> Depth:
+        """Of which it is told; a cluster that changes there is at node depth only."""
+        return Depth.NODE if self.scenario.changes else Depth.CORE
 
 
 @frozen
@@ -97,7 +103,10 @@ def find_stories() -> Mapping[str, tuple[str, Story]]:
 def play_once(
     story: Story, seed: int, depth: Depth = Depth.CORE, strike: Strike | None = None
 ) -> Outcome:
-    """One run of a story. What its looks find counts as a failure of the run."""
+    """One run of a story. What its looks find counts as a failure of the run. A story of node depth
+    is played at that, whatever is asked for.
+    """
+    depth = Depth.NODE if story.depth is Depth.NODE else depth
     outcome = simulate(evolve(story.scenario, seed=seed), depth, keep=True, strike=strike)
     if outcome.failure is not None:
         return outcome
@@ -148,7 +157,7 @@ def play(
     return Played(
         runs=runs,
         failures=tuple(failures),
-        missing=tuple(marks.missing(story.marks if depth is Depth.CORE else ())),
+        missing=tuple(marks.missing(story.marks if depth in (Depth.CORE, story.depth) else ())),
         marks=marks,
         events=events,
         virtual_seconds=virtual_seconds,

@@ -17,11 +17,6 @@ class Waiting:
 
 
 WAITING: Final[Mapping[str, Waiting]] = {
-    "leader-removed-while-partitioned": Waiting(
-        "The leader is removed while it is cut off: it must not count itself, and must not come"
-        " back as if nothing had happened (scylladb#10618).",
-        "membership",
-    ),
     "single-server-bug-of-2015": Waiting(
         "Four nodes; one change of membership adds a node, another removes one, in two terms:"
         " without a committed entry of the own term two majorities do not meet (hydro#3192).",
@@ -31,10 +26,6 @@ WAITING: Final[Mapping[str, Waiting]] = {
         "A snapshot is installed while the membership changes: it has to carry the configuration"
         " (openraft#1808).",
         "membership and snapshots",
-    ),
-    "two-joiners": Waiting(
-        "Two nodes join through the same one at the same moment, and get different numbers.",
-        "membership",
     ),
 }
 """name -> what it is about."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["EXPECTED", "Marks"]
+__all__ = ["CHANGING", "EXPECTED", "Marks"]
 
 EXPECTED: Final = {
     "leader changed": "leadership moved to another node",
@@ -34,7 +34,18 @@ EXPECTED: Final = {
     "snapshot resumed half-way": "a transfer went on where it had been interrupted",
     "entries read back": "a follower was so far behind that the leader asked its disk",
 }
-"""name -> what it means. What needs membership is marked once it is built."""
+"""name -> what it means."""
+
+CHANGING: Final = {
+    "members changed": "a change of a group's members was committed",
+    "node left": "a node that was taken out had handed over all it had",
+    "node removed": "a node that did not answer was taken out",
+    "node lost": "a machine came back with an empty disk, as another node",
+    "removed node stopped": "a node heard that it was taken out, and ended",
+    "run moved to another group": "an open run went on in a group that had not begun it",
+    "leader changed inside a joint configuration": "both majorities elected it",
+}
+"""The same, of clusters that change."""
 
 
 class Marks(Counter[str]):

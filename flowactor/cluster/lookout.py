@@ -1,0 +1,45 @@
+"""Finds who joined while this node was away, and may lead by now.
+
+A node dials those that it knows, and those are the nodes of the day on which it was last heard. Who
+joined since cannot dial it, for the lower number dials, and will not be dialled by it. So a node
+that knows of no leader asks whom it can reach who else there is.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import trio
+
+from flowactor.cluster.requests import ClusterView, DescribeCluster, Request
+from flowactor.cluster.service import Peers
+from flowactor.errors import FlowactorError
+from flowactor.identity import NodeId, SessionId
+from flowactor.limits import RESEND_SECONDS
+
+__all__ = ["look_out"]
+
+
+async def look_out(
+    peers: Peers,
+    known: Callable[[], Iterable[NodeId]],
+    is_led: Callable[[], bool],
+    found: Callable[[Mapping[NodeId, str]], None],
+) -> None:
+    """Ask, again and again, as long as nobody is known to lead; never returns.
+
+    Args:
+        peers: the links.
+        known: the nodes that may be asked.
+        is_led: whether the management group has a leader, as far as this node knows.
+        found: told the addresses that another node knows.
+    """
+    asked = Request(0, int(RESEND_SECONDS * 1000), SessionId(""), 0, 0, DescribeCluster())
+    while True:
+        await trio.sleep(RESEND_SECONDS)
+        for node in () if is_led() else filter(peers.connected, list(known())):
+            try:
+                with trio.fail_after(RESEND_SECONDS):
+                    view = await peers.relay(node, asked)
+            except (FlowactorError, trio.TooSlowError):
+                continue
+            if isinstance(view, ClusterView):
+                found({other.node: other.address for other in view.nodes})
