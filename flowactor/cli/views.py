@@ -158,6 +158,7 @@ def step(view: StepView) -> Json:
 
 def event(view: EventView) -> Json:
     return {
+        "group": view.group,
         "index": view.index,
         "ordinal": view.ordinal,
         "time": time(view.stamp_ns),

@@ -1,7 +1,7 @@
 """What a program asks of a cluster: start runs, find them, follow them."""
 
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, TypeVarTuple, overload
 
 from flowactor.client import references
@@ -15,6 +15,7 @@ from flowactor.client.variables import ClusterVariable
 from flowactor.cluster.requests import (
     Answer,
     ClusterView,
+    EventPlace,
     ListRuns,
     RunPage,
     StartJson,
@@ -200,12 +201,18 @@ class Client:
         """A replicated variable of the cluster. Asks nobody."""
         return ClusterVariable(self._caller, name, type)
 
-    def events(self, *, after: tuple[int, int] = (0, 0), from_now: bool = False) -> EventStream:
-        """Events of all runs in the order they were committed, for ever; nothing is dropped.
+    def events(self, *, after: Iterable[EventPlace] = (), from_now: bool = False) -> EventStream:
+        """Events of all runs, for ever: those of one group in the order they were committed.
 
-        ``after`` is the (index, ordinal) of the last event already seen.
+        However slow the reader, what it has not taken is still there. But an event is told by the
+        group in which it happened: what a run did before it moved to another group is not in the
+        stream any more, once it has moved; it is in the run's own history (``Handle.events``).
+
+        Args:
+            after: what has been read already: the ``places`` of an earlier stream.
+            from_now: leave out all that has happened.
         """
-        return EventStream(self._caller, *((-1, 0) if from_now else after))
+        return EventStream(self._caller, after, from_now=from_now)
 
     async def status(self) -> ClusterView:
         """The cluster as the asked node sees it, at once."""

@@ -5,7 +5,7 @@ cursor is the reader's, and what it has not taken is still in the cluster's hist
 """
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final, Generic, TypeVar
 
 import trio
@@ -14,7 +14,9 @@ from attrs import frozen
 from flowactor.client.caller import Caller, expect
 from flowactor.cluster.requests import (
     EventPage,
+    EventPlace,
     EventView,
+    FollowedEvents,
     FollowEvents,
     GetHistory,
     VariableView,
@@ -36,21 +38,44 @@ TERMINAL_KINDS: Final = frozenset(status.value for status in RunStatus if not st
 
 
 class EventStream(AsyncIterator[EventView]):
-    """Events of all runs after a position, for ever; an index of -1 means from now on."""
+    """Events of all runs after some places, for ever; or of what happens from now on.
 
-    def __init__(self, caller: Caller, index: int, ordinal: int) -> None:
+    Each is told by the group in which it happened, in the order of that group's log; events of
+    different groups come in the order of the groups' own times, as far as they are there yet.
+    """
+
+    def __init__(self, caller: Caller, after: Iterable[EventPlace], *, from_now: bool) -> None:
         self._caller = caller
-        self._cursor = (index, ordinal)
+        self._places = {place.group: place for place in after}
+        self._ahead = tuple(self._places.values())  # where the page that is being read ends
+        self._from_now = from_now
         self._page: deque[EventView] = deque()
+
+    @property
+    def places(self) -> tuple[EventPlace, ...]:
+        """What has been read: begin another stream with it to go on from here."""
+        return tuple(self._places.values())
 
     async def __anext__(self) -> EventView:
         await trio.lowlevel.checkpoint()
         while not self._page:
-            body = FollowEvents(*self._cursor, PAGE_EVENTS_MAX, int(POLL_SECONDS * 1000))
-            page = expect(await self._caller.read(body, wait_seconds=POLL_SECONDS), EventPage)
-            self._cursor = (page.next_index, page.next_ordinal)
+            body = FollowEvents(
+                self._ahead, PAGE_EVENTS_MAX, int(POLL_SECONDS * 1000), self._from_now
+            )
+            answer = await self._caller.read(body, wait_seconds=POLL_SECONDS)
+            page = expect(answer, FollowedEvents)
+            self._from_now, self._ahead = False, page.places
             self._page.extend(page.events)
-        return self._page.popleft()
+            if not page.events:
+                self._reach(page.places)
+        event = self._page.popleft()
+        self._reach(
+            (EventPlace(event.group, event.index, event.ordinal),) if self._page else self._ahead
+        )
+        return event
+
+    def _reach(self, places: Iterable[EventPlace]) -> None:
+        self._places.update((place.group, place) for place in places)
 
 
 class RunEventStream(AsyncIterator[EventView]):
@@ -60,46 +85,38 @@ class RunEventStream(AsyncIterator[EventView]):
         self._caller = caller
         self._workflow_id = workflow_id
         self._run_id = run_id
-        self._follow = follow
+        self._wait_seconds = POLL_SECONDS if follow else 0.0
         self._page: deque[EventView] = deque()
         self._place = (0, 0)
-        self._last: EventView | None = None
-        self._live: EventStream | None = None
+        self._last_kind = ""
 
     async def __anext__(self) -> EventView:
         await trio.lowlevel.checkpoint()
-        if self._follow and self._last is not None and self._last.kind in TERMINAL_KINDS:
+        if self._last_kind in TERMINAL_KINDS:
             raise StopAsyncIteration
-        event = await self._recorded() if self._live is None else None
-        while event is None:
-            event = await self._next_live()
-        self._last = event
+        while not self._page:
+            await self._turn_page()
+            if not self._page and not self._wait_seconds:
+                raise StopAsyncIteration
+        event = self._page.popleft()
+        self._run_id = event.run_id  # the id may get another run while this one is read
+        self._last_kind = event.kind
         return event
 
-    async def _recorded(self) -> EventView | None:
-        """The next event of the history; None, once, when it is used up."""
-        if not self._page:
-            number, offset = self._place
-            body = GetHistory(
-                self._workflow_id, self._run_id, number, PAGE_EVENTS_MAX, offset=offset
-            )
-            page = expect(await self._caller.read(body), EventPage)
-            self._page.extend(page.events)
-            self._place = (page.next_index, page.next_ordinal)
-        if self._page:
-            event = self._page.popleft()
-            self._run_id = event.run_id  # the id may get another run while this one is read
-            return event
-        if not self._follow:
-            raise StopAsyncIteration
-        last = self._last
-        self._live = EventStream(self._caller, *((last.index, last.ordinal) if last else (0, 0)))
-        return None
-
-    async def _next_live(self) -> EventView | None:
-        assert self._live is not None, "the history is read first"
-        event = await anext(self._live)
-        return event if event.run_id == self._run_id else None
+    async def _turn_page(self) -> None:
+        number, offset = self._place
+        body = GetHistory(
+            self._workflow_id,
+            self._run_id,
+            number,
+            PAGE_EVENTS_MAX,
+            offset=offset,
+            wait_ms=int(self._wait_seconds * 1000),
+        )
+        answer = await self._caller.read(body, wait_seconds=self._wait_seconds)
+        page = expect(answer, EventPage)
+        self._page.extend(page.events)
+        self._place = (page.next_after, page.next_offset)
 
 
 @frozen

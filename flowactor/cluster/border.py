@@ -93,6 +93,11 @@ def _check(name: str, value: Any, kind: type) -> None:
             raise InvalidInput(
                 f"{name}: {len(value)} bytes are more than the {PAYLOAD_BYTES_MAX} allowed"
             )
+    elif isinstance(value, tuple):
+        for item in filter(lambda item: attrs.has(type(item)), value):
+            cls: type = type(item)
+            for inner, inner_kind in _fields(cls):
+                _check(f"{name}: {inner}", getattr(item, inner), inner_kind)
     elif (
         isinstance(value, int)
         and not (0 if name.endswith("_ms") else -1) <= value <= REQUEST_NUMBER_MAX

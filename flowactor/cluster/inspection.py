@@ -13,8 +13,10 @@ from flowactor.cluster.group import ExecutionGroup
 from flowactor.cluster.instances import Instances
 from flowactor.cluster.requests import (
     EventPage,
+    EventPlace,
     EventView,
     ExportHistory,
+    FollowedEvents,
     FollowEvents,
     GetHistory,
     HistoryPart,
@@ -23,7 +25,7 @@ from flowactor.cluster.requests import (
     RunView,
     Value,
 )
-from flowactor.cluster.views import HistoryRow, event_views, run_view
+from flowactor.cluster.views import HistoryRow, event_bytes, event_views, run_view
 from flowactor.errors import InvalidInput, NotFound
 from flowactor.identity import NodeId, RunId
 from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX, REQUEST_NUMBER_MAX
@@ -36,6 +38,8 @@ __all__ = ["Inspection"]
 
 _ROWS_READ: Final = 16
 """History rows read at once: each may hold megabytes, and decoding them holds up the node."""
+_LAST_ORDINAL: Final = 2**31
+"""More than an entry of the log has."""
 
 _SELECT_SQL: Final = """
     SELECT h.number, h.run_id, r.workflow_id, h.log_index, h.ordinal, h.stamp_ns, h.node, h.data
@@ -125,15 +129,27 @@ class Inspection:
         return RunPage(tuple(run_view(summary) for summary in summaries if summary), total)
 
     async def history(self, summary: RunSummary, asked: GetHistory) -> EventPage:
-        """Events of one run after the place asked for, or its newest."""
-        await self._flushed()
-        page = _Page(asked.limit)
-        if asked.newest:
-            return await self._newest(summary.run_id, page)
-        number, offset = asked.after, asked.offset
-        while rows := self._rows(_HISTORY_SQL, summary.run_id, number):
+        """Events of one run after the place asked for, or its newest; waits for the first of them
+        while the run is open here.
+        """
+        deadline = trio.current_time() + asked.wait_ms / 1000
+        while True:
+            is_open = summary.run_id in self._group.machine.runs
+            await self._flushed()
+            page = _Page(asked.limit)
+            if asked.newest:
+                answer = await self._newest(summary.run_id, page)
+            else:
+                answer = await self._recorded(summary.run_id, asked.after, asked.offset, page)
+            if answer.events or not is_open or trio.current_time() >= deadline:
+                return answer
+            with trio.move_on_at(deadline):
+                await self._group.next_flush()
+
+    async def _recorded(self, run_id: RunId, number: int, offset: int, page: "_Page") -> EventPage:
+        while rows := self._rows(_HISTORY_SQL, run_id, number):
             for row in rows:
-                for event in event_views(row):
+                for event in event_views(row, self._group.group):
                     fact = event.ordinal - row.ordinal + 1
                     if fact > offset:
                         if not page.take(event):
@@ -144,10 +160,10 @@ class Inspection:
         return page.ending_at(number, offset)
 
     async def _newest(self, run_id: RunId, page: "_Page") -> EventPage:
-        number = REQUEST_NUMBER_MAX
+        number, group = REQUEST_NUMBER_MAX, self._group.group
         while rows := self._rows(_NEWEST_SQL, run_id, number):
             for row in rows:
-                if not all(map(page.take, reversed(list(event_views(row))))):
+                if not all(map(page.take, reversed(list(event_views(row, group))))):
                     return page.reversed()
                 number = row.number
             await trio.lowlevel.checkpoint()
@@ -177,39 +193,42 @@ class Inspection:
             summary.run_id, summary.started_ns, newest, tuple(pieces), number, offset
         )
 
-    async def follow(self, asked: FollowEvents) -> EventPage:
-        """Events of all runs after a place, in the order of the log; waits for the first."""
+    async def follow(self, asked: FollowEvents) -> FollowedEvents:
+        """Events of all runs of this group after a place, in the order of the log; waits for the
+        first.
+        """
         deadline = trio.current_time() + asked.wait_ms / 1000
-        index, ordinal = asked.after_index, asked.after_ordinal
-        if index < 0:
+        known = {place.group: (place.index, place.ordinal) for place in asked.places}
+        place = known.get(self._group.group, (0, 0))
+        if asked.from_now:
             await self._flushed()
-            index, ordinal = self._states.current.applied_index + 1, -1
+            place = (self._states.current.applied_index, _LAST_ORDINAL)
         while True:
-            page = await self._after(index, ordinal, _Page(asked.limit))
-            if page.events or trio.current_time() >= deadline:
-                return page
-            index, ordinal = page.next_index, page.next_ordinal
+            page = _Page(asked.limit)
+            place = await self._after(place, page)
+            if page.events or asked.from_now or trio.current_time() >= deadline:
+                return FollowedEvents(page.events, (EventPlace(self._group.group, *place),))
             with trio.move_on_at(deadline):
                 await self._group.next_flush()
 
-    async def _after(self, index: int, ordinal: int, page: "_Page") -> EventPage:
-        """All there is after a place, as far as it fits. The place it ends at is that of the last
-        row read: rows may show nothing, however many.
+    async def _after(self, place: tuple[int, int], page: "_Page") -> tuple[int, int]:
+        """Put on the page what there is after a place, as far as it fits. Returns the place of the
+        last row read: rows may show nothing, however many.
         """
-        place, is_last = (index, ordinal), False
+        is_last = False
         while not is_last:
             rows = self._rows(_FOLLOW_SQL, *place)
             for row in rows:
-                for event in event_views(row):
+                for event in event_views(row, self._group.group):
                     if (event.index, event.ordinal) > place:
                         if not page.take(event):
-                            return page.ending_at(*place)
+                            return place
                         place = (event.index, event.ordinal)
                 place = max(place, (row.log_index, row.ordinal))
             is_last = len(rows) < _ROWS_READ
             if not is_last:
                 await trio.lowlevel.checkpoint()
-        return page.ending_at(*place)
+        return place
 
     def _rows(self, sql: str, *parameters: str | int) -> list[HistoryRow]:
         rows = self._states.current.select(sql, (*parameters, _ROWS_READ))
@@ -233,15 +252,19 @@ class _Page:
     def take(self, event: EventView) -> bool:
         """Add an event. Returns False if there is no room for it."""
         self._left -= 1
-        self._bytes_left -= len(event.payload) + len(event.detail) + len(event.workflow_id)
+        self._bytes_left -= event_bytes(event)
         fits = self._left >= 0 and self._bytes_left >= 0
         if fits or not self._events:
             self._events.append(event)
             return True
         return False
 
-    def ending_at(self, index: int, ordinal: int) -> EventPage:
-        return EventPage(tuple(self._events), index, ordinal)
+    @property
+    def events(self) -> tuple[EventView, ...]:
+        return tuple(self._events)
+
+    def ending_at(self, number: int, offset: int) -> EventPage:
+        return EventPage(self.events, number, offset)
 
     def reversed(self) -> EventPage:
         """Of events that were taken from the newest on; there is no place to go on from."""

@@ -114,6 +114,8 @@ class Instances:
                     self._tell(notice.run_id, notice)
                 case notices.VariableChanged():
                     self._variables.changed(notice.name)
+                case notices.SlotsLeft():
+                    self._variables.left(frozenset(notice.slots))
                 case notices.InboxGrew() | notices.RunResumed():
                     self._tell(notice.run_id, Wake())
                 case notices.RunOpened() | notices.RunArrived():

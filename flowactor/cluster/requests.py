@@ -35,9 +35,11 @@ __all__ = [
     "DescribeRun",
     "Ended",
     "EventPage",
+    "EventPlace",
     "EventView",
     "ExportHistory",
     "FollowEvents",
+    "FollowedEvents",
     "GetHistory",
     "GetResult",
     "GroupView",
@@ -146,6 +148,7 @@ class ListRuns:
 class GetHistory:
     """Events of one run in the rows of its history with a number above ``after``, without the first
     ``offset`` facts of these; start with 0 and 0. ``newest`` asks for the last ``limit`` instead.
+    If there are none yet, and the run has not ended, wait up to ``wait_ms``.
     """
 
     workflow_id: str
@@ -154,19 +157,31 @@ class GetHistory:
     limit: int
     newest: bool = False
     offset: int = 0
+    wait_ms: int = 0
+
+
+@record(253)
+@frozen
+class EventPlace:
+    """Where an event stands: in a group, at a log index, the how-manieth of that entry."""
+
+    group: GroupId
+    index: int
+    ordinal: int
 
 
 @record(208)
 @frozen
 class FollowEvents:
-    """Events of all runs after (log index, ordinal), in order, at most ``limit``; if there are none
-    yet, wait up to ``wait_ms``. Start with (0, 0); ``after_index`` -1 means from now on.
+    """Events of all runs after ``places``, in order, at most ``limit``; if there are none yet, wait
+    up to ``wait_ms``. Of a group that has no place there, from its beginning; with ``from_now``
+    nothing of what has happened.
     """
 
-    after_index: int
-    after_ordinal: int
+    places: tuple[EventPlace, ...]
     limit: int
     wait_ms: int
+    from_now: bool = False
 
 
 @record(209)
@@ -368,9 +383,11 @@ class RunPage:
 class EventView:
     """One line of a history: ``kind`` is a word (``started``, ``step_scheduled``,
     ``step_completed``, ``variable_set``, ``owner_changed``, ``completed`` ...), ``detail`` a short
-    text, ``payload`` its value.
+    text, ``payload`` its value. ``group``, ``index`` and ``ordinal`` are its place; ``index`` is -1
+    of what happened in another group, before the run moved to this one.
     """
 
+    group: GroupId
     index: int
     ordinal: int
     stamp_ns: int
@@ -385,15 +402,25 @@ class EventView:
 @record(236)
 @frozen
 class EventPage:
-    """As many events as were asked for, or as a message carries; none: there are no more (yet).
-
-    What follows comes after ``next_index`` and ``next_ordinal``; of a history those are the row's
-    number and an offset.
+    """As many events of one run as were asked for, or as a message carries; none: there are no more
+    (yet). What follows comes after the row ``next_after``, and ``next_offset`` facts of the next.
     """
 
     events: tuple[EventView, ...]
-    next_index: int
-    next_ordinal: int
+    next_after: int
+    next_offset: int
+
+
+@record(254)
+@frozen
+class FollowedEvents:
+    """Events of all runs, as many as were asked for, or as a message carries; none: there are no
+    more yet. Those of one group are in the order of its log; between groups, as their clocks say.
+    What follows comes after ``places``.
+    """
+
+    events: tuple[EventView, ...]
+    places: tuple[EventPlace, ...]
 
 
 @record(237)
@@ -541,6 +568,7 @@ Answer = (
     | RunView
     | RunPage
     | EventPage
+    | FollowedEvents
     | VariableView
     | ClusterView
     | HistoryPart

@@ -14,6 +14,7 @@ from attrs import evolve
 
 from flowactor.actors import Promise
 from flowactor.cluster import border, requests
+from flowactor.cluster.following import Following
 from flowactor.cluster.group import ExecutionGroup, ManagementGroup
 from flowactor.cluster.leaving import transfer
 from flowactor.cluster.overview import Overview
@@ -80,6 +81,7 @@ class Router:
         self._services: Final = services
         self._overview: Final = overview
         self._peers: Final = peers
+        self._following: Final = Following(self._groups, self._ask)
 
     async def request(self, request: Request) -> Answer:
         """The answer; what cannot be done is a ``Rejected``, and an exception is a bug."""
@@ -106,6 +108,8 @@ class Router:
             await self._founded.wait()
             if isinstance(body, requests.ListRuns) and not request.group:
                 return await self._list(request, body)
+            if isinstance(body, requests.FollowEvents) and not request.group:
+                return await self._following.follow(request, body)
             if _names_only_a_run(body) and not request.group:
                 return await self._find(request)
         return await self._ask(request, self._group_of(request))
@@ -141,7 +145,7 @@ class Router:
 
     async def _list(self, request: Request, body: requests.ListRuns) -> Answer:
         """Runs of all groups, newest first."""
-        groups = sorted(self._topology().groups) or [FIRST_GROUP]
+        groups = self._groups()
         if len(groups) == 1:
             return await self._ask(request, groups[0])
         wanted, total = body.offset + body.limit, 0
@@ -161,10 +165,13 @@ class Router:
         runs = sorted(found.values(), key=lambda run: (-run.started_ns, run.run_id))
         return requests.RunPage(tuple(runs[body.offset : wanted]), total)
 
+    def _groups(self) -> list[GroupId]:
+        return sorted(self._topology().groups) or [FIRST_GROUP]
+
     async def _find(self, request: Request) -> Answer:
         """A run that is named by its run id alone may be in any group."""
         answer: Answer = Rejected(NotFound.__name__, "there is no such run")
-        for group in sorted(self._topology().groups) or [FIRST_GROUP]:
+        for group in self._groups():
             try:
                 answer = await self._ask(evolve(request, group=group), group)
             except NotFound as error:

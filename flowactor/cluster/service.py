@@ -154,10 +154,13 @@ class GroupService:
             case requests.WatchVariable():
                 await self._barrier(request)
                 variable = await self._variables.watch(body.name, body.version, body.wait_ms / 1000)
+                self._check_here(body.name)
                 return _variable_view(body.name, variable)
             case requests.DescribeMove():
                 return requests.MoveProgress(progress_of(self.group.machine, MoveId(body.move)))
             case requests.FollowEvents():
+                if body.from_now:
+                    await self._barrier(request)  # what was acknowledged is none of the news
                 return await self._inspection.follow(body)
             case (
                 requests.ReadRunVariable()
@@ -189,7 +192,9 @@ class GroupService:
             case requests.DescribeRun():
                 return self._inspection.run(run)
             case requests.GetHistory():
-                return await self._inspection.history(run, body)
+                page = await self._inspection.history(run, body)
+                self._check_here(run.workflow_id)
+                return page
             case requests.ExportHistory():
                 return await self._inspection.export(run, body)
             case _:

@@ -5,7 +5,7 @@ it wakes them when a version other than theirs is applied on this node. It stops
 watches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, assert_never
 
 import trio
@@ -13,6 +13,7 @@ from attrs import frozen
 
 from flowactor.actors import Mailbox, Overflow, Promise
 from flowactor.cluster.tasks import Tasks
+from flowactor.identity import Slot, slot_of
 from flowactor.limits import MAILBOX_MESSAGES_MAX
 from flowactor.machine.state import Variable
 
@@ -33,13 +34,18 @@ class _Changed:
 
 
 @frozen
+class _Gone:
+    """The variable is served here no more."""
+
+
+@frozen
 class _Left:
     """A watcher waits no longer."""
 
     promise: Promise[Variable]
 
 
-_Message = _Watch | _Changed | _Left
+_Message = _Watch | _Changed | _Gone | _Left
 
 
 class VariableActor:
@@ -56,6 +62,7 @@ class VariableActor:
     async def run(self) -> None:
         """Serve until the last watcher has left."""
         while True:
+            gone = False
             for message in await self.mailbox.drain():
                 match message:
                     case _Watch():
@@ -64,11 +71,13 @@ class VariableActor:
                         self._watches = [w for w in self._watches if w.promise is not promise]
                     case _Changed():
                         pass
+                    case _Gone():
+                        gone = True
                     case _:
                         assert_never(message)
             current = self._read()
             for watch in self._watches:
-                if watch.version != current.version:
+                if gone or watch.version != current.version:
                     watch.promise.set(current)
             self._watches = [watch for watch in self._watches if not watch.promise.done]
             if not self._watches and not self.mailbox.statistics().queued:
@@ -89,6 +98,12 @@ class VariableActors:
         if actor is not None:
             actor.mailbox.put_nowait(_Changed())
 
+    def left(self, slots: Collection[Slot]) -> None:
+        """What is in these slots is served elsewhere: whoever watches is to ask there."""
+        for name, actor in self._actors.items():
+            if slot_of(name) in slots:
+                actor.mailbox.put_nowait(_Gone())
+
     def start_over(self) -> None:
         """Any of them may have changed, unseen."""
         for name in self._actors:
@@ -96,7 +111,7 @@ class VariableActors:
 
     async def watch(self, name: str, version: int, wait_seconds: float) -> Variable:
         """The variable once its version differs from ``version``, or as it is after
-        ``wait_seconds``.
+        ``wait_seconds``, or when it is served here no more.
         """
         actor = self._actors.get(name)
         if actor is None:

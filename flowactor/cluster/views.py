@@ -6,14 +6,14 @@ from typing import Final, NamedTuple
 from flowactor.cluster.requests import EventView, RunView, StepView
 from flowactor.codec import records
 from flowactor.codec.text import shortened
-from flowactor.identity import NodeId, RunId, describe_key
+from flowactor.identity import GroupId, NodeId, RunId, describe_key
 from flowactor.limits import PAGE_BYTES_MAX
 from flowactor.machine import commands, events, history
 from flowactor.machine.operations import Advance, InboxRef
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import RunState, RunSummary
 
-__all__ = ["HistoryRow", "event_views", "run_view"]
+__all__ = ["HistoryRow", "event_bytes", "event_views", "run_view"]
 
 _WHY_BYTES_MAX: Final = 4096
 """Of a text that says why, in views of many things at once."""
@@ -96,13 +96,20 @@ def _outline(failure: events.Failure) -> events.Failure:
     return events.Failure(failure.error_type, message, retryable=failure.retryable)
 
 
-def event_views(row: HistoryRow) -> Iterator[EventView]:
-    """The events in one history row. Ordinals count up from the row's own: the facts of an
-    activation are itself, then what it consumed, then its commands (``machine.history.Journal``).
+def event_bytes(event: EventView) -> int:
+    """What of a message an event takes, roughly."""
+    return len(event.payload) + len(event.detail) + len(event.workflow_id)
+
+
+def event_views(row: HistoryRow, group: GroupId) -> Iterator[EventView]:
+    """The events in one history row of a group. Ordinals count up from the row's own: the facts of
+    an activation are itself, then what it consumed, then its commands
+    (``machine.history.Journal``).
     """
     for offset, (kind, detail, payload) in enumerate(_facts(records.decode(row.data))):
         if kind:
             yield EventView(
+                group,
                 row.log_index,
                 row.ordinal + offset,
                 row.stamp_ns,

@@ -44,6 +44,7 @@ from flowactor.machine.notices import (
     RunOpened,
     RunParked,
     RunResumed,
+    SlotsLeft,
     StepsDue,
     VariableChanged,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "RunState",
     "RunSummary",
     "SlotState",
+    "SlotsLeft",
     "StepState",
     "StepsDue",
     "Variable",

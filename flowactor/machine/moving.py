@@ -40,6 +40,7 @@ from flowactor.machine.handoff import (
     page_check,
 )
 from flowactor.machine.ledger import Ledger
+from flowactor.machine.notices import SlotsLeft
 from flowactor.machine.ownership import Ownership
 from flowactor.machine.sessions import Sessions
 from flowactor.machine.slots import Placement, Slots, SlotState
@@ -142,6 +143,7 @@ class Moving:
         self._begin(operation, MovePhase.LEAVING, SlotState.LEAVING)
         for run in self._runs_in(self._ledger.open, operation.slots):
             self._ledger.set_aside(run)
+        self._ledger.notices.append(SlotsLeft(operation.slots))
         return ""
 
     def page(self, number: int, after: Progress) -> ImportRows | None:

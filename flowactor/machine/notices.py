@@ -6,7 +6,7 @@ is ``Advanced``, which carries the events it consumed, since they have left the 
 
 from attrs import frozen
 
-from flowactor.identity import NodeId, RunId, SessionId, StepKey
+from flowactor.identity import NodeId, RunId, SessionId, Slot, StepKey
 from flowactor.machine.events import Event
 from flowactor.machine.operations import Advance
 from flowactor.machine.replies import Reply, RunStatus
@@ -25,6 +25,7 @@ __all__ = [
     "RunOpened",
     "RunParked",
     "RunResumed",
+    "SlotsLeft",
     "StepsDue",
     "VariableChanged",
 ]
@@ -111,6 +112,13 @@ class RunArrived:
 
 
 @frozen
+class SlotsLeft:
+    """These slots were frozen: what is in them is served here no more."""
+
+    slots: tuple[Slot, ...]
+
+
+@frozen
 class VariableChanged:
     """A stand-alone variable has this version now; 0 if it was deleted."""
 
@@ -147,6 +155,7 @@ Notice = (
     | RunClosed
     | RunLeft
     | RunArrived
+    | SlotsLeft
     | VariableChanged
     | NodeAnnounced
     | OperationRefused

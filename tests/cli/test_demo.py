@@ -112,7 +112,7 @@ def test_board_measures_the_hand_over():
     board = Board({"a": OrderState(), "b": OrderState()})
 
     def see(order: str, kind: str, node: int, at: float) -> list[str]:
-        view = EventView(1, 0, 0, order, "r", kind, "charge_card", node)
+        view = EventView(1, 1, 0, 0, order, "r", kind, "charge_card", node)
         return list(board.see(view, at))
 
     see("a", "started", 1, 1.0)

@@ -10,7 +10,9 @@ from flowactor.client import Client
 from flowactor.cluster.requests import (
     Ended,
     EventPage,
+    EventPlace,
     EventView,
+    FollowedEvents,
     FollowEvents,
     GetHistory,
     GetResult,
@@ -252,7 +254,7 @@ async def test_list_names_its_filters(make_client):
 
 
 def event(index: int, kind: str = "step_completed", run_id: str = "r1") -> EventView:
-    return EventView(index, 0, 0, "w", run_id, kind, "", 1)
+    return EventView(1, index, 0, 0, "w", run_id, kind, "", 1)
 
 
 class Log:
@@ -270,16 +272,17 @@ class Log:
                 return EventPage(tuple(of_run[-body.limit :]), 0, 0)
             taken = 3 * body.after + body.offset  # each row of this history has three facts
             page = of_run[taken:][: self.page]
+            if not page:
+                await trio.sleep(body.wait_ms / 1000)
             return EventPage(tuple(page), *divmod(taken + len(page), 3))
         assert isinstance(body, FollowEvents)
-        page = [
-            e for e in self.events if (e.index, e.ordinal) > (body.after_index, body.after_ordinal)
-        ]
+        place = body.places[0] if body.places else EventPlace(1, 0, 0)
+        page = [e for e in self.events if (e.index, e.ordinal) > (place.index, place.ordinal)]
         page = page[: self.page]
         if not page:
             await trio.sleep(body.wait_ms / 1000)
-            return EventPage((), body.after_index, body.after_ordinal)
-        return EventPage(tuple(page), page[-1].index, page[-1].ordinal)
+            return FollowedEvents((), (place,))
+        return FollowedEvents(tuple(page), (EventPlace(1, page[-1].index, page[-1].ordinal),))
 
 
 async def test_a_r29_events_are_never_dropped(make_client, autojump_clock):

@@ -348,7 +348,7 @@ async def test_pages_of_a_history_read_what_they_show(tmp_path, autojump_clock, 
         while (page := await router.request(history_of(run, limit, place))).events:
             assert len(page.events) <= limit
             events += page.events
-            place = page.next_index, page.next_ordinal
+            place = page.next_after, page.next_offset
         assert tuple(events) == whole
         assert place[1] == 0
         begin = len(decoded)

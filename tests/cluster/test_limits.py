@@ -285,8 +285,8 @@ async def test_activation_that_no_message_carries_parks_the_run(
     "body",
     [
         requests.GetResult("", "", -1),
-        requests.FollowEvents(2**70, 0, 10, 0),
-        requests.FollowEvents(0, 2**70, 10, 0),
+        requests.FollowEvents((requests.EventPlace(1, 2**70, 0),), 10, 0),
+        requests.FollowEvents((requests.EventPlace(1, 0, 2**70),), 10, 0),
         requests.ListRuns("", "", -2, 10),
         requests.ListRuns("", "", 2**70, 10),
         requests.GetHistory("", "", -2, 10),

@@ -9,6 +9,7 @@ from flowactor.machine import (
     RunArrived,
     RunLeft,
     RunParked,
+    SlotsLeft,
     StepsDue,
 )
 from flowactor.machine.commands import ArmTimer, CompleteRun, SetVariable
@@ -111,7 +112,7 @@ def test_the_owner_at_the_source_is_fenced(groups, make_step):
     group.advance(make_step(), ArmTimer(TIMER, 50 * SECOND))
     handoff = Handoff(group, other, ALL)
     applied = handoff.freeze()
-    assert applied.notices == (RunLeft("w", 2),)
+    assert applied.notices == (RunLeft("w", 2), SlotsLeft(ALL))
     assert group.machine.next_due_ns is None
     late = [
         Advance("w", 1, 1, 0, (), (CompleteRun(b""),)),

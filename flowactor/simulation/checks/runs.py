@@ -188,7 +188,12 @@ class RunsChecker:
                 for key in steps:
                     failure = pending[key].last_failure if key in pending else None
                     self.books.steps.due(run_id, key, failure)
-            case notices.InboxGrew() | notices.VariableChanged() | notices.NodeAnnounced():
+            case (
+                notices.InboxGrew()
+                | notices.VariableChanged()
+                | notices.SlotsLeft()
+                | notices.NodeAnnounced()
+            ):
                 pass
             case _:
                 assert_never(notice)
