@@ -82,6 +82,7 @@ class Member:
     failure: FlowactorError | None = None
     crashed: bool = False
     lives: int = 0
+    seed: str = ""
 
     @property
     def address(self) -> str:
@@ -121,6 +122,8 @@ class Cluster:
         self.disk = disk
         self.compaction = compaction or Compaction()
         self.pace = pace or Pace()
+        self._folder = folder
+        self._founders = tuple(member.address for member in self.members.values())
         self._nursery = nursery
         self._lease_seconds = lease_seconds
         self._entropy = SeededEntropy(seed)
@@ -216,6 +219,16 @@ class Cluster:
             member.failure = None
             await self._nursery.start(self._live, member)
 
+    async def join(self, app: fa.App) -> int:
+        """Start one more node, which joins through the lowest that runs. Returns its number, which
+        is its node id, too.
+        """
+        number = max(self.members) + 1
+        seed = self.members[self.running[0]].address
+        self.members[number] = Member(number, app, self._folder, seed=seed)
+        await self.start(number)
+        return number
+
     async def stop(self, *numbers: int) -> None:
         """Stop these nodes (or all) in good order."""
         chosen = [self.members[number] for number in numbers or self.running]
@@ -271,7 +284,8 @@ class Cluster:
         config = fa.NodeConfig(
             data=member.data,
             listen=member.address,
-            peers=tuple(other.address for other in self.members.values()),
+            peers=() if member.seed else self._founders,
+            join=(member.seed,) if member.seed else (),
             insecure=True,
             owner_lease_seconds=self._lease_seconds,
             on_event=lambda event: self._observe(member, event),

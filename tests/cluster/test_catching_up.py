@@ -1,0 +1,107 @@
+"""A fourth node joins while a run is under way: it takes what was recorded, and goes on with it."""
+
+import trio
+
+import flowactor as fa
+from flowactor.cluster.compaction import Compaction
+from flowactor.management.state import NodeState
+from flowactor.observability.events import SnapshotInstalled, StepStarted
+from tests.cluster.harness import OUTSIDE, cluster
+
+
+@fa.step
+async def ten_times(number: int) -> int:
+    OUTSIDE.bump(f"{number}")
+    await trio.sleep(0.01)
+    if number == GATED:
+        await OUTSIDE.gate("on")
+    return 10 * number
+
+
+@fa.workflow
+class Adds:
+    """Adds 10 * i, each of them from a step, and keeps i in a variable."""
+
+    async def run(self, iterations: int) -> int:
+        total = 0
+        counter = await fa.variable("counter", 0)
+        for number in range(iterations):
+            total += await ten_times(number)
+            await counter.set(number)
+        return total
+
+
+GATED = 1050
+APP, NO_CODE = fa.App([Adds]), fa.App([])
+
+
+async def joins_when(c, iterations):
+    """A node joins once so many steps have begun, and is given a vote in the group of the runs."""
+    await c.until(lambda: len(OUTSIDE.done) >= iterations)
+    number = await c.join(APP)
+    assert number == 4
+    await c.until(lambda: topology(c).nodes[number].state is NodeState.MEMBER)
+    assert await c.client(1).cluster.add_to_group(1, number)
+    await c.until(lambda: votes(c, number), "it votes")
+
+
+def topology(c):
+    return c.node(1).steward.topology
+
+
+def votes(c, number):
+    group = c.node(number).groups.get(1)
+    return group is not None and number in group.status.configuration.voters
+
+
+async def test_a_r8_joins_in_the_middle(tmp_path, autojump_clock):
+    """A-R8: ten iterations, node 4 joins after some of them: 450, and it has the same state."""
+    OUTSIDE.reset()
+    async with cluster(tmp_path, APP) as c:
+        run = await c.client(1).start(Adds.run, 10)
+        await joins_when(c, 5)
+        assert await run.result() == 450
+        assert await c.client(4).get_handle(run.id).result() == 450
+        await c.converge()
+        assert not c.seen(StepStarted, 4)
+
+
+async def test_a_r11_the_past_is_not_executed_again(tmp_path, autojump_clock):
+    """A-R11: of a thousand iterations node 4 takes half from the history and executes nothing,
+    follows the others live, and then becomes their owner: the counter ends at 999, and no step was
+    executed twice but that which was under way when the owner ended.
+    """
+    OUTSIDE.reset()
+    async with cluster(tmp_path, {1: APP, 2: NO_CODE, 3: NO_CODE}) as c:
+        run = await c.client(1).start(Adds.run, 1000, id="adds")
+        await joins_when(c, 500)
+        assert c.node(4).group.machine.find("adds", "").position > 0
+        await c.until(lambda: len(OUTSIDE.done) >= 950)
+        assert not c.seen(StepStarted, 4)
+        c.kill(1)  # nobody else has the code but node 4
+        end = c.client(4).get_handle("adds", result_type=int)
+        assert await end.result() == 10 * sum(range(1000))
+        assert await end.variable("counter", int) == 999
+        assert run.id == "adds"
+        assert c.seen(StepStarted, 4)
+        assert len(OUTSIDE.done) <= 1001
+        assert {name for name, _, _ in OUTSIDE.done} == {f"{number}" for number in range(1000)}
+
+
+async def test_a_r9_joins_by_a_snapshot(tmp_path, autojump_clock):
+    """A-R9, A-R10: of 1,100 iterations the log keeps the last 1,000 entries: node 4 joins by a
+    snapshot, reports the same end, and has the same state.
+    """
+    OUTSIDE.reset()
+    rule = Compaction(entries_max=1000, trailing_entries=100, cache_bytes_max=0)
+    async with cluster(tmp_path, APP, compaction=rule) as c:
+        run = await c.client(1).start(Adds.run, 1100)
+        await joins_when(c, GATED + 1)
+        assert c.seen(SnapshotInstalled, 4)
+        OUTSIDE.open("on")
+        end = c.client(4).get_handle(run.id, result_type=int)
+        assert await end.result() == 6_044_500
+        assert (await end.describe()).status is fa.RunStatus.COMPLETED
+        await c.converge()
+        assert not c.seen(StepStarted, 4)
+        assert len(OUTSIDE.done) == 1100
