@@ -1,14 +1,16 @@
-"""How long a node takes to serve again: after a restart, by the length of its past and by its open
-runs; and after an absence for which the log does not reach, by the size of the state.
+"""How long a node takes to serve again after a restart, and a new one to have all that it has, by
+the length of the past, by the open runs, and by the size of the state.
 
 A restart is timed from the opening of the data directory to the first linearizable read. A catch-up
-is timed by the follower: from the first word of the leader's copy until it works with it. All nodes
-are in this process, over in-memory links, with real files; so both ends share one interpreter.
+is timed at the newcomer: from its replica being there until it has applied what the other had; the
+rate, from the first word of the other's copy until it works with it. Both nodes are in this
+process, over in-memory links, with real files; so the two ends of a catch-up share one interpreter.
+The past is written through log, machine and state store without a node.
 
     python benchmarks/bench_recovery.py [--quick] [--json]
     python benchmarks/bench_recovery.py --large      up to 10^6 entries, 10^5 runs, 1 GB
 
-``--large`` takes an hour.
+``--large`` takes a quarter of an hour.
 """
 
 import argparse
@@ -16,25 +18,27 @@ import json
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 import trio
-from common import machine, progress, versions
+from common import Row, bare_limits, machine, progress, versions
+from past import GROUP, past
 from rich.console import Console
 from rich.table import Table
 
 import flowactor as fa
 from flowactor.cluster.compaction import Compaction
+from flowactor.limits import LOG_ENTRIES_MAX
 from flowactor.observability.events import ObservedEvent, SnapshotInstalled, SnapshotReceived
 from flowactor.transport import MemoryNetwork, MemoryTransport
 
-EAGER = Compaction(entries_max=50, trailing_entries=10, held_times_max=1, cache_bytes_max=0)
 VALUE_BYTES = 100_000
+NAMES = 1000
 MEGABYTE = 1_000_000
-AT_ONCE = 200
 DEADLINE_SECONDS = 120
+GLANCE_SECONDS = 0.005
 
 
 @fa.workflow(version=1)
@@ -54,41 +58,66 @@ APP = fa.App([Waits])
 
 
 @attrs.frozen
-class Line:
-    """``size`` is of what is in the first column; ``rate`` in MB/s where bytes travel."""
+class Case:
+    """A past: so many writes of small variables, open runs of two entries each, and so much data in
+    large variables.
+    """
 
-    what: str
-    size: int
+    writes: int = 0
+    runs: int = 0
+    megabytes: int = 0
+
+
+@attrs.frozen
+class Line:
+    """``transfer`` is the state that was sent, and the seconds it took; None if the log brought the
+    newcomer on.
+    """
+
+    entries: int
+    runs: int
+    restart_seconds: float
+    catch_up_seconds: float
+    transfer: "Transfer | None"
+
+
+@attrs.frozen
+class Transfer:
+    megabytes: float
     seconds: float
-    rate: float | None = None
 
 
 class Place:
     """Where nodes live: their links, their folders, and what they tell."""
 
-    def __init__(self, folder: Path, size: int, compaction: Compaction) -> None:
-        self.told: list[tuple[float, str, ObservedEvent]] = []
+    def __init__(self, folder: Path) -> None:
+        self.transfer: Transfer | None = None
+        self._arriving: tuple[int, float] | None = None
         self._folder = folder
         self._network = MemoryNetwork()
-        self._compaction = compaction
-        self.addresses = tuple(f"memory:{number}" for number in range(1, size + 1))
 
-    def node(self, address: str) -> fa.Node:
+    def data(self, number: int) -> Path:
+        return self._folder / str(number)
+
+    def node(self, number: int) -> fa.Node:
+        """The founder is number 1; others join it."""
         config = fa.NodeConfig(
-            data=self._folder / address.replace(":", "-"),
-            listen=address,
-            peers=self.addresses,
-            bootstrap=True,
+            data=self.data(number),
+            listen=f"memory:{number}",
+            bootstrap=number == 1,
+            join=() if number == 1 else ("memory:1",),
             insecure=True,
-            on_event=lambda event: self.told.append((time.perf_counter(), address, event)),
+            on_event=self._observe,
         )
-        transport = MemoryTransport(self._network, address)
-        return fa.Node(APP, config, fa.World(transport=transport, compaction=self._compaction))
+        transport = MemoryTransport(self._network, f"memory:{number}")
+        return fa.Node(APP, config, fa.World(transport=transport))
 
-    def moment(self, address: str, kind: type) -> float | None:
-        """When this node first told of such an event."""
-        moments = [at for at, of, event in self.told if of == address and isinstance(event, kind)]
-        return moments[0] if moments else None
+    def _observe(self, event: ObservedEvent) -> None:
+        if isinstance(event, SnapshotReceived) and event.group == GROUP:
+            self._arriving = event.size_bytes, time.perf_counter()
+        elif isinstance(event, SnapshotInstalled) and event.group == GROUP and self._arriving:
+            size_bytes, begun = self._arriving
+            self.transfer = Transfer(size_bytes / MEGABYTE, time.perf_counter() - begun)
 
 
 @asynccontextmanager
@@ -99,108 +128,93 @@ async def serving(node: fa.Node) -> AsyncIterator[fa.Node]:
         yield node
 
 
-async def each(count: int, act: object) -> None:
-    """``act(number)`` for so many numbers, some at a time."""
-    limit = trio.CapacityLimiter(AT_ONCE)
-
-    async def one(number: int) -> None:
-        async with limit:
-            await act(number)
-
-    async with trio.open_nursery() as nursery:
-        for number in range(count):
-            nursery.start_soon(one, number)
+def fill(directory: Path, case: Case) -> None:
+    with past(directory, Compaction()) as written:
+        definition = APP.find("Waits", 1)
+        assert definition is not None
+        written.start_runs(case.runs, definition)
+        written.write_variables("large", case.megabytes * MEGABYTE // VALUE_BYTES, VALUE_BYTES)
+        written.write_variables("small", case.writes, 8, names=NAMES)
 
 
-async def restart(entries: int, runs: int) -> Line:
-    """One node with such a past, started again."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder), 1, Compaction())
-        async with serving(place.node(place.addresses[0])) as node:
-            variable = node.client.variable("past", int)
-            for number in range(entries):
-                await variable.set(number)
-            if runs:
-                await each(runs, lambda number: node.client.start(Waits.run, id=f"run {number}"))
-        begun = time.perf_counter()
-        async with serving(place.node(place.addresses[0])):
-            seconds = time.perf_counter() - begun
-    what = "restart, entries" if entries else "restart, open runs"
-    return Line(what, entries or runs, seconds)
-
-
-async def catch_up(megabytes: int) -> Line:
-    """A third node comes back to a state of such a size."""
-    count = max(megabytes * MEGABYTE // VALUE_BYTES, 100)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder), 3, EAGER)
-        first, second, third = (place.node(address) for address in place.addresses)
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(first)
-            await stack.enter_async_context(second)
-            async with serving(third):
-                pass
-            data = bytes(VALUE_BYTES // 2).hex()
-            for number in range(count):
-                await first.client.variable(f"value {number}", str).set(data)
-            await trio.sleep(1)
-            place.told.clear()
-            address = place.addresses[2]
+async def catch_up(place: Place, founder: fa.Node) -> float:
+    """Seconds that a new node takes to have what the founder has now."""
+    target = founder.group.applied
+    async with place.node(2) as newcomer:
+        with trio.fail_after(DEADLINE_SECONDS):
+            while GROUP not in newcomer.groups:  # noqa: ASYNC110
+                await trio.sleep(GLANCE_SECONDS)
             begun = time.perf_counter()
-            async with place.node(address):
-                with trio.fail_after(DEADLINE_SECONDS + megabytes):
-                    while place.moment(address, SnapshotInstalled) is None:  # noqa: ASYNC110
-                        await trio.sleep(0.005)
-        came = place.moment(address, SnapshotReceived) or begun
-        installed = place.moment(address, SnapshotInstalled) or begun
-        (size_bytes, *_) = (
-            event.size_bytes for _, _, event in place.told if isinstance(event, SnapshotReceived)
-        )
-    rate = size_bytes / MEGABYTE / (installed - came)
-    return Line("catch-up, MB of state", size_bytes // MEGABYTE, installed - came, rate)
+            while newcomer.group.applied < target:  # noqa: ASYNC110
+                await trio.sleep(GLANCE_SECONDS)
+        return time.perf_counter() - begun
 
 
-def report(lines: list[Line], *, as_json: bool) -> None:
+async def recover(case: Case) -> Line:
+    with tempfile.TemporaryDirectory(prefix="flowactor-bench-") as folder:
+        place = Place(Path(folder))
+        async with serving(place.node(1)):
+            pass
+        fill(place.data(1), case)
+        begun = time.perf_counter()
+        async with serving(place.node(1)) as founder:
+            restarted = time.perf_counter() - begun
+            caught_up = await catch_up(place, founder)
+            index = founder.group.applied
+    return Line(index, case.runs, restarted, caught_up, place.transfer)
+
+
+def report(bare: list[Row], lines: list[Line], *, as_json: bool) -> None:
     if as_json:
-        rows = [attrs.asdict(line) for line in lines]
-        facts = {"benchmark": "recovery", "machine": machine(), "versions": versions()}
+        rows = [attrs.asdict(line) for line in (*bare, *lines)]
+        facts = {"benchmark": "bench_recovery", "machine": machine(), "versions": versions()}
         print(json.dumps(facts | {"rows": rows}))
         return
-    table = Table(title="Recovery")
-    for heading in ("", "size", "seconds", "MB/s"):
-        table.add_column(heading, justify="right" if heading else "left")
+    limits = ", ".join(f"{row.name} {row.p50_ms:.3f} ms" for row in bare)
+    table = Table(title="bench_recovery", caption=limits)
+    headings = ("entries", "open runs", "restart s", "catch-up s", "state MB", "sent in s", "MB/s")
+    for heading in headings:
+        table.add_column(heading, justify="right")
     for line in lines:
-        rate = "" if line.rate is None else f"{line.rate:.0f}"
-        table.add_row(line.what, f"{line.size:,}", f"{line.seconds:.3f}", rate)
-    Console().print(table)
+        sent = line.transfer
+        table.add_row(
+            f"{line.entries:,}",
+            f"{line.runs:,}",
+            f"{line.restart_seconds:.2f}",
+            f"{line.catch_up_seconds:.2f}",
+            f"{sent.megabytes:.1f}" if sent else "",
+            f"{sent.seconds:.2f}" if sent else "",
+            f"{sent.megabytes / sent.seconds:.0f}" if sent else "",
+        )
+    Console(width=100).print(table)
 
 
-async def main(entries: list[int], runs: list[int], megabytes: list[int], *, as_json: bool) -> None:
-    lines: list[Line] = []
-    for count in entries:
-        progress(f"restart after {count:,} entries")
-        lines.append(await restart(count, 0))
-    for count in runs:
-        progress(f"restart with {count:,} open runs")
-        lines.append(await restart(0, count))
-    for size in megabytes:
-        progress(f"catch-up with {size:,} MB")
-        lines.append(await catch_up(size))
-    report(lines, as_json=as_json)
+def cases(*, quick: bool, large: bool) -> list[Case]:
+    powers = 4 if quick else 6 if large else 5
+    return [
+        *(Case(writes=10**power) for power in range(3, powers + 1)),
+        *(Case(runs=10**power) for power in range(2, powers)),
+        Case(writes=10**powers, runs=10 ** min(powers - 1, 4)),
+        *(
+            Case(2 * LOG_ENTRIES_MAX, 0, size)
+            for size in ([10] if quick else [10, 100, 1000][: 2 + large])
+        ),
+    ]
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description="How long a node takes to serve again.")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--quick", action="store_true", help="under 40 seconds")
-    parser.add_argument("--large", action="store_true", help="an hour")
+    parser.add_argument("--large", action="store_true", help="a quarter of an hour")
     chosen = parser.parse_args()
-    powers = 3 if chosen.quick else 6 if chosen.large else 4
-    trio.run(
-        lambda: main(
-            [10**power for power in range(3, powers + 1)],
-            [10**power for power in range(2, powers)],
-            [10] if chosen.quick else [10, 100, 1000] if chosen.large else [10, 100],
-            as_json=chosen.json,
-        )
-    )
+    bare = bare_limits(0.5 if chosen.quick else 2.0)
+    lines: list[Line] = []
+    for case in cases(quick=chosen.quick, large=chosen.large):
+        progress(f"{case} ...")
+        lines.append(trio.run(recover, case))
+    report(bare, lines, as_json=chosen.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,12 @@
 """All open runs on this node: starts their actors, passes on what was applied, restarts the
 crashed.
 
+A run that was found open, when the node started or a state came in place of the log, has no actor
+at first: it sleeps. Most runs wait, and what their code did in the past takes longer to repeat than
+all else that a restart does. One that moves, is asked, or has work for this node is woken at once,
+and every tick wakes a few of the others: in the end each is followed here, as its code may disagree
+with its history, and may not have finished what it began.
+
 An instance that crashes is flowactor's or the interpreter's trouble with this one run. From then on
 the run has a supervisor here, who starts it afresh from the committed history, a few times; then
 this node gives up on it. A run of its own it parks, where people can see it, instead of taking
@@ -9,7 +15,8 @@ broken invariant (``AssertionError``) does stop the node: nothing it would say a
 trusted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final, assert_never
 
 import trio
@@ -40,6 +47,7 @@ from flowactor.limits import (
     INSTANCE_BACKOFF_SECONDS,
     INSTANCE_RESTARTS_MAX,
     INSTANCE_RESTARTS_SECONDS,
+    INSTANCES_WOKEN_PER_TICK,
     RESEND_SECONDS,
     TEXT_BYTES_MAX,
     TICK_SECONDS,
@@ -47,6 +55,7 @@ from flowactor.limits import (
 from flowactor.machine import Machine, notices
 from flowactor.machine.notices import Notice
 from flowactor.machine.operations import ParkRun
+from flowactor.machine.state import StepState
 from flowactor.observability.events import ActorFailed, Observer, OwnerChanged, RunEnded, RunParked
 
 __all__ = ["Instances"]
@@ -80,37 +89,44 @@ class Instances:
         self._variables: Final = variables
         self._observer: Final = observer
         self._actors: Final[dict[RunId, InstanceActor]] = {}
-        self._given_up: Final[dict[RunId, str]] = {}  # runs without an actor, and why
+        # Open runs without an actor: those that nothing has concerned yet, and those it crashed
+        # for, and why.
+        self._asleep: Final[dict[RunId, None]] = {}
+        self._given_up: Final[dict[RunId, str]] = {}
         self._ticks = 0
         self._closing: Final[dict[RunId, list[Promise[None]]]] = {}
 
     def __len__(self) -> int:
-        return len(self._actors)
+        """How many runs are followed here, those included that sleep."""
+        return len(self._actors) + len(self._asleep)
 
     def open_all(self) -> None:
-        """Start the actors of all runs found open by scanning the state (after a restart)."""
-        for run_id in sorted(self._group.machine.runs):
-            self._open(run_id)
+        """Take up all runs found open by scanning the state (after a restart)."""
+        self._lay_down(self._group.machine.runs)
 
     def start_over(self, before: Machine) -> None:
         """Another machine has taken the place of ``before``, and of what changed in between nobody
-        was told: what is open now has an actor, and all look where they stand.
+        was told: what is new here sleeps, and all others look where they stand.
         """
         runs = self._group.machine.runs
         for run_id in sorted(before.runs.keys() - runs.keys()):
             self._leave(run_id)
-        for run_id in sorted(runs):
-            if run_id not in before.runs or self._given_up.pop(run_id, ""):
+        for run_id in sorted(runs.keys() & before.runs.keys()):
+            if self._given_up.pop(run_id, ""):
                 self._open(run_id)
             else:
                 self._tell(run_id, notices.StepsDue(run_id, ()))
+        self._lay_down(runs.keys() - before.runs.keys())
         self._variables.start_over()
 
     def notify(self, applied: Sequence[Notice]) -> None:
         """Pass on what applying a log entry changed."""
         for notice in applied:
             match notice:
-                case notices.Advanced() | notices.StepsDue():
+                case notices.Advanced():
+                    self._wake(notice.run_id)
+                    self._tell(notice.run_id, notice)
+                case notices.StepsDue():
                     self._tell(notice.run_id, notice)
                 case notices.VariableChanged():
                     self._variables.changed(notice.name)
@@ -144,9 +160,11 @@ class Instances:
             self._propose_again(Wake(lost_after_seconds=0))
 
     def tick(self) -> None:
-        """Once in a while look for lost proposals: nothing else would wake those who wait for
-        them.
+        """Wake some of those who sleep; and once in a while look for lost proposals: nothing else
+        would wake those who wait for them.
         """
+        for run_id in list(islice(self._asleep, INSTANCES_WOKEN_PER_TICK)):
+            self._wake(run_id)
         self._ticks += 1
         if self._ticks * TICK_SECONDS >= RESEND_SECONDS:
             self._ticks = 0
@@ -163,7 +181,7 @@ class Instances:
 
     def diverged(self, run_id: RunId) -> str:
         """Why this node cannot follow the run: how its code disagrees with the history, or what
-        crashed; empty if it can.
+        crashed; empty if it can, or has not tried yet.
         """
         actor = self._actors.get(run_id)
         return actor.diverged if actor is not None else self._given_up.get(run_id, "")
@@ -175,6 +193,11 @@ class Instances:
             NotFound: the run is not open here; and whatever the query itself raises.
             Unavailable: its actor has crashed and is about to be started again.
         """
+        return await self.ask(run_id, name, arguments).wait()
+
+    def ask(self, run_id: RunId, name: str, arguments: bytes) -> Promise[bytes]:
+        """``query`` without waiting."""
+        self._wake(run_id)
         actor, run = self._actors.get(run_id), self._group.machine.runs.get(run_id)
         if run is None:
             raise NotFound(f"run {run_id} is not open on node {self._node}")
@@ -182,7 +205,7 @@ class Instances:
             raise Unavailable(f"run {run_id} is about to be started again on node {self._node}")
         promise: Promise[bytes] = Promise()
         actor.tell(QueryAsked(name, arguments, run.inbox_last, promise))
-        return await promise.wait()
+        return promise
 
     async def wait_closed(self, run_id: RunId, wait_seconds: float) -> None:
         """Return when the run is closed on this node, or after ``wait_seconds``."""
@@ -207,9 +230,34 @@ class Instances:
         run_id: RunId,
         message: InstanceMessage,
     ) -> None:
+        if run_id in self._asleep and self._has_work(run_id):
+            self._wake(run_id)
         actor = self._actors.get(run_id)
         if actor is not None:
             actor.tell(message)
+
+    def _has_work(self, run_id: RunId) -> bool:
+        """Whether the run, as far as one can see without its code, has something to do here."""
+        run = self._group.machine.runs.get(run_id)
+        if run is None or run.owner != self._node:
+            return False
+        return bool(run.inbox) or any(s.state is StepState.RUNNING for s in run.steps.values())
+
+    def _lay_down(self, run_ids: Iterable[RunId]) -> None:
+        """Take up runs that were found open."""
+        for run_id in sorted(run_ids):
+            if self._has_work(run_id):
+                self._open(run_id)
+            else:
+                self._asleep[run_id] = None
+
+    def _wake(self, run_id: RunId) -> None:
+        """Start the actor of a run that sleeps: it goes through the past, and finds all that is to
+        be done by itself.
+        """
+        if run_id in self._asleep:
+            del self._asleep[run_id]
+            self._open(run_id)
 
     def _open(self, run_id: RunId) -> None:
         if run_id in self._group.machine.runs:  # else it was closed by the same log entry
@@ -221,6 +269,7 @@ class Instances:
         actor = self._actors.pop(run_id, None)
         if actor is not None:
             actor.leave()
+        self._asleep.pop(run_id, None)
         self._given_up.pop(run_id, None)
         for promise in self._closing.pop(run_id, ()):
             promise.set(None)

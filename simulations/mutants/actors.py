@@ -121,8 +121,8 @@ ACTORS: Final = (
         (
             Edit(
                 INSTANCES,
-                "for run_id in sorted(self._group.machine.runs):",
-                "for run_id in sorted(self._actors):",
+                "self._lay_down(self._group.machine.runs)",
+                "self._lay_down(())",
             ),
         ),
     ),

@@ -324,9 +324,7 @@ async def test_started_runs_found_by_scanning_state(tmp_path, autojump_clock):
         for number in c.running:
             machine, instances = c.node(number).group.machine, c.node(number).instances
             assert {run.run_id for run in runs} <= set(machine.runs)
-            assert len(instances) == len(machine.runs), (
-                "one actor for each, before anything is heard"
-            )
+            assert len(instances) == len(machine.runs), "known before anything is heard"
         await c.settle()
         for run in runs:
             again = c.client(1).get_handle(run.id)

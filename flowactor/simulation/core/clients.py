@@ -9,7 +9,6 @@ from typing import Any, Final, assert_never
 from attrs import define
 
 from flowactor.actors import Promise
-from flowactor.cluster.instance import QueryAsked
 from flowactor.cluster.past import query_past
 from flowactor.codec.payloads import decode_payload, encode_payload
 from flowactor.errors import FlowactorError, Unavailable
@@ -277,14 +276,13 @@ class CoreClient:
         signature = definition.query_named(act.name).signature
         arguments = signature.encode_json(list(act.arguments))
         promise: Promise[bytes] = Promise()
-        if run.status.is_open:
-            inbox_last = life.group.machine.runs[run.run_id].inbox_last
-            life.tell(run.run_id, QueryAsked(act.name, arguments, inbox_last, promise))
-        else:
-            try:
+        try:
+            if run.status.is_open:
+                promise = life.query(run.run_id, act.name, arguments)
+            else:
                 promise.set(query_past(life.group, run, definition, act.name, arguments))
-            except Exception as error:  # noqa: BLE001  # as below; or the run ended before it began
-                promise.fail(error)
+        except Exception as error:  # noqa: BLE001  # as below; or the run ended before it began
+            promise.fail(error)
 
         def settled(promise: Promise[bytes]) -> None:
             try:

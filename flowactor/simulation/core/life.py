@@ -13,7 +13,7 @@ from flowactor.actors import Promise
 from flowactor.cluster.compaction import Compaction
 from flowactor.cluster.envelopes import GroupEnvelope
 from flowactor.cluster.group import ExecutionGroup, GroupActor
-from flowactor.cluster.instance import InstanceActor, InstanceMessage, Wake
+from flowactor.cluster.instance import InstanceActor, Wake
 from flowactor.cluster.instances import Instances
 from flowactor.cluster.liveness import Liveness
 from flowactor.cluster.sending import Pace
@@ -299,12 +299,10 @@ class Life:
         self.look_at_runs = self.touched = True
         self._heap.post(self._heap.now_ns, _nothing)
 
-    def tell(self, run_id: RunId, message: InstanceMessage) -> None:
-        """A message for the actor of an open run."""
-        for actor in self._actors:
-            if actor.run_id == run_id:
-                actor.tell(message)
+    def query(self, run_id: RunId, name: str, arguments: bytes) -> Promise[bytes]:
+        """Ask the interpreter of an open run; see ``Instances.ask``."""
         self.look_at_runs = self.touched = True
+        return self.instances.ask(run_id, name, arguments)
 
     def watch(self, promise: Promise[Any], done: Callable[[Promise[Any]], None]) -> None:
         """Call ``done`` when the promise is settled, unless this life ends before."""
