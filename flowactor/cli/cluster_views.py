@@ -29,6 +29,7 @@ def cluster(view: ClusterView) -> Json:
         "nodes": [node(each) for each in view.nodes],
         "groups": [group(each) for each in view.groups],
         **groups(view),
+        "settings": dict(view.settings),
     }
 
 

@@ -36,6 +36,18 @@ async def list_groups(client: Client, output: Output) -> None:
 
 
 @groups.command()
+@click.argument("nodes", metavar="NODE...", type=click.IntRange(min=1), nargs=-1, required=True)
+@client_command
+async def create(client: Client, output: Output, nodes: tuple[int, ...]) -> None:
+    """Found a group of exactly these NODEs; runs follow by and by."""
+    new = await client.cluster.create(nodes)
+    if output.as_json:
+        output.document({"group": new, "members": sorted(set(nodes))})
+    else:
+        output.text(f"group {new} is founded")
+
+
+@groups.command()
 @group_argument()
 @client_command
 async def split(client: Client, output: Output, group: int) -> None:
@@ -141,3 +153,30 @@ async def abort(client: Client, output: Output, move: int) -> None:
         output.document({"move": move, "changed": changed})
     else:
         output.text(f"move {move} is given up")
+
+
+def parse_settings(
+    _: click.Context, __: click.Parameter, values: tuple[str, ...]
+) -> dict[str, int]:
+    """``NAME=VALUE`` as numbers by their names."""
+    parsed = {}
+    for text in values:
+        name, _equals, value = text.partition("=")
+        if not name or not value.isdecimal():
+            raise click.BadParameter(f"{text!r}: write NAME=NUMBER; 0 and 1 stand for no and yes")
+        parsed[name] = int(value)
+    return parsed
+
+
+@groups.command()
+@click.argument("changes", metavar="[NAME=VALUE]...", nargs=-1, callback=parse_settings)
+@client_command
+async def settings(client: Client, output: Output, changes: dict[str, int]) -> None:
+    """Show by which numbers the engine makes and fills groups, or change some of them."""
+    if changes:
+        await client.cluster.configure(**changes)
+    known = dict((await client.status()).settings) | changes
+    if output.as_json:
+        output.document(known)
+    else:
+        output.table("settings", ("name", "value"), known.items())

@@ -11,6 +11,8 @@ from flowactor.management import MoveId, Pin
 from flowactor.management.operations import (
     AbortMove,
     AddMember,
+    ChangeSettings,
+    CreateGroup,
     DrainGroup,
     ManagementBody,
     MoveSlots,
@@ -70,6 +72,12 @@ class Cluster:
 
     # -- groups -----------------------------------------------------------------------------------
 
+    async def create(self, nodes: Iterable[int]) -> int:
+        """Found a group of exactly these nodes. Slots follow. Returns the new group."""
+        members = tuple(sorted({NodeId(node) for node in nodes}))
+        reply = await self._caller.change(CreateGroup(members))
+        return expect(reply, Created).group
+
     async def add_to_group(self, group: int, node: int) -> bool:
         """Give a node a place in an execution group. From then on its members are yours to choose:
         the engine only replaces those that leave or die.
@@ -99,6 +107,14 @@ class Cluster:
     async def abort(self, move: int) -> bool:
         """Give up a move of slots, as long as its target does not serve them."""
         return await self._change(AbortMove(MoveId(move)))
+
+    # -- the shape --------------------------------------------------------------------------------
+
+    async def configure(self, **settings: int) -> bool:
+        """Change some of the settings of the cluster (``flowactor.management.settings.Settings``);
+        ``view().settings`` has them all.
+        """
+        return await self._change(ChangeSettings(tuple(settings.items())))
 
     async def _change(self, body: ManagementBody) -> bool:
         return expect(await self._caller.change(body), Done).changed

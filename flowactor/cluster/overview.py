@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import attrs
 from attrs import evolve
 
 from flowactor.cluster.group import GroupActor
@@ -71,6 +72,7 @@ class Overview:
             sum(len(machine.runs) for machine in machines),
             tuple(_placement_view(topology, group) for group in topology.groups_in_order()),
             tuple(map(_move_view, topology.moves_in_order())),
+            tuple((name, int(value)) for name, value in attrs.asdict(topology.settings).items()),
         )
 
     def _node_view(

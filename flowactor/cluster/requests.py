@@ -511,7 +511,7 @@ class MoveView:
 @frozen
 class ClusterView:
     """``groups`` are those with a replica on the answering ``node``; ``placements`` and ``moves``
-    all there are, as the management group has them.
+    all there are, and ``settings``, as the management group has them.
     """
 
     cluster: str
@@ -522,6 +522,7 @@ class ClusterView:
     runs_open: int
     placements: tuple[PlacementView, ...] = ()
     moves: tuple[MoveView, ...] = ()
+    settings: tuple[tuple[str, int], ...] = ()
 
 
 @record(241)

@@ -108,6 +108,9 @@ def test_the_lead_is_handed_over(run):
         (("groups", "drain", "1"), "InvalidInput", "the only one"),
         (("groups", "move", "9", "--slots", "1"), "NotFound", "group 9"),
         (("groups", "abort", "9"), "NotFound", "there is no move 9"),
+        (("groups", "create", "9"), "NotFound", "node 9"),
+        (("groups", "settings", "fly=1"), "InvalidInput", "there is no setting 'fly'; there are:"),
+        (("groups", "settings", "group_size_min=9"), "InvalidInput", "must hold"),
     ],
 )
 def test_what_cannot_be_is_code_4(run, arguments, error, text):
@@ -142,6 +145,24 @@ def test_a_group_is_split_moved_to_and_drained(run):
     assert run("result", "moved", "--timeout", "20").stdout == '"paid 5 at last"\n'
 
 
+def test_a_group_is_created_and_settings_are_changed(run):
+    """A group of chosen nodes is founded; settings are shown, changed for all, and shown changed by
+    another command.
+    """
+    before = run.json("groups", "settings")
+    assert before["group_size_target"] == 3
+    run("groups", "settings", "balanced=0", "group_count_min=2")
+    assert run.json("groups", "settings") == {**before, "balanced": 0, "group_count_min": 2}
+    new = run.json("groups", "create", "2")
+    assert new["members"] == [2]
+    placed = run.json("groups", "list")["placements"][-1]
+    assert (placed["group"], placed["members"]) == (new["group"], [2])
+    assert "group_count_min" in run("groups", "settings", "balanced=1").stdout
+    assert run.json("groups", "settings", "group_count_min=1") == before
+    ended = run("groups", "drain", str(new["group"]), "--wait", "--timeout", "60")
+    assert ended.exit_code == 0
+
+
 def test_a_place_in_a_group(run):
     """A place is taken away and given again; each is no change the second time, or not possible."""
     assert run.json("members", "add", "2", "--group", "1")["changed"] is False
@@ -160,6 +181,8 @@ def test_a_place_in_a_group(run):
         (("groups", "move", "1", "--slots", "5-3"), "from 0 to 1023"),
         (("groups", "move", "1", "--slots", "1024"), "from 0 to 1023"),
         (("groups", "split"), "Missing argument"),
+        (("groups", "create"), "Missing argument"),
+        (("groups", "settings", "shared=yes"), "write NAME=NUMBER"),
         (("groups", "drain", "0"), "GROUP"),
         (("members", "remove", "x"), "NODE"),
         (("members", "fly"), "No such command"),
