@@ -15,6 +15,7 @@ The past is written through log, machine and state store without a node.
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -23,14 +24,14 @@ from pathlib import Path
 
 import attrs
 import trio
-from common import Row, bare_limits, machine, progress, versions
+from common import Row, bare_limits, machine, progress, row, versions
 from past import GROUP, past
 from rich.console import Console
 from rich.table import Table
 
 import flowactor as fa
 from flowactor.cluster.compaction import Compaction
-from flowactor.limits import LOG_ENTRIES_MAX
+from flowactor.limits import LOG_ENTRIES_MAX, SNAPSHOT_CHUNK_BYTES
 from flowactor.observability.events import ObservedEvent, SnapshotInstalled, SnapshotReceived
 from flowactor.transport import MemoryNetwork, MemoryTransport
 
@@ -38,6 +39,7 @@ VALUE_BYTES = 100_000
 NAMES = 1000
 MEGABYTE = 1_000_000
 DEADLINE_SECONDS = 120
+WRITTEN_BYTES = 128 * 1024 * 1024
 GLANCE_SECONDS = 0.005
 
 
@@ -77,6 +79,7 @@ class Line:
     entries: int
     runs: int
     restart_seconds: float
+    restart_cpu_seconds: float
     catch_up_seconds: float
     transfer: "Transfer | None"
 
@@ -113,7 +116,7 @@ class Place:
         return fa.Node(APP, config, fa.World(transport=transport))
 
     def _observe(self, event: ObservedEvent) -> None:
-        if isinstance(event, SnapshotReceived) and event.group == GROUP:
+        if isinstance(event, SnapshotReceived) and event.group == GROUP and not event.offset:
             self._arriving = event.size_bytes, time.perf_counter()
         elif isinstance(event, SnapshotInstalled) and event.group == GROUP and self._arriving:
             size_bytes, begun = self._arriving
@@ -153,15 +156,32 @@ async def catch_up(place: Place, founder: fa.Node) -> float:
 async def recover(case: Case) -> Line:
     with tempfile.TemporaryDirectory(prefix="flowactor-bench-") as folder:
         place = Place(Path(folder))
-        async with serving(place.node(1)):
-            pass
-        fill(place.data(1), case)
-        begun = time.perf_counter()
         async with serving(place.node(1)) as founder:
-            restarted = time.perf_counter() - begun
+            while not founder.group.machine.nodes:  # noqa: ASYNC110
+                await trio.sleep(GLANCE_SECONDS)
+        fill(place.data(1), case)
+        begun, cpu = time.perf_counter(), time.process_time()
+        async with serving(place.node(1)) as founder:
+            restarted, used = time.perf_counter() - begun, time.process_time() - cpu
+            assert len(founder.group.machine.runs) == case.runs
             caught_up = await catch_up(place, founder)
             index = founder.group.applied
-    return Line(index, case.runs, restarted, caught_up, place.transfer)
+    return Line(index, case.runs, restarted, used, caught_up, place.transfer)
+
+
+def bare_disk() -> Row:
+    """Chunks as a state is sent in, written and made durable at the end."""
+    with tempfile.NamedTemporaryFile(prefix="flowactor-bench-", buffering=0) as file:
+        latencies = []
+        begun, cpu = time.perf_counter(), time.process_time()
+        for _ in range(WRITTEN_BYTES // SNAPSHOT_CHUNK_BYTES):
+            start = time.perf_counter()
+            file.write(bytes(SNAPSHOT_CHUNK_BYTES))
+            latencies.append(time.perf_counter() - start)
+        os.fdatasync(file.fileno())
+        elapsed, used = time.perf_counter() - begun, time.process_time() - cpu
+    name = f"bare disk, {WRITTEN_BYTES / MEGABYTE / elapsed:,.0f} MB/s, each chunk"
+    return row(name, 1, latencies, elapsed, used)
 
 
 def report(bare: list[Row], lines: list[Line], *, as_json: bool) -> None:
@@ -170,9 +190,10 @@ def report(bare: list[Row], lines: list[Line], *, as_json: bool) -> None:
         facts = {"benchmark": "bench_recovery", "machine": machine(), "versions": versions()}
         print(json.dumps(facts | {"rows": rows}))
         return
-    limits = ", ".join(f"{row.name} {row.p50_ms:.3f} ms" for row in bare)
+    limits = ", ".join(f"{line.name} {line.p50_ms:.3f} ms" for line in bare)
     table = Table(title="bench_recovery", caption=limits)
-    headings = ("entries", "open runs", "restart s", "catch-up s", "state MB", "sent in s", "MB/s")
+    headings = ["entries", "open runs", "restart s", "CPU s", "catch-up s"]
+    headings += ["state MB", "in s", "MB/s"]
     for heading in headings:
         table.add_column(heading, justify="right")
     for line in lines:
@@ -181,6 +202,7 @@ def report(bare: list[Row], lines: list[Line], *, as_json: bool) -> None:
             f"{line.entries:,}",
             f"{line.runs:,}",
             f"{line.restart_seconds:.2f}",
+            f"{line.restart_cpu_seconds:.2f}",
             f"{line.catch_up_seconds:.2f}",
             f"{sent.megabytes:.1f}" if sent else "",
             f"{sent.seconds:.2f}" if sent else "",
@@ -191,14 +213,12 @@ def report(bare: list[Row], lines: list[Line], *, as_json: bool) -> None:
 
 def cases(*, quick: bool, large: bool) -> list[Case]:
     powers = 4 if quick else 6 if large else 5
+    sizes = [10] if quick else [10, 100, 1000] if large else [10, 100]
     return [
         *(Case(writes=10**power) for power in range(3, powers + 1)),
         *(Case(runs=10**power) for power in range(2, powers)),
         Case(writes=10**powers, runs=10 ** min(powers - 1, 4)),
-        *(
-            Case(2 * LOG_ENTRIES_MAX, 0, size)
-            for size in ([10] if quick else [10, 100, 1000][: 2 + large])
-        ),
+        *(Case(writes=2 * LOG_ENTRIES_MAX, megabytes=size) for size in sizes),
     ]
 
 
@@ -208,7 +228,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="under 40 seconds")
     parser.add_argument("--large", action="store_true", help="a quarter of an hour")
     chosen = parser.parse_args()
-    bare = bare_limits(0.5 if chosen.quick else 2.0)
+    bare = [*bare_limits(0.5 if chosen.quick else 2.0), bare_disk()]
     lines: list[Line] = []
     for case in cases(quick=chosen.quick, large=chosen.large):
         progress(f"{case} ...")

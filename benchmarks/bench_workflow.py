@@ -24,6 +24,7 @@ from common import (
     progress,
     report,
     row,
+    spread,
 )
 from member import member_main, timed_loop
 
@@ -64,14 +65,7 @@ def drive(
 ) -> dict[str, Any]:
     """One client at the leader, or many spread evenly over all nodes."""
     drivers = [leader] if load < len(cluster) else cluster
-    for number, member in enumerate(drivers):
-        share = load // len(drivers) + (number < load % len(drivers))
-        member.send(order="run", steps=steps, load=share, seconds=seconds)
-    answers = [member.answer() for member in drivers]
-    return {
-        "latencies": [latency for answer in answers for latency in answer["latencies"]],
-        "elapsed": max(answer["elapsed"] for answer in answers),
-    }
+    return spread(drivers, load, order="run", steps=steps, seconds=seconds)
 
 
 def measure(size: int, where: str, seconds: float) -> list[Row]:

@@ -320,6 +320,18 @@ def leader_of(all_members: Sequence[Member]) -> Member:
     raise SystemExit("no leader within 20 seconds")
 
 
+def spread(drivers: Sequence[Member], load: int, **order: Any) -> dict[str, Any]:
+    """What comes of an order that many carry out at once, each with its share of ``load``."""
+    for number, member in enumerate(drivers):
+        share = load // len(drivers) + (number < load % len(drivers))
+        member.send(**order, load=share)
+    answers = [member.answer() for member in drivers]
+    return {
+        "latencies": [latency for answer in answers for latency in answer["latencies"]],
+        "elapsed": max(answer["elapsed"] for answer in answers),
+    }
+
+
 def measured_cpu(all_members: Sequence[Member], work: Callable[[], Any]) -> tuple[Any, float]:
     """What ``work`` returns, and the CPU seconds that all members used meanwhile."""
     before = sum(member.cpu_seconds() for member in all_members)

@@ -27,6 +27,7 @@ from flowactor.machine.operations import (
     decode_batch,
     encode_batch,
 )
+from flowactor.machine.replies import Moved, Rejected
 from flowactor.raft import Entry, EntryKind, Write
 from flowactor.storage import DirectoryDisk, InlineWorker, LogStore, StateFiles
 from flowactor.workflow import Interpreter, RunInfo, WorkflowDefinition
@@ -126,7 +127,9 @@ class Past:
         for entry in entries:
             assert entry.kind is not EntryKind.CONFIGURATION, "the node has stopped before that"
             if entry.kind is EntryKind.PAYLOAD:
-                self._machine.apply(entry.index, entry.term, decode_batch(entry.data))
+                outcome = self._machine.apply(entry.index, entry.term, decode_batch(entry.data))
+                for _, _, reply in outcome.replies:
+                    assert not isinstance(reply, Rejected | Moved), reply
 
 
 @contextmanager
