@@ -1,6 +1,7 @@
 """What all tests share: how much chance Hypothesis explores, and that failures can be repeated."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,19 @@ def pytest_collection_modifyitems(items):
         folder = Path(item.path).relative_to(Path(__file__).parent).parts[0]
         if folder in STARTING_PROCESSES:
             item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once(tmp_path_factory):
+    """Where Python keeps no bytecode, each process that a test starts would compile everything
+    again, for longer than most of them live. All workers of a run share one place.
+    """
+    if not sys.dont_write_bytecode:
+        yield
+        return
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patch.setenv("PYTHONPYCACHEPREFIX", str(shared / "bytecode"))
+        yield

@@ -10,7 +10,7 @@ from flowactor.cli.output import Output
 from flowactor.client import Client
 from flowactor.cluster.requests import EventView
 
-__all__ = ["COMMANDS"]
+__all__ = ["events", "status"]
 
 
 @click.command()
@@ -51,6 +51,3 @@ async def status(client: Client, output: Output) -> None:
         output.document(cluster_views.cluster(view))
     else:
         cluster_views.print_cluster(output, view)
-
-
-COMMANDS = (events, status)

@@ -12,7 +12,17 @@ from flowactor.client import Client, WorkflowHandle
 from flowactor.cluster.requests import Ended
 from flowactor.machine.replies import RunStatus
 
-__all__ = ["COMMANDS"]
+__all__ = [
+    "cancel",
+    "list_runs",
+    "query",
+    "result",
+    "resume",
+    "show",
+    "signal",
+    "start",
+    "terminate",
+]
 
 arguments = click.argument("arguments_json", metavar="[JSON]", callback=check_json, default="[]")
 workflow_id = click.argument("workflow_id", metavar="ID")
@@ -211,6 +221,3 @@ def confirm(
         output.document({"id": workflow_id, "changed": changed})
     else:
         output.text(f"{workflow_id}: {text if changed else otherwise}")
-
-
-COMMANDS = (start, result, list_runs, show, signal, query, cancel, terminate, resume)

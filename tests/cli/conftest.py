@@ -60,7 +60,7 @@ nothing = 3
 '''
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def app_folder(tmp_path_factory):
     """A directory with ``cli_app.py`` in it."""
     folder = tmp_path_factory.mktemp("cli")
@@ -68,9 +68,9 @@ def app_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_node(app_folder):
-    """Starts node processes on free ports; none of them outlives the tests."""
+    """Starts node processes on free ports; none of them outlives its module."""
     started = []
 
     def start(*options: str) -> NodeProcess:

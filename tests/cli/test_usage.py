@@ -78,8 +78,9 @@ def test_no_node_is_code_3(command, as_json, monkeypatch):
 def test_every_command_is_documented():
     """``docs/cli.md`` has a section for each command, and each has a help text."""
     reference = (Path(__file__).parents[2] / "docs/cli.md").read_text()
-    commands = dict(main.commands)
-    for group in (main.commands["members"], main.commands["groups"]):
+    context = click.Context(main)
+    commands = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    for group in (commands["members"], commands["groups"]):
         for name, command in group.commands.items():
             assert f"`{group.name} {name}" in reference, name
             commands[f"{group.name} {name}"] = command
@@ -89,6 +90,20 @@ def test_every_command_is_documented():
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 assert f"`{parameter.opts[0]}" in reference, (name, parameter.opts[0])
+
+
+def test_a_node_does_not_wait_for_the_simulator():
+    """A command imports what it needs, and not what other commands need."""
+    program = (
+        "import sys; from flowactor.cli import main; main.get_command(None, 'node');"
+        "print(sorted({name.split('.')[1] for name in sys.modules if name[:10] == 'flowactor.'}))"
+    )
+    imported = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert "'node'" in imported
+    assert "'simulation'" not in imported
+    assert "'testing'" not in imported
 
 
 def test_exit_codes_are_documented(command):

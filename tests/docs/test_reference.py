@@ -142,7 +142,7 @@ def test_commands_and_options_exist(page):
         name, *words = line.split()
         if name.startswith(("-", "COMMAND")):
             continue
-        command = main.commands[name]
+        command = main.get_command(click.Context(main), name)
         if isinstance(command, click.Group):
             command = command.commands[words[0]]
         known = {option for param in command.params for option in param.opts}

@@ -14,18 +14,6 @@ from tests.processes.nodes import ROOT, NodeProcess
 REFUSAL_SECONDS_MAX = 20
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _compiled_once(tmp_path_factory):
-    """Where Python keeps no bytecode each node process would compile everything again."""
-    if not sys.dont_write_bytecode:
-        yield
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def module_cluster(tmp_path_factory):
     """Three running node processes, shared by the tests of one module."""
