@@ -169,6 +169,7 @@ class Hosting:
         self._opening: Final[set[GroupId]] = set()
         self._left: Final[set[GroupId]] = set()  # they know this node's votes; it is no founder
         self._started = False
+        self._shut = False
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -235,6 +236,8 @@ class Hosting:
             if isinstance(outcome, StorageError):
                 self._ground.failed(outcome)
                 return
+            if self._shut:
+                return  # the next life of this node finds it
             self._open(group, self._store.generation(group))
             if self._started:
                 self._replicas[group].start()
@@ -326,6 +329,7 @@ class Hosting:
 
     def shut(self) -> None:
         """Write what waits and close all files. Blocks."""
+        self._shut = True
         with ExitStack() as closing:
             closing.callback(self.writer.close)
             for replica in self._replicas.values():
