@@ -178,6 +178,10 @@ class Fleet(ABC, Generic[M]):
         groups = self.groups()
         return {FIRST_GROUP: groups} if groups else {}
 
+    def belongs(self, node: int, group: GroupId) -> bool:  # noqa: ARG002
+        """See ``healing.Cluster``: nobody leaves."""
+        return True
+
     def is_able(self, group: GroupId) -> bool:  # noqa: ARG002
         """See ``healing.Cluster``: everybody is a voter."""
         return 2 * len(self.sound) > len(self.machines)

@@ -53,6 +53,9 @@ class Cluster(Protocol):
     def awake(self) -> Collection[int]:
         """Those that could answer now."""
 
+    def belongs(self, node: int, group: GroupId) -> bool:
+        """Whether this node's replica of the group has to follow its leader, or be gone."""
+
     def is_able(self, group: GroupId) -> bool:
         """Whether the sound ones can decide in this group: else nothing is promised of it."""
 
@@ -158,7 +161,7 @@ class Healing:
         if not replicas:
             return CheckFailed("I32", "no node has a group of runs")
         for group, ours in replicas.items():
-            if cluster.is_able(group) and (missing := self._missing_in(ours)):
+            if cluster.is_able(group) and (missing := self._missing_in(group, ours)):
                 return missing
         if self._clients.waiting:
             return CheckFailed("I33", f"{self._clients.waiting} requests still have no answer")
@@ -172,8 +175,10 @@ class Healing:
         groups = self._cluster.replicas() or (FIRST_GROUP,)
         return all(map(self._cluster.is_able, groups))
 
-    def _missing_in(self, replicas: Mapping[int, ExecutionGroup]) -> CheckFailed | None:
-        sound = [node for node in self._cluster.sound if node in replicas]
+    def _missing_in(
+        self, group: GroupId, replicas: Mapping[int, ExecutionGroup]
+    ) -> CheckFailed | None:
+        sound = self._awaited(group, replicas)
         leader = self._leader(replicas)
         if leader is None:
             return CheckFailed("I32", "no node leads, although a majority is well")
@@ -185,6 +190,11 @@ class Healing:
         if behind:
             return CheckFailed("I34", f"node {', '.join(behind)} has not applied all up to {last}")
         return None
+
+    def _awaited(self, group: GroupId, nodes: Collection[int]) -> list[int]:
+        """Who of these has to have all that the group has."""
+        cluster = self._cluster
+        return [node for node in cluster.sound if node in nodes and cluster.belongs(node, group)]
 
     def _unfinished(
         self, replicas: Mapping[GroupId, Mapping[int, ExecutionGroup]]
@@ -229,7 +239,7 @@ class Healing:
         """
         sound = self._cluster.sound
         replicas = {
-            group: {node: replica for node, replica in ours.items() if node in sound}
+            group: {node: ours[node] for node in self._awaited(group, ours)}
             for group, ours in self._cluster.replicas().items()
         }
         for group, ours in replicas.items():

@@ -9,6 +9,7 @@ from typing import Final, assert_never
 
 from attrs import Factory, define, frozen
 
+from flowactor.codec.records import decode
 from flowactor.errors import DeterminismViolation
 from flowactor.identity import NodeId, RunId, SessionId, TimerKey
 from flowactor.machine import Applied, Machine, notices
@@ -16,7 +17,7 @@ from flowactor.machine.commands import ArmTimer, CancelTimer, ScheduleStep
 from flowactor.machine.events import StepCompleted, StepEnded, TimerFired
 from flowactor.machine.operations import Advance, InboxRef
 from flowactor.machine.replies import RunStatus
-from flowactor.raft import Entry
+from flowactor.raft import Configuration, Entry, EntryKind
 from flowactor.simulation.checks.clients import RepliedOnce
 from flowactor.simulation.checks.steps import StepsChecker
 from flowactor.simulation.failure import CheckFailed
@@ -38,6 +39,7 @@ class RunBook:
     Attributes:
         past: its activations, to be replayed.
         away: it has left a group, and not arrived yet.
+        left_ns: the latest log time at which it left one: what was due by then has fired there.
     """
 
     info: RunInfo
@@ -50,6 +52,7 @@ class RunBook:
     past: list[Activated] = Factory(list)
     status: RunStatus = RunStatus.RUNNING
     away: bool = False
+    left_ns: int = 0
 
 
 @frozen
@@ -142,19 +145,44 @@ class RunsChecker:
                 case notices.RunOpened(run_id=run_id):
                     opened.add(run_id)  # of who had it first, if it moves on at once, nobody tells
                 case notices.OwnerChanged(run_id=run_id) if not (restarted or run_id in opened):
-                    self._lost(entry.term, self.runs[run_id].owner, machine)
+                    self._lost(entry, self.runs[run_id].owner, machine)
                 case _:
                     pass
             self._look(node, index, notice, machine)
+        if entry.kind is EntryKind.CONFIGURATION:
+            self._check_voters(entry, machine)
+        self._check_owners(outcome, machine)
 
-    def _lost(self, term: int, owner: int, machine: Machine) -> None:
+    def _lost(self, entry: Entry, owner: int, machine: Machine) -> None:
         """An owner lost a run, unless there was none: the run was parked, or is on the move. One
-        that hands over, or is no voter any more, is not given up: it gives.
+        that hands over gives it; so does one that votes no more, when that is committed, and at no
+        other moment. Any other is given up.
         """
-        known = machine.nodes.get(NodeId(owner))
-        gives = known is None or known.draining or owner not in machine.voters
-        if owner and not gives:
-            self._given_away(term, owner)
+        leaves = entry.kind is EntryKind.CONFIGURATION and owner not in machine.voters
+        self._marks["owner lost its vote"] += leaves
+        if owner and not (leaves or machine.nodes[NodeId(owner)].draining):
+            self._given_away(entry.term, owner)
+
+    def _check_voters(self, entry: Entry, machine: Machine) -> None:
+        """I21: who may own runs is who has a vote by the newest committed configuration, and nobody
+        else has any left.
+        """
+        members: Configuration = decode(entry.data)
+        voters = {*members.voters, *members.outgoing}
+        if voters != set(machine.voters):
+            raise CheckFailed("I21", f"voters {sorted(voters)} by entry {entry.index}, not so here")
+        for run_id, run in machine.runs.items():
+            if run.owner and run.owner not in voters:
+                raise CheckFailed("I21", f"run {run_id} is owned by {run.owner}, who has no vote")
+
+    def _check_owners(self, outcome: Applied, machine: Machine) -> None:
+        """I21: whoever got a run in this entry, and has it in the end, is alive and has a vote."""
+        for notice in outcome.notices:
+            if isinstance(notice, notices.OwnerChanged):
+                owner = self.runs[notice.run_id].owner
+                able = owner in machine.voters and machine.nodes[NodeId(owner)].alive
+                if owner and not able:
+                    raise CheckFailed("I21", f"run {notice.run_id} is given to {owner}, who cannot")
 
     def _look(self, node: int, index: int, notice: notices.Notice, machine: Machine) -> None:
         match notice:
@@ -169,7 +197,7 @@ class RunsChecker:
                 book.epoch, book.owner = epoch, owner
                 self._told(node, "owner", (run_id, owner, epoch, index))
             case notices.RunLeft(run_id=run_id, epoch=epoch):
-                self._left(run_id, epoch)
+                self._left(run_id, epoch, machine)
             case notices.RunArrived(run_id=run_id, epoch=epoch):
                 self._arrived(run_id, epoch, machine)
             case notices.RunClosed(run_id=run_id, status=status):
@@ -211,7 +239,7 @@ class RunsChecker:
         )  # more may follow in this entry
         self._told(node, "opened", (run_id, run.workflow_id, run.workflow_type, run.owner, index))
 
-    def _left(self, run_id: RunId, epoch: int) -> None:
+    def _left(self, run_id: RunId, epoch: int, machine: Machine) -> None:
         """Its slot is frozen: it is nobody's until it arrives, here or in another group."""
         book = self.runs[run_id]
         if book.away:
@@ -219,6 +247,7 @@ class RunsChecker:
         if epoch != book.epoch + 1:
             raise CheckFailed("I21", f"run {run_id}: epoch {epoch} after {book.epoch}")
         book.epoch, book.owner, book.away = epoch, 0, True
+        book.left_ns = max(book.left_ns, machine.clock_ns)
 
     def _arrived(self, run_id: RunId, epoch: int, machine: Machine) -> None:
         """It goes on where it was: nothing of it is lost on the way, and no other group has it."""
@@ -266,7 +295,7 @@ class RunsChecker:
                     # It may have fired when what takes it back was already decided.
                     if due_ns not in (book.timers.pop(timer, 0), book.taken_back.pop(timer, 0)):
                         raise CheckFailed("I26", f"run {fact.run_id}: no such timer is set")
-                    if machine.clock_ns < due_ns:
+                    if max(machine.clock_ns, book.left_ns) < due_ns:
                         raise CheckFailed("I26", f"run {fact.run_id}: a timer fired early")
                 case _:
                     pass

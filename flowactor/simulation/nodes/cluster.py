@@ -143,17 +143,34 @@ class Cluster(Fleet[Machine]):
 
     @property
     def sound(self) -> list[int]:
-        """See ``healing.Cluster``: those that were taken out have nothing to do any more."""
-        return [number for number in super().sound if not self._is_out(number)]
+        """See ``healing.Cluster``: those that were taken out have nothing to do any more, and nobody
+        can be let in where nobody can decide about that.
+        """
+        there = [number for number in super().sound if not self._is_out(number)]
+        if self._is_able(MANAGEMENT_GROUP):
+            return there
+        return [number for number in there if not self.machines[number].is_fresh]
+
+    def belongs(self, node: int, group: GroupId) -> bool:
+        """See ``healing.Cluster``: who has left closes its replica when the management group says
+        that it may.
+        """
+        members = self._judge.of(group).consensus.members.members
+        return self._judge.node_of(node) in members or self._is_able(MANAGEMENT_GROUP)
 
     def is_able(self, group: GroupId) -> bool:
-        """See ``healing.Cluster``."""
+        """See ``healing.Cluster``: who waits for slots waits for those who decide about them."""
+        topology = self._judge.topology.topology
+        waits = topology is not None and topology.moves_of(group)
+        return self._is_able(group) and (not waits or self._is_able(MANAGEMENT_GROUP))
+
+    def _is_able(self, group: GroupId) -> bool:
         return self._judge.of(group).consensus.is_able(self._sound_nodes())
 
     def unsettled(self) -> CheckFailed | None:
         """See ``healing.Cluster``."""
         outside = [str(n) for n in self.sound if not self._is_in(n)]
-        if outside and self._judge.of(MANAGEMENT_GROUP).consensus.is_able(self._sound_nodes()):
+        if outside and self._is_able(MANAGEMENT_GROUP):
             return CheckFailed("plan", f"machine {', '.join(outside)} is no node of the cluster")
         return unsettled(self._judge, self._sound_nodes(), self.removed)
 
@@ -161,8 +178,8 @@ class Cluster(Fleet[Machine]):
         """What is on a fresh disk is not the node that its machine was."""
         return [
             NodeId(self._judge.node_of(number))
-            for number in self.sound
-            if not self.machines[number].is_fresh
+            for number in super().sound
+            if not (self._is_out(number) or self.machines[number].is_fresh)
         ]
 
     def _state_of(self, number: int) -> NodeState | None:
@@ -267,6 +284,9 @@ class Cluster(Fleet[Machine]):
             self._judge.marks["removed node stopped"] += 1
             self._ended(machine, life, str(error), restart_ns=None)
         elif machine.seeds and life.node is None:
+            # Whoever let it in first may be gone for good by now: any other will do.
+            others = (number for number in self.machines if number != machine.number)
+            machine.seeds = tuple(dict.fromkeys((*machine.seeds, *others)))
             self._ended(machine, life, str(error), restart_ns=RESTART_NS)
         else:
             self._runtime.fail(error)

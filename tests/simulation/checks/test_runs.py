@@ -34,7 +34,8 @@ from flowactor.machine.notices import (
 )
 from flowactor.machine.operations import Advance, InboxRef
 from flowactor.machine.replies import Done, RunStatus
-from flowactor.raft import Entry, EntryKind
+from flowactor.raft import Configuration, Entry, EntryKind
+from flowactor.raft.membership import configuration_entry
 from flowactor.simulation.checks.runs import DIGEST_ENTRIES, RunsChecker
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.marks import Marks
@@ -96,6 +97,7 @@ class Node:
     """A node in the machine."""
 
     draining: bool = False
+    alive: bool = True
 
 
 @define
@@ -131,10 +133,14 @@ class Story:
         self.machine = Machine()
         self.index = 0
 
-    def apply(self, *notices, replies=(), node=1, index=None, term=1):
-        """An entry is applied, the next one if nothing else is said."""
+    def apply(self, *notices, replies=(), node=1, index=None, term=1, voters=None, outgoing=()):
+        """An entry is applied, the next one if nothing else is said; with ``voters`` it is a
+        configuration.
+        """
         self.index = index or self.index + 1
         entry = Entry(term, self.index, EntryKind.PAYLOAD, b"")
+        if voters is not None:
+            entry = configuration_entry(term, self.index, Configuration(voters, (), outgoing))
         self.checker.applied(node, entry, Applied(tuple(replies), notices), self.machine)
 
     def open(self, run_id="r", workflow_id="w", owner=1, workflow_type="Answer"):
@@ -204,9 +210,21 @@ def test_who_gives_a_run_away_was_not_given_up(story):
     story.open()
     story.machine.nodes[1].draining = True
     story.apply(OwnerChanged("r", 2, 2))
-    story.machine.voters = (1, 3)
-    story.apply(OwnerChanged("r", 3, 3))
+    story.machine.runs["r"].owner = 2
+    story.apply(voters=(1, 3), outgoing=(1, 2, 3))
+    assert story.marks["owner lost its vote"] == 0
+    story.machine.voters, story.machine.runs["r"].owner = (1, 3), 3
+    story.apply(OwnerChanged("r", 3, 3), voters=(1, 3))
     assert story.given_away == []
+    assert story.marks["owner lost its vote"] == 1
+
+
+def test_who_has_no_vote_loses_its_runs_when_that_is_committed(story):
+    """In any other entry it is given up as everybody is, and for that there has to be a reason."""
+    story.open(owner=2)
+    story.machine.voters = (1, 3)
+    story.apply(OwnerChanged("r", 3, 2))
+    assert story.given_away == [(1, 2)]
 
 
 def test_a_run_moves_to_another_group(story):
@@ -223,6 +241,19 @@ def test_a_run_moves_to_another_group(story):
     assert other.given_away == []
     other.apply(RunClosed("r", RunStatus.COMPLETED))
     assert story.checker.open == {}
+
+
+def test_what_has_fired_in_one_group_may_be_heard_in_another(story):
+    """Whose log time is behind: when the run left, the timer was due."""
+    story.open()
+    story.advance(commands=[ArmTimer(TIMER, 5)])
+    story.machine.clock_ns = 5
+    story.apply(RunLeft("r", 2))
+    other = Story(story.checker.books)
+    other.machine.runs["r"] = Run("w", 0, position=1)
+    other.apply(RunArrived("r", 2), OwnerChanged("r", 3, 3))
+    other.advance(1, epoch=3, events=[TimerFired(TIMER, 5)])
+    assert story.checker.runs["r"].timers == {}
 
 
 def test_steps_and_timers_in_order_pass(story):
@@ -444,6 +475,27 @@ def second_end(story):
     return partial(story.apply, RunClosed("r", RunStatus.COMPLETED))
 
 
+def run_given_to_a_node_without_a_vote(story):
+    story.open()
+    return lambda: story.apply(OwnerChanged("r", 4, 2))
+
+
+def run_given_to_a_node_that_is_lost(story):
+    story.open()
+    story.machine.nodes[2].alive = False
+    return lambda: story.apply(OwnerChanged("r", 2, 2))
+
+
+def run_that_stays_with_a_node_without_a_vote(story):
+    story.open(owner=2)
+    story.machine.voters = (1, 3)
+    return lambda: story.apply(voters=(1, 3))
+
+
+def voters_that_are_not_those_of_the_log(story):
+    return lambda: story.apply(voters=(1, 3))
+
+
 def timer_that_fires_early(story):
     story.open()
     story.advance(commands=[ArmTimer(TIMER, 5)])
@@ -504,6 +556,10 @@ WRONG = (
     ("I19", request_with_two_outcomes),
     ("I21", epoch_left_out),
     ("I21", epoch_used_twice),
+    ("I21", run_given_to_a_node_without_a_vote),
+    ("I21", run_given_to_a_node_that_is_lost),
+    ("I21", run_that_stays_with_a_node_without_a_vote),
+    ("I21", voters_that_are_not_those_of_the_log),
     ("I22", operation_that_makes_no_sense),
     ("I22", advance_of_an_older_epoch),
     ("I22", advance_at_the_same_position),

@@ -79,6 +79,15 @@ def test_a_machine_with_a_new_disk_is_a_new_node():
     assert outcome.marks["node lost"] == 1
 
 
+def test_who_finds_no_seed_asks_others():
+    """The only seed was removed for good before the machine came."""
+    changes = (Remove(2, 0.5), Join(4, 3.5, (2,)))
+    outcome = simulate(scenario(changes=changes), Depth.NODE, keep=True)
+    assert outcome.failure is None
+    assert lives(outcome, 4)[0][0] == Kind.STOPPED
+    assert lives(outcome, 4)[1][0] == Kind.STARTED
+
+
 def test_the_same_seed_is_the_same_run():
     """Changes draw nothing from the air."""
     changed = scenario(nodes=1, changes=(Join(2, 1.0), Join(3, 1.0)))
