@@ -127,14 +127,15 @@ class LeadershipChecker:
             self._note_silence(sight)
             if led_on:
                 self._may_lead_on(node, sight)
-        if ticked and sight.untold and not sight.writing:
-            self._told_off(node, sight)
+        could_speak = not sight.writing
         if effects.write is not None:
             sight.writing.append((effects.write.number, sight.ticks))
         for peer, message in effects.messages:
             sight.untold.pop(peer, None)
             if isinstance(message, VoteReply) and message.pre and not message.granted:
                 self._refused(node, peer, message.term, terms)
+        if ticked and sight.untold and could_speak:
+            self._told_off(node, sight)
         if sight.told:
             sight.told.clear()
         sight.owed = 0

@@ -101,6 +101,17 @@ def test_a_sound_story_passes(story):
 # Each of these prepares a story, all of it sound, and returns the act that is not.
 
 
+def test_who_waits_for_its_disk_speaks_when_it_may(story):
+    """What is told to an older leader waits for the term to be durable; the step in which the disk
+    comes back may have a tick, too, and the words come out of it.
+    """
+    later = Write(1, None, 0, ())
+    story.step(2, would(1, 2), would(3, 2), role=Role.CANDIDATE, term=2, write=later)
+    story.ticks(2, ELECTION_TICKS_MAX + 1, heartbeat(3, 1))
+    told = (3, AppendReply(2, False, 0, 0))
+    story.step(2, WritePersisted(1), Tick(), messages=[told])
+
+
 def a_later_term_ignored(story):
     return partial(story.step, 2, heartbeat(1, 3))
 
