@@ -159,9 +159,13 @@ class Cluster(Fleet[Machine]):
         return self._judge.node_of(node) in members or self._is_able(MANAGEMENT_GROUP)
 
     def is_able(self, group: GroupId) -> bool:
-        """See ``healing.Cluster``: who waits for slots waits for those who decide about them."""
+        """See ``healing.Cluster``: who waits for slots waits for those who decide about them, and a
+        cluster whose founding a disk did not survive has to be founded anew.
+        """
         topology = self._judge.topology.topology
-        waits = topology is not None and topology.moves_of(group)
+        if topology is None:
+            return self._is_able(group) and not any(m.lost for m in self.machines.values())
+        waits = topology.moves_of(group)
         return self._is_able(group) and (not waits or self._is_able(MANAGEMENT_GROUP))
 
     def _is_able(self, group: GroupId) -> bool:
@@ -348,7 +352,11 @@ class Cluster(Fleet[Machine]):
                 self._stop(node)
             case Replace(node=node, seeds=seeds):
                 self.lose_disk(node)
-                machine.seeds, machine.lost = seeds, False
+                founded = self._judge.topology.topology is not None
+                if founded or machine.seeds:
+                    machine.seeds, machine.lost = seeds, False
+                else:  # there is nothing to join without it: it is a founder once more
+                    machine.lost = True
             case _:
                 assert_never(change)
 

@@ -79,6 +79,14 @@ def test_a_machine_with_a_new_disk_is_a_new_node():
     assert outcome.marks["node lost"] == 1
 
 
+def test_who_loses_its_disk_before_there_is_a_cluster_founds_it_again():
+    """The others wait for all founders, so nobody could let it in."""
+    changes = (Replace(2, 0.01, 0.5, (3,)),)
+    outcome = simulate(scenario(changes=changes), Depth.NODE, keep=True)
+    assert outcome.failure is None
+    assert "node lost" not in outcome.marks
+
+
 def test_who_finds_no_seed_asks_others():
     """The only seed was removed for good before the machine came."""
     changes = (Remove(2, 0.5), Join(4, 3.5, (2,)))
