@@ -22,9 +22,10 @@ from itertools import count
 from random import Random
 
 from flowactor.simulation.campaign import Campaign, play, run_campaign
+from flowactor.simulation.changes import Change
 from flowactor.simulation.draw import draw_bad_day, draw_deviations
 from flowactor.simulation.faults import KINDS
-from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup
+from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup, draw_orders
 from flowactor.simulation.marks import CHANGING, EXPECTED
 from flowactor.simulation.outcome import Outcome
 from flowactor.simulation.run import simulate
@@ -35,6 +36,8 @@ from simulations.chores import CHORES, INVARIANTS, chore, registers
 from simulations.workflows import app
 
 HEALING_SECONDS = 90.0
+ORDERED = 0.7
+"""Odds that in a cluster that changes groups are made and slots moved as well."""
 
 
 def draw(seed: int) -> Scenario:
@@ -68,7 +71,11 @@ def _draw(seed: int, chance: Random, lineup: Lineup, changing: Random | None = N
     if chance.random() < 0.5:
         acts += registers(seconds, every=chance.choice((0.05, 0.2)))
     seconds = max(seconds, *(act.at for act in acts))
-    changes = draw_changes(changing, lineup, day.faults, seconds) if changing else ()
+    changes: tuple[Change, ...] = ()
+    if changing:
+        changes = draw_changes(changing, lineup, day.faults, seconds)
+        if changing.random() < ORDERED:
+            changes += draw_orders(changing, lineup, seconds)
     return Scenario(
         app=app,
         nodes=lineup.nodes,
@@ -78,11 +85,21 @@ def _draw(seed: int, chance: Random, lineup: Lineup, changing: Random | None = N
         changes=changes,
         seconds=seconds,
         healing_seconds=HEALING_SECONDS,
-        core=() if changing else day.core,
+        core=_core(changing, lineup) if changing else day.core,
         invariants=INVARIANTS,
         sockets=chance.random() < 0.3,
         deviations=draw_deviations(Random(f"deviations {seed}")),
     )
+
+
+def _core(chance: Random, lineup: Lineup) -> tuple[int, ...]:
+    """In some runs one machine or two stay as they are. Whether the others are a majority of each
+    group nobody can say before.
+    """
+    left = 1 if lineup.machines < 5 else chance.randint(1, 2)
+    if lineup.machines < 3 or chance.random() > 1 / 6:
+        return ()
+    return tuple(sorted(chance.sample(range(1, lineup.machines + 1), lineup.machines - left)))
 
 
 def draw_strike(seed: int) -> Strike | None:

@@ -1,4 +1,5 @@
-"""How a cluster changes while it runs: who comes, who goes, who is stopped and started again.
+"""How a cluster changes while it runs: who comes, who goes, who is stopped and started again, and
+what becomes of its groups (``orders``).
 
 Changes are facts with a time, as faults are, and happen at node depth only: at core depth the
 members are those of the beginning. The machines of founders are 1 to ``Scenario.nodes``; those that
@@ -14,6 +15,7 @@ from attrs import frozen
 
 from flowactor.errors import ConfigurationError
 from flowactor.simulation.faults import DOWN, Fault, Pause, end_of, nodes_of
+from flowactor.simulation.orders import Found, Order
 
 __all__ = [
     "MACHINES_MAX",
@@ -72,7 +74,7 @@ class Replace:
     seeds: tuple[int, ...] = (1,)
 
 
-Change = Join | Remove | Restart | Replace
+Change = Join | Remove | Restart | Replace | Order
 
 
 def kind_of_change(change: Change) -> str:
@@ -82,7 +84,7 @@ def kind_of_change(change: Change) -> str:
 
 def change_ends(change: Change, last: float) -> float:
     """When it is over; ``last`` is when faults end. What happens at one moment ends there."""
-    if isinstance(change, Join | Remove):
+    if not isinstance(change, Restart | Replace):
         return change.at
     return last if change.until is None else change.until
 
@@ -125,11 +127,12 @@ def check_changes(changes: Sequence[Change], faults: Iterable[Fault], nodes: int
 
 
 def _complaint(change: Change, machines: int) -> str:
+    own = change.nodes if isinstance(change, Found) else (getattr(change, "node", 1),)
     seeds = getattr(change, "seeds", ())
-    for node in (change.node, *seeds):
+    for node in (*own, *seeds):
         if not 1 <= node <= machines:
             return f"there is no machine {node}, they are 1 to {machines}"
-    if change.node in seeds or (hasattr(change, "seeds") and not seeds):
+    if isinstance(change, Join | Replace) and (change.node in seeds or not seeds):
         return "its seeds are other machines, at least one"
     if change.at < 0:
         return "it begins before the run does"

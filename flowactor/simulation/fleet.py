@@ -6,7 +6,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from flowactor.cluster.group import ExecutionGroup
 from flowactor.identity import GroupId
-from flowactor.simulation.changes import Change, Join, Remove, Replace, Restart
+from flowactor.simulation.changes import Change, Replace, Restart
 from flowactor.simulation.checks.judge import FIRST_GROUP, Judge
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import (
@@ -233,9 +233,10 @@ class Fleet(ABC, Generic[M]):
 
     def begin(self, one: Fault | Change) -> None:
         """Something goes wrong, or changes."""
+        if isinstance(one, Change):
+            self.change(one)
+            return
         match one:
-            case Join() | Remove() | Restart() | Replace():
-                self.change(one)
             case Crash(node=node):
                 self.take_down(node, "killed")
             case PowerCut(nodes=nodes):
@@ -258,10 +259,12 @@ class Fleet(ABC, Generic[M]):
 
     def end(self, one: Fault | Change) -> None:
         """It is over; what it left behind stays."""
+        if isinstance(one, Change):
+            if isinstance(one, Restart | Replace):
+                self.restart(one.node)
+            return
         match one:
-            case Join() | Remove():
-                pass  # it has happened
-            case Crash(node=node) | Wipe(node=node) | Restart(node=node) | Replace(node=node):
+            case Crash(node=node) | Wipe(node=node):
                 self.restart(node)
             case PowerCut(nodes=nodes):
                 for node in nodes:

@@ -253,10 +253,28 @@ class Healing:
                 raise CheckFailed("I40", f"{terms} terms in group {group} since all is well")
         applied = self._judge.runs.replied
         check_acknowledged_everywhere(self._clients.acknowledged, dict.fromkeys(sound, applied))
+        self._check_runs(replicas)
         for workflow_id, run_id in self._clients.started.items():
             if run_id not in self._judge.runs.runs:
                 raise CheckFailed("I17", f"run {workflow_id} was acknowledged, and is not there")
         self._check_operations(replicas)
+
+    def _check_runs(self, replicas: Mapping[GroupId, Mapping[int, ExecutionGroup]]) -> None:
+        """Every run is known where its workflow id is served, as it is known to the judge."""
+        for run_id, book in self._judge.runs.runs.items():
+            name = book.info.workflow_id
+            for ours in replicas.values():
+                for node, replica in ours.items():
+                    if replica.machine.elsewhere(name) is not None:
+                        continue
+                    run = replica.machine.find("", run_id)
+                    if run is None or run.status is not book.status:
+                        found = "not there" if run is None else run.status.value
+                        raise CheckFailed(
+                            "I17",
+                            f"run {name!r} ({run_id}) is {found} on node {node},"
+                            f" and ought to be {book.status.value}",
+                        )
 
     def _check_operations(self, replicas: Mapping[GroupId, Mapping[int, ExecutionGroup]]) -> None:
         operations = self._clients.operations

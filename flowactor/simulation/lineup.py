@@ -1,4 +1,6 @@
-"""Who comes and goes in the run of a seed: changes of the cluster among all that goes wrong."""
+"""Who comes and goes in the run of a seed, and what becomes of groups and slots: changes of the
+cluster among all that goes wrong.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,11 +12,35 @@ from attrs import frozen
 from flowactor.errors import ConfigurationError
 from flowactor.simulation.changes import Change, Join, Remove, Replace, Restart, check_changes
 from flowactor.simulation.faults import Fault
+from flowactor.simulation.orders import (
+    Abort,
+    Dismiss,
+    Drain,
+    Enlist,
+    Found,
+    Order,
+    Shift,
+    Split,
+    Tune,
+)
 
-__all__ = ["Lineup", "draw_changes", "draw_lineup"]
+__all__ = ["Lineup", "draw_changes", "draw_lineup", "draw_orders"]
 
 SIZES: Final = ((1, 2), (1, 4), (1, 2), (3, 0), (3, 0), (3, 1), (3, 2), (3, 3), (5, 0), (5, 1))
 """How many found a cluster, and how many may join it."""
+ORDERS: Final = ("split", "split", "shift", "shift", "shift", "drain", "found", "abort", "members")
+"""What is asked of groups, as often as it is named."""
+TEMPERS: Final = (
+    (("slots_per_move", 8),),
+    (("slots_per_move", 100), ("balanced", 0)),
+    (("slots_per_move", 1000),),
+    (("replace_after_seconds", 2),),
+    (("automatic", 0), ("slots_per_move", 200)),
+    (("group_size_target", 2), ("group_size_min", 1), ("group_size_max", 4), ("split_size", 2)),
+    (("group_size_min", 1), ("group_size_max", 4), ("split_size", 1), ("shared", 0)),
+    (("management_voters_max", 1),),
+)
+"""Settings that make one cluster unlike another."""
 ATTEMPTS: Final = 4
 """To find a time at which a node that is to go down is not down already."""
 
@@ -55,6 +81,53 @@ def draw_changes(
         seconds: in which all of it begins.
     """
     return _Draw(chance, lineup, tuple(faults), seconds).all()
+
+
+def draw_orders(chance: Random, lineup: Lineup, seconds: float) -> tuple[Order, ...]:
+    """What is asked of groups and slots, in the order in which it is asked.
+
+    The first thing is a second group, mostly, for without one no slot can go anywhere. Half of all
+    orders come in pairs: what begins is interrupted soon after.
+
+    Args:
+        chance: decides.
+        lineup: of the cluster.
+        seconds: in which all of it is asked.
+    """
+    orders: list[Order] = []
+    if chance.random() < 0.6:
+        orders.append(Tune(chance.choice(TEMPERS), _milliseconds(chance.uniform(0, seconds / 2))))
+    at = chance.uniform(0.5, seconds / 2)
+    kind = "split" if chance.random() < 0.8 else chance.choice(ORDERS)
+    for _ in range(chance.randint(1, 6)):
+        orders.append(_order(chance, kind, lineup, min(_milliseconds(at), seconds)))
+        at += chance.expovariate(10.0 if chance.random() < 0.5 else 1.0)
+        kind = chance.choice(ORDERS)
+    return tuple(sorted(orders, key=lambda order: order.at))
+
+
+def _order(chance: Random, kind: str, lineup: Lineup, at: float) -> Order:
+    everyone, group = range(1, lineup.machines + 1), chance.randrange(3)
+    match kind:
+        case "split":
+            return Split(group, at)
+        case "drain":
+            return Drain(group, at)
+        case "abort":
+            return Abort(at)
+        case "found":
+            count = chance.randint(1, min(3, lineup.machines))
+            return Found(tuple(sorted(chance.sample(everyone, count))), at)
+        case "members":
+            what = chance.choice((Enlist, Dismiss))
+            return what(chance.choice(everyone), group, at)
+        case _:
+            every = chance.choice((1, 2, 3, 16))
+            return Shift(group, at, every, chance.randrange(every))
+
+
+def _milliseconds(at: float) -> float:
+    return math.floor(at * 1000) / 1000
 
 
 class _Draw:
@@ -103,7 +176,7 @@ class _Draw:
                 self._moment += self._chance.expovariate(1.0)
             case _:
                 at = self._chance.uniform(0, self._seconds)
-        return math.floor(min(at, self._seconds) * 1000) / 1000
+        return min(_milliseconds(at), self._seconds)
 
     def _until(self, at: float) -> float | None:
         until = round(at + self._chance.expovariate(1.0) + 0.05, 3)

@@ -44,6 +44,16 @@ CHANGING: Final = {
     "removed node stopped": "a node heard that it was taken out, and ended",
     "run moved to another group": "an open run went on in a group that had not begun it",
     "leader changed inside a joint configuration": "both majorities elected it",
+    "owner lost its vote": "runs of a node that votes no more went to others as that was committed",
+    "group founded": "a group of runs was founded, the first one or another",
+    "group ended": "a group was drained of its last slot, and ended",
+    "slots frozen": "a move of slots began",
+    "slots moved": "all was copied, and the table says so",
+    "move given up": "the source of a move serves again",
+    "leader changed during a move": "of the group that gives or that takes",
+    "members changed during a move": "of the group that gives or that takes",
+    "snapshot installed during a move": "and the move is in it",
+    "node started during a move": "and found the move in its rows",
 }
 """The same, of clusters that change."""
 

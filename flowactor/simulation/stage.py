@@ -8,7 +8,7 @@ from flowactor.cluster.group import ExecutionGroup
 from flowactor.identity import RunId
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.agenda import Agenda
-from flowactor.simulation.changes import Change, change_ends, kind_of_change
+from flowactor.simulation.changes import Change, Replace, Restart, change_ends, kind_of_change
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.checks.windows import USUAL, Windows
 from flowactor.simulation.faults import (
@@ -95,10 +95,10 @@ class Stage:
     def heal(self) -> tuple[int, ...]:
         """All faults end, or all that concern those who are healed; returns who that is."""
         self.judge.write(0, Kind.PHASE, "healing")
+        self.marks["only a core healed"] += bool(self.scenario.core)
         healed = self.scenario.core or tuple(range(1, self.scenario.machines + 1))
         for number, one in list(self._active.items()):
-            concerned = nodes_of(one) if isinstance(one, Fault) else (one.node,)
-            if any(node in healed for node in concerned):
+            if any(node in healed for node in _concerned(one)):
                 self._end(number)
         self._active.clear()  # what strikes others stays as it is
         self._cast.heal(healed)
@@ -153,6 +153,12 @@ class Stage:
 
     def _effect(self, ledger: Ledger, effect: Effect, number: int) -> None:
         self.judge.write(effect.node, Kind.EFFECT, ledger.name, effect.key, number)
+
+
+def _concerned(one: Fault | Change) -> tuple[int, ...]:
+    if isinstance(one, Restart | Replace):
+        return (one.node,)
+    return tuple(nodes_of(one)) if isinstance(one, Fault) else ()
 
 
 def _ns(seconds: float) -> int:

@@ -11,6 +11,7 @@ from flowactor.cluster.driven import Outcome
 from flowactor.cluster.group import ExecutionGroup
 from flowactor.cluster.witness import AnyMachine, Witness
 from flowactor.identity import GroupId, NodeId, RunId
+from flowactor.machine import Machine
 from flowactor.management import MANAGEMENT_GROUP
 from flowactor.observability.events import (
     ObservedEvent,
@@ -18,12 +19,22 @@ from flowactor.observability.events import (
     StepFinished,
     StepStarted,
 )
-from flowactor.raft import Effects, Entry, Event, Raft, Restored, Snapshot, Tick
+from flowactor.raft import (
+    Effects,
+    Entry,
+    EntryKind,
+    Event,
+    Raft,
+    Restored,
+    Snapshot,
+    Tick,
+)
 from flowactor.simulation.agenda import Agenda
 from flowactor.simulation.checks.consensus import ConsensusChecker
 from flowactor.simulation.checks.idle import IdleChecker
 from flowactor.simulation.checks.leadership import LeadershipChecker
 from flowactor.simulation.checks.runs import RunsChecker
+from flowactor.simulation.checks.slots import SlotsChecker
 from flowactor.simulation.checks.topology import TopologyChecker
 from flowactor.simulation.checks.windows import USUAL, WindowChecker, Windows
 from flowactor.simulation.marks import Marks
@@ -72,6 +83,7 @@ class Judge:
     Attributes:
         groups: the checkers of each group that was ever opened.
         topology: of the management group.
+        slots: of all groups of runs together.
     """
 
     def __init__(
@@ -89,6 +101,7 @@ class Judge:
         self._machines: Final = {node: node for node in range(1, nodes + 1)}
         self.groups: Final[dict[GroupId, GroupChecks]] = {}
         self.topology: Final = TopologyChecker(marks)
+        self.slots: Final = SlotsChecker()
         self.idle: Final = IdleChecker()
         self.point: Final = point
         self.trace: Final = trace
@@ -233,12 +246,16 @@ class _GroupWitness(Witness):
         checks.leadership.recovered(node, restored)
         checks.windows.recovered(node)
         last = restored.previous_index + len(restored.entries)
+        self._in_a_move("node started")
         self._judge.recovered(self._place, self._group, restored.applied, last)
 
     def stepped(self, core: Raft, events: Sequence[Event], effects: Effects) -> None:
         """See ``Witness``."""
         checks, judge, node = self._checks, self._judge, self._node
+        leaders = len(checks.consensus.leaders)
         checks.consensus.stepped(node, core, events, effects)
+        if len(checks.consensus.leaders) > leaders:
+            self._in_a_move("leader changed")
         checks.leadership.stepped(node, core, events, effects)
         checks.windows.stepped(node, events, effects)
         if self._group == FIRST_GROUP and checks.leadership.is_leading(node) and Tick() in events:
@@ -258,6 +275,7 @@ class _GroupWitness(Witness):
     def restored(self, snapshot: Snapshot, machine: AnyMachine) -> None:
         """See ``Witness``."""
         self._machine = machine
+        self._in_a_move("snapshot installed")
         self._write(Kind.INSTALLED, snapshot.index, snapshot.term)
         self._compare_state(snapshot.index)
 
@@ -270,6 +288,10 @@ class _GroupWitness(Witness):
         checker.applied(node, entry, outcome, self._machine)
         if not isinstance(checker, RunsChecker):
             return
+        assert isinstance(self._machine, Machine), "this is a group of runs"
+        judge.slots.applied(self._group, entry.index, self._machine)
+        if entry.kind is EntryKind.CONFIGURATION:
+            self._in_a_move("members changed")
         for notice in outcome.notices:
             run_id = getattr(notice, "run_id", "")
             if run_id and checker.runs[RunId(run_id)].owner == node:
@@ -279,6 +301,11 @@ class _GroupWitness(Witness):
         """See ``Witness``."""
         self._checks.consensus.closed(self._node)
         self._write(Kind.DELETED)
+
+    def _in_a_move(self, what: str) -> None:
+        """Mark what happens while slots are on their way to this group or from it."""
+        if isinstance(self._machine, Machine) and self._machine.moves:
+            self._judge.marks[f"{what} during a move"] += 1
 
     def _compare_state(self, index: int) -> None:
         checker: Any = self._checks.machine

@@ -9,7 +9,14 @@ from typing import Final
 
 from flowactor.cluster.driven import Outcome
 from flowactor.identity import GroupId, NodeId
-from flowactor.management import MANAGEMENT_GROUP, Management, NodeState, Phase, Topology
+from flowactor.management import (
+    MANAGEMENT_GROUP,
+    Management,
+    MoveId,
+    NodeState,
+    Phase,
+    Topology,
+)
 from flowactor.raft import Entry
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.marks import Marks
@@ -40,6 +47,7 @@ class TopologyChecker:
         self._known: Final[set[GroupId]] = set()
         self._last = (0, 0, 0)
         self._tables: Final[dict[int, tuple[GroupId, ...]]] = {}
+        self._phases: Final[dict[MoveId, Phase]] = {}
 
     def applied(self, node: int, entry: Entry, outcome: Outcome, machine: Management) -> None:
         """A node applied a committed entry."""
@@ -67,6 +75,11 @@ class TopologyChecker:
             *_moves_that_cross(topology),
         ):
             raise CheckFailed("topology", f"after entry {self._applied} {broken}")
+        for move in topology.moves.values():
+            before = self._phases.get(move.id)
+            self._phases[move.id] = move.phase
+            if before is not move.phase and move.phase in _TURNS:
+                self._marks[_TURNS[move.phase]] += 1
 
     def _slots_without_group(self, topology: Topology) -> Iterator[str]:
         table = tuple(topology.slots)
@@ -96,8 +109,19 @@ class TopologyChecker:
         for group in sorted(topology.groups):
             if group in self._ended or group > topology.last_group:
                 yield f"group {group} has an id that ended, or was never given"
-        self._ended.update(self._known.difference(topology.groups))
+        ended = self._known.difference(topology.groups, self._ended)
+        self._marks["group ended"] += len(ended)
+        self._marks["group founded"] += len(topology.groups.keys() - self._known)
+        self._ended.update(ended)
         self._known.update(topology.groups)
+
+
+_TURNS: Final = {
+    Phase.FREEZE: "slots frozen",
+    Phase.ACTIVATE: "slots moved",
+    Phase.THAW: "move given up",
+}
+"""What it comes to, for the marks, that a move enters a phase."""
 
 
 def _members_that_are_gone(topology: Topology) -> Iterator[str]:

@@ -11,13 +11,14 @@ from typing import Any, Final
 import trio
 
 from flowactor.client import Client, connect
-from flowactor.errors import FlowactorError, NotFound, Unavailable
+from flowactor.errors import AlreadyExists, FlowactorError, NotFound, Unavailable
 from flowactor.identity import NodeId, RunId, SessionId
-from flowactor.management.operations import RemoveNode
+from flowactor.management.operations import ManagementBody, RemoveNode
 from flowactor.simulation.checks.clients import Deleted, Held, Mismatched, Operation, Wrote
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.network import Network
 from flowactor.simulation.nodes.cluster import transport_of
+from flowactor.simulation.orders import Order, request_of
 from flowactor.simulation.runtime import Runtime, SeededEntropy
 from flowactor.simulation.scenario import (
     Act,
@@ -117,6 +118,17 @@ class Clients:
         live = partial(_Client.remove, node=node, removed=removed)
         self._spawn(next(self._operators), live)
 
+    def order(self, order: Order, until: float) -> None:
+        """Have a new client give an order; if it cannot be followed yet, again until that time."""
+        self.waiting += 1
+
+        def request() -> ManagementBody | None:
+            topology = self._judge.topology.topology
+            return None if topology is None else request_of(order, topology, self._judge.node_of)
+
+        live = partial(_Client.order, request=request, what=str(order), until=until)
+        self._spawn(next(self._operators), live)
+
     def _spawn(self, number: int, live: Callable[["_Client"], Awaitable[None]]) -> None:
         machine = FIRST_MACHINE + number
         with self._runtime.processes.of(machine):
@@ -189,6 +201,29 @@ class _Client:
             removed.append(node)
         except FlowactorError as error:
             heard = type(error).__name__
+        self._all.told(Kind.ANSWERED, self._number, 1, heard)
+        self._all.waiting -= 1
+
+    async def order(
+        self, request: Callable[[], ManagementBody | None], what: str, until: float
+    ) -> None:
+        """Have the groups changed, if that can be."""
+        self._all.told(Kind.ASKED, self._number, 1, what)
+        heard = "nothing to do"
+        while True:
+            body = request()
+            try:
+                if body is not None:
+                    await self._client.manage(body)
+                    heard = "done"
+                    break
+            except FlowactorError as error:
+                heard = type(error).__name__
+                if not isinstance(error, AlreadyExists | Unavailable):
+                    break
+            if trio.current_time() >= until:
+                break
+            await trio.sleep(RETRY_SECONDS)
         self._all.told(Kind.ANSWERED, self._number, 1, heard)
         self._all.waiting -= 1
 

@@ -29,6 +29,7 @@ from flowactor.simulation.housekeeping import draw_compaction, draw_pace
 from flowactor.simulation.network import FrameTransport, Host, Network, address_of
 from flowactor.simulation.nodes.life import Life, LifeObserver, LifePlace, Messages
 from flowactor.simulation.nodes.settled import unsettled
+from flowactor.simulation.orders import Order
 from flowactor.simulation.runtime import NodeClock, Runtime, SeededEntropy
 from flowactor.simulation.runtime.scheduling import unshield
 from flowactor.simulation.trace import Kind
@@ -89,6 +90,7 @@ class Cluster(Fleet[Machine]):
         addresses: of all machines.
         removed: nodes whose removal was acknowledged.
         remove: has a client ask for the removal of a node.
+        order: has a client give an order.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Cluster(Fleet[Machine]):
         self.addresses: Final = tuple(map(address_of, self.machines))
         self.removed: Final[list[NodeId]] = []
         self.remove: Callable[[NodeId], None] = lambda _: None
+        self.order: Callable[[Order], None] = lambda _: None
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -143,8 +146,8 @@ class Cluster(Fleet[Machine]):
 
     @property
     def sound(self) -> list[int]:
-        """See ``healing.Cluster``: those that were taken out have nothing to do any more, and nobody
-        can be let in where nobody can decide about that.
+        """See ``healing.Cluster``: those that were taken out have nothing to do any more, and
+        nobody can be let in where nobody can decide about that.
         """
         there = [number for number in super().sound if not self._is_out(number)]
         if self._is_able(MANAGEMENT_GROUP):
@@ -339,6 +342,9 @@ class Cluster(Fleet[Machine]):
 
     def change(self, change: Change) -> None:
         """See ``Fleet``."""
+        if isinstance(change, Order):
+            self.order(change)
+            return
         machine = self.machines[change.node]
         match change:
             case Join(node=node, seeds=seeds):

@@ -61,6 +61,7 @@ def _make(
         # So they give up half-way through the healing, and liveness sees that they did.
         patience_seconds=scenario.seconds + scenario.healing_seconds / 2,
     )
+    cluster.order = lambda order: clients.order(order, until=scenario.seconds)
     cluster.remove = lambda node: clients.remove(node, cluster.removed)
     # Steps of tasks, and actions of the agenda.
     return Play(stage, cluster, clients, runtime.time, lambda: runtime.steps)

@@ -1,5 +1,5 @@
 """What has to be so once the cluster is at rest: every group is as the management group wants it,
-no configuration is joint (I35), and who was taken out is gone.
+no configuration is joint (I35), slots are where the table has them, and who was taken out is gone.
 """
 
 from collections.abc import Collection
@@ -52,6 +52,9 @@ def unsettled(
                 f" {_names(actual.learners)}, and should have {_names(members.voters)} and"
                 f" {_names(members.learners)}",
             )
+    for key in sorted(topology.groups):
+        if wrong := judge.slots.misplaced(key, topology.slots_of(key)):
+            return CheckFailed("slots", wrong)
     return None
 
 
