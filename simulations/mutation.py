@@ -3,9 +3,9 @@
     python -m simulations.mutation [NAME ...] [--seeds N] [--shrink RUNS] [--list] [--json]
 
 Each mutant of ``simulations/mutants`` is made in a copy of the package in a temporary folder, and
-played there, seed by seed, until a checker finds it or the budget of seeds is spent. The control,
-``none``, is flowactor as it is, and has to pass all seeds of the budget. The exit code is 0 if all
-mutants were caught and the control was clean.
+played there, seed by seed, until a checker finds it or the budget of seeds is spent. The controls,
+``none`` and those like it, are flowactor as it is, and have to pass all seeds of the budget. The
+exit code is 0 if all mutants were caught and the controls were clean.
 """
 
 import json
@@ -25,13 +25,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from simulations.mutants import CONTROL, MUTANTS, NOT_APPLICABLE, Mutant
+from simulations.mutants import CHANGING, CONTROLS, MUTANTS, NOT_APPLICABLE, Mutant
 
 __all__ = ["SEEDS", "Verdict", "copy_mutated", "judge", "main"]
 
 ROOT: Final = Path(__file__).parents[1]
 SEEDS: Final = 250
 """The budget: a mutant that lives through so many was not caught."""
+NODE_SEEDS: Final = 40
+"""The same for those that are played with whole nodes, which take longer."""
 SHRINK_RUNS: Final = 100
 HASH_SEEDS: Final = ("1", "2")
 LINE_WIDTH: Final = 160
@@ -70,7 +72,12 @@ class Verdict:
     @property
     def is_as_wanted(self) -> bool:
         """Mutants are to be caught, flowactor as it is must not."""
-        return self.caught is not (self.name == CONTROL.name)
+        return self.caught is not self.is_control
+
+    @property
+    def is_control(self) -> bool:
+        """Whether there is nothing to catch."""
+        return any(self.name == control.name for control in CONTROLS)
 
 
 # -- one mutant -----------------------------------------------------------------------------------
@@ -93,13 +100,14 @@ def judge(mutant: Mutant, *, seeds: int = SEEDS, shrink_runs: int = SHRINK_RUNS)
 
     Args:
         mutant: which.
-        seeds: how many it may live through.
+        seeds: how many it may live through; with whole nodes no more than ``NODE_SEEDS``.
         shrink_runs: how many runs may be spent on making the failure small; 0: leave it as it is.
 
     Raises:
         Rotted: the code that it changes is not there any more.
         CalledProcessError: it cannot be played at all.
     """
+    seeds = min(seeds, NODE_SEEDS) if mutant.scenario == CHANGING else seeds
     with TemporaryDirectory(prefix="mutant-") as name:
         folder = Path(name)
         copy_mutated(mutant, folder)
@@ -181,7 +189,7 @@ def _play(
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
     outcome = "caught" if verdict.caught else "not caught"
-    if verdict.name == CONTROL.name:
+    if verdict.is_control:
         outcome = "failed" if verdict.caught else "clean"
     shrunk = ""
     if verdict.faults is not None:
@@ -199,7 +207,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _chosen(names: Sequence[str]) -> list[Mutant]:
-    known = {mutant.name: mutant for mutant in (CONTROL, *MUTANTS)}
+    known = {mutant.name: mutant for mutant in (*CONTROLS, *MUTANTS)}
     for name in names:
         if name not in known:
             raise click.UsageError(f"there is no mutant {name!r}: --list shows all of them")

@@ -21,11 +21,13 @@ from functools import partial
 from itertools import count
 from random import Random
 
+from attrs import evolve
+
 from flowactor.simulation.campaign import Campaign, play, run_campaign
 from flowactor.simulation.changes import Change
 from flowactor.simulation.draw import draw_bad_day, draw_deviations
 from flowactor.simulation.faults import KINDS
-from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup, draw_orders
+from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup, draw_orders, draw_shapes
 from flowactor.simulation.marks import CHANGING, EXPECTED
 from flowactor.simulation.outcome import Outcome
 from flowactor.simulation.run import simulate
@@ -55,9 +57,17 @@ def draw_changing(seed: int) -> Scenario:
     return _draw(seed, Random(f"swarm {seed}"), draw_lineup(chance), chance)
 
 
+def draw_reshaping(seed: int) -> Scenario:
+    """As ``draw``, for core depth; in a third of the runs it changes who votes."""
+    chance, scenario = Random(f"shapes {seed}"), draw(seed)
+    if scenario.nodes < 3 or chance.random() > 1 / 3:
+        return scenario
+    return evolve(scenario, changes=draw_shapes(chance, scenario.nodes, scenario.seconds))
+
+
 def draw_at(depth: Depth) -> Callable[[int], Scenario]:
     """What draws the runs of this depth."""
-    return draw if depth is Depth.CORE else draw_changing
+    return draw_reshaping if depth is Depth.CORE else draw_changing
 
 
 def _draw(seed: int, chance: Random, lineup: Lineup, changing: Random | None = None) -> Scenario:

@@ -374,7 +374,8 @@ def _move_slots(topology: Topology, body: MoveSlots, clock_ns: int) -> Done | Re
         return Rejected("InvalidInput", f"name slots from 0 to {SLOTS - 1}")
     if target.id not in ready_groups(topology):
         message = f"group {target.id} has no leader, or too few voters yet: try again later"
-        return Rejected("Unavailable", message)
+        # Not "Unavailable": that is asked again, and the same request keeps its first answer.
+        return Rejected("InvalidInput", message)
     if moving := sorted(topology.moving_slots().intersection(body.slots)):
         message = f"slot {moving[0]} is on its way already: wait, or abort its move"
         return Rejected("AlreadyExists", message)

@@ -1,8 +1,9 @@
 """How a cluster changes while it runs: who comes, who goes, who is stopped and started again, and
 what becomes of its groups (``orders``).
 
-Changes are facts with a time, as faults are, and happen at node depth only: at core depth the
-members are those of the beginning. The machines of founders are 1 to ``Scenario.nodes``; those that
+Changes are facts with a time, as faults are, and happen at node depth only: at core depth, which
+has no management group, the nodes are those of the beginning, and all that can change is who of
+them votes (``Reshape``). The machines of founders are 1 to ``Scenario.nodes``; those that
 join go on counting from there. A machine is not a node: the cluster numbers its nodes as it admits
 them, and one that comes back with an empty disk is another node on the same machine.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "Join",
     "Remove",
     "Replace",
+    "Reshape",
     "Restart",
     "change_ends",
     "check_changes",
@@ -74,7 +76,21 @@ class Replace:
     seeds: tuple[int, ...] = (1,)
 
 
-Change = Join | Remove | Restart | Replace | Order
+@frozen
+class Reshape:
+    """At core depth: until then, whoever leads brings the group to these voters, as soon as it may;
+    all others are learners. One voter at a time, or ``at_once``, as a joint configuration.
+
+    At node depth the management group says who votes, and nobody else.
+    """
+
+    voters: tuple[int, ...]
+    at: float
+    until: float | None = None
+    at_once: bool = False
+
+
+Change = Join | Remove | Restart | Replace | Reshape | Order
 
 
 def kind_of_change(change: Change) -> str:
@@ -84,7 +100,7 @@ def kind_of_change(change: Change) -> str:
 
 def change_ends(change: Change, last: float) -> float:
     """When it is over; ``last`` is when faults end. What happens at one moment ends there."""
-    if not isinstance(change, Restart | Replace):
+    if not isinstance(change, Restart | Replace | Reshape):
         return change.at
     return last if change.until is None else change.until
 
@@ -126,12 +142,22 @@ def check_changes(changes: Sequence[Change], faults: Iterable[Fault], nodes: int
             )
 
 
+def _machines_of(change: Change) -> tuple[int, ...]:
+    match change:
+        case Reshape(voters=machines) | Found(nodes=machines):
+            return machines
+        case _:
+            return (getattr(change, "node", 1),)
+
+
 def _complaint(change: Change, machines: int) -> str:
-    own = change.nodes if isinstance(change, Found) else (getattr(change, "node", 1),)
+    own = _machines_of(change)
     seeds = getattr(change, "seeds", ())
     for node in (*own, *seeds):
         if not 1 <= node <= machines:
             return f"there is no machine {node}, they are 1 to {machines}"
+    if not own or len(set(own)) < len(own):
+        return "it names no machine, or one twice"
     if isinstance(change, Join | Replace) and (change.node in seeds or not seeds):
         return "its seeds are other machines, at least one"
     if change.at < 0:

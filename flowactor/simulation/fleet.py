@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
 from flowactor.cluster.group import ExecutionGroup
-from flowactor.identity import GroupId
-from flowactor.simulation.changes import Change, Replace, Restart
+from flowactor.identity import GroupId, NodeId
+from flowactor.simulation.changes import Change
 from flowactor.simulation.checks.judge import FIRST_GROUP, Judge
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import (
@@ -166,6 +166,10 @@ class Fleet(ABC, Generic[M]):
     def change(self, change: Change) -> None:
         """The cluster changes: this begins."""
 
+    @abstractmethod
+    def change_over(self, change: Change) -> None:
+        """A change that takes its time is over."""
+
     # -- looking ----------------------------------------------------------------------------------
 
     @property
@@ -182,12 +186,14 @@ class Fleet(ABC, Generic[M]):
         """See ``healing.Cluster``: nobody leaves."""
         return True
 
-    def is_able(self, group: GroupId) -> bool:  # noqa: ARG002
-        """See ``healing.Cluster``: everybody is a voter."""
-        return 2 * len(self.sound) > len(self.machines)
+    def is_able(self, group: GroupId) -> bool:
+        """See ``healing.Cluster``."""
+        return self._judge.of(group).consensus.is_able(list(map(NodeId, self.sound)))
 
     def unsettled(self) -> CheckFailed | None:
-        """See ``healing.Cluster``: nobody comes or goes."""
+        """See ``healing.Cluster``: nobody comes or goes, but who votes may have changed (I35)."""
+        if self._judge.consensus.members.is_joint:
+            return CheckFailed("I35", "the group is still between two configurations")
         return None
 
     @property
@@ -260,8 +266,7 @@ class Fleet(ABC, Generic[M]):
     def end(self, one: Fault | Change) -> None:
         """It is over; what it left behind stays."""
         if isinstance(one, Change):
-            if isinstance(one, Restart | Replace):
-                self.restart(one.node)
+            self.change_over(one)
             return
         match one:
             case Crash(node=node) | Wipe(node=node):

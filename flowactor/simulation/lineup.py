@@ -10,7 +10,15 @@ from typing import Final
 from attrs import frozen
 
 from flowactor.errors import ConfigurationError
-from flowactor.simulation.changes import Change, Join, Remove, Replace, Restart, check_changes
+from flowactor.simulation.changes import (
+    Change,
+    Join,
+    Remove,
+    Replace,
+    Reshape,
+    Restart,
+    check_changes,
+)
 from flowactor.simulation.faults import Fault
 from flowactor.simulation.orders import (
     Abort,
@@ -24,7 +32,7 @@ from flowactor.simulation.orders import (
     Tune,
 )
 
-__all__ = ["Lineup", "draw_changes", "draw_lineup", "draw_orders"]
+__all__ = ["Lineup", "draw_changes", "draw_lineup", "draw_orders", "draw_shapes"]
 
 SIZES: Final = ((1, 2), (1, 4), (1, 2), (3, 0), (3, 0), (3, 1), (3, 2), (3, 3), (5, 0), (5, 1))
 """How many found a cluster, and how many may join it."""
@@ -128,6 +136,28 @@ def _order(chance: Random, kind: str, lineup: Lineup, at: float) -> Order:
 
 def _milliseconds(at: float) -> float:
     return math.floor(at * 1000) / 1000
+
+
+def draw_shapes(chance: Random, nodes: int, seconds: float) -> tuple[Reshape, ...]:
+    """Who is to vote at core depth, one set of voters after the other: each for so short a time
+    that the next is often wished for by another leader, before all is done.
+
+    Args:
+        chance: decides.
+        nodes: how many there are.
+        seconds: in which all of it happens.
+    """
+    shapes: list[Reshape] = []
+    everyone, slowness = range(1, nodes + 1), chance.choice((0.2, 0.5, 2.0))
+    at = chance.uniform(0.3, 1.5)
+    while at < seconds - 0.1:
+        until = min(round(at + chance.uniform(0.05, slowness), 3), seconds)
+        least = chance.choice((1, nodes // 2 + 1, nodes // 2 + 1))
+        voters = tuple(sorted(chance.sample(everyone, chance.randint(least, nodes))))
+        at_once = chance.random() < 0.4
+        shapes.append(Reshape(voters, _milliseconds(at), until, at_once=at_once))
+        at = until + chance.uniform(0, slowness)
+    return tuple(shapes)
 
 
 class _Draw:

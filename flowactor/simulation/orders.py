@@ -24,6 +24,7 @@ from flowactor.management.operations import (
     RemoveMember,
     SplitGroup,
 )
+from flowactor.management.slots import ready_groups
 
 __all__ = [
     "Abort",
@@ -151,6 +152,8 @@ def _at(groups: Sequence[GroupId], place: int) -> GroupId:
 
 
 def _shift(order: Shift, topology: Topology, target: GroupId) -> MoveSlots | None:
+    if target not in ready_groups(topology):
+        return None
     moving = topology.moving_slots()
     slots = tuple(
         Slot(slot)

@@ -8,7 +8,14 @@ from flowactor.cluster.group import ExecutionGroup
 from flowactor.identity import RunId
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.agenda import Agenda
-from flowactor.simulation.changes import Change, Replace, Restart, change_ends, kind_of_change
+from flowactor.simulation.changes import (
+    Change,
+    Replace,
+    Reshape,
+    Restart,
+    change_ends,
+    kind_of_change,
+)
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.checks.windows import USUAL, Windows
 from flowactor.simulation.faults import (
@@ -158,6 +165,8 @@ class Stage:
 def _concerned(one: Fault | Change) -> tuple[int, ...]:
     if isinstance(one, Restart | Replace):
         return (one.node,)
+    if isinstance(one, Reshape):
+        return one.voters
     return tuple(nodes_of(one)) if isinstance(one, Fault) else ()
 
 

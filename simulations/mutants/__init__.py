@@ -5,25 +5,51 @@ from typing import Final
 from simulations.mutants.actors import ACTORS
 from simulations.mutants.elections import ELECTIONS
 from simulations.mutants.machine import MACHINE
-from simulations.mutants.mutant import Edit, Mutant, Rotted
+from simulations.mutants.membership import MEMBERSHIP
+from simulations.mutants.moves import MOVES
+from simulations.mutants.mutant import CHANGING, RESHAPING, Edit, Mutant, Rotted
 from simulations.mutants.replication import REPLICATION
 
-__all__ = ["CONTROL", "MUTANTS", "NOT_APPLICABLE", "Edit", "Mutant", "Rotted"]
+__all__ = [
+    "CHANGING",
+    "CONTROL",
+    "CONTROLS",
+    "MUTANTS",
+    "NOT_APPLICABLE",
+    "RESHAPING",
+    "Edit",
+    "Mutant",
+    "Rotted",
+]
 
 CONTROL: Final = Mutant("none", "-", "flowactor as it is: no seed may fail.", (), by_hash_seed=True)
 
-MUTANTS: Final = (*ELECTIONS, *REPLICATION, *MACHINE, *ACTORS)
+CONTROLS: Final = (
+    CONTROL,
+    Mutant(
+        "none-changing",
+        "-",
+        "The same, of whole nodes in clusters that change.",
+        (),
+        by_hash_seed=True,
+        scenario=CHANGING,
+    ),
+    Mutant(
+        "none-reshaping",
+        "-",
+        "The same, at core depth, where it changes who votes.",
+        (),
+        by_hash_seed=True,
+        scenario=RESHAPING,
+    ),
+)
+"""Whatever is said of a mutant that was caught, these are not."""
+
+MUTANTS: Final = (*ELECTIONS, *REPLICATION, *MACHINE, *ACTORS, *MEMBERSHIP, *MOVES)
 """Each breaks one rule in one way."""
 
 NOT_APPLICABLE: Final = {
-    "config_needs_own_term_commit": "membership is not built",
-    "no_campaign_with_unapplied_config": "membership is not built",
-    "self_removed_leader": "membership is not built",
-    "joint_left_only_when_committed": "membership is not built",
-    "learner_votes_when_asked": "learners are not built",
-    "transfer_times_out": "transfer of leadership is not built",
-    "snapshot_carries_config": "snapshots are not built",
-    "snapshot_resumes": "snapshots are not built",
+    "transfer_times_out": "only nodes that stop ask for one, and they stop if it hangs",
     "quiet_group_wakes": "quiescence is not built",
     "transport_error_is_local": "links are a model at core depth",
     "first_failed_sync_poisons": "the disk is a model at core depth",

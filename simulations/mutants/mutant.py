@@ -1,10 +1,16 @@
 """A mutant: flowactor with one bug, made by replacing a few lines of it."""
 
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
-__all__ = ["Edit", "Mutant", "Rotted"]
+__all__ = ["CHANGING", "RESHAPING", "Edit", "Mutant", "Rotted"]
+
+CHANGING: Final = "clusters that change"
+"""In place of the name of a scenario: those drawn for whole nodes, which come and go."""
+RESHAPING: Final = "voters that change"
+"""The same at core depth, where it changes who votes."""
 
 
 class Rotted(AssertionError):
@@ -42,7 +48,8 @@ class Mutant:
         story: what goes wrong because of it.
         edits: that make it; none: this is flowactor as it is.
         by_hash_seed: what it does depends on the process: runs of one seed are compared over two.
-        scenario: of ``simulations/scenarios``, which its seeds play: luck is not enough for it.
+        scenario: of ``simulations/scenarios``, which its seeds play: luck is not enough for it; or
+            what is drawn for it, ``CHANGING`` or ``RESHAPING``.
         mark: a place that it keeps every run from: that a campaign never gets there gives it away.
     """
 

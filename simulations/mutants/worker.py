@@ -11,15 +11,17 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from flowactor.simulation.changes import Reshape
 from flowactor.simulation.outcome import Failure, Outcome
 from flowactor.simulation.run import simulate
-from flowactor.simulation.scenario import Scenario
+from flowactor.simulation.scenario import Depth, Scenario
 from flowactor.simulation.shrink import shrink
-from simulations.mutants.workload import draw
+from simulations.mutants.mutant import CHANGING, RESHAPING
+from simulations.mutants.workload import draw, draw_changing, draw_reshaping
 from simulations.story import find_stories
 
 CPU_SECONDS_MAX: Final = 60.0
-"""Of processor time for one run: hundreds of times what any takes."""
+"""Of processor time for one run: many times what any takes."""
 
 
 class Hung(BaseException):
@@ -27,10 +29,14 @@ class Hung(BaseException):
 
 
 def play(scenario: Scenario) -> Outcome:
-    """``simulate``; a run that does not come to an end fails as ``hang``."""
+    """``simulate``; a run that does not come to an end fails as ``hang``. Clusters that change are
+    made of whole nodes, unless nothing changes but who votes.
+    """
+    whole = any(not isinstance(change, Reshape) for change in scenario.changes)
+    depth = Depth.NODE if whole else Depth.CORE
     signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS_MAX)
     try:
-        return simulate(scenario)
+        return simulate(scenario, depth)
     except Hung:
         failure = Failure("hang", f"no end after {CPU_SECONDS_MAX:g} s of processor time", 0.0)
         return Outcome(
@@ -40,16 +46,17 @@ def play(scenario: Scenario) -> Outcome:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
-def scenario_of(seed: int, story: str) -> Scenario:
-    """What this seed plays."""
-    return evolve(find_stories()[story][1].scenario, seed=seed) if story else draw(seed)
+def scenario_of(seed: int, source: str) -> Scenario:
+    """What this seed plays: drawn, or a story by its name."""
+    drawn = {"": draw, CHANGING: draw_changing, RESHAPING: draw_reshaping}.get(source)
+    return drawn(seed) if drawn else evolve(find_stories()[source][1].scenario, seed=seed)
 
 
-def main(first: int, seeds: int, shrink_runs: int, story: str) -> None:
+def main(first: int, seeds: int, shrink_runs: int, source: str) -> None:
     """Play ``seeds`` seeds from ``first`` on, or until one fails."""
     signal.signal(signal.SIGVTALRM, _hung)
     for seed in range(first, first + seeds):
-        scenario = scenario_of(seed, story)
+        scenario = scenario_of(seed, source)
         outcome = play(scenario)
         failure = outcome.failure
         if failure is None:
@@ -79,4 +86,4 @@ def _tell(**facts: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]), story=sys.argv[4])
+    main(*map(int, sys.argv[1:4]), source=sys.argv[4])

@@ -12,17 +12,22 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 import flowactor as fa
-from flowactor.simulation.draw import draw_scenario
+from flowactor.simulation.chores import draw_acts
+from flowactor.simulation.draw import draw_bad_day, draw_deviations, draw_scenario
 from flowactor.simulation.failure import CheckFailed
+from flowactor.simulation.faults import KINDS
+from flowactor.simulation.lineup import Lineup, draw_changes, draw_orders, draw_shapes
 from flowactor.simulation.scenario import Scenario
 from flowactor.simulation.world import World, current_world
 
-__all__ = ["APP", "Errand", "Receipt", "draw"]
+__all__ = ["APP", "Errand", "Receipt", "draw", "draw_changing", "draw_reshaping"]
 
 SECONDS: Final = 6.0
 PARTS: Final = 2
 PAUSE_SECONDS: Final = 0.3
 ATTEMPTS_MAX: Final = 3
+LINEUPS: Final = ((1, 2), (3, 0), (3, 0), (3, 1), (3, 2), (4, 1))
+"""How many found a cluster that changes, and how many join it."""
 SIZES: Final = (3, 3, 3, 3, 3, 5, 4, 2, 1)
 """Clusters of these sizes, as often as they are named: even ones and the smallest have bugs of
 their own.
@@ -198,6 +203,45 @@ def _check_receipt(workflow_id: str, receipt: Receipt) -> None:
     for what, (found, fits) in expected.items():
         if not fits:
             raise CheckFailed("receipts", f"{workflow_id}: {what} are {found}")
+
+
+def draw_changing(seed: int) -> Scenario:
+    """The same for mutants of whole nodes: they come and go, groups are made, and slots move."""
+    chance = Random(f"changing {seed}")
+    lineup = Lineup(*chance.choice(LINEUPS))
+    kinds = tuple(KINDS) if chance.random() < 0.7 else ()
+    day = draw_bad_day(seed, nodes=lineup.machines, kinds=kinds, seconds=SECONDS)
+    definition = APP.get("Errand")
+    acts = draw_acts(Random(f"acts {seed}"), definition, (PARTS,), seconds=SECONDS)
+    changes = draw_changes(chance, lineup, day.faults, SECONDS)
+    return Scenario(
+        app=APP,
+        nodes=lineup.nodes,
+        seed=seed,
+        acts=day.beside(acts),
+        faults=day.faults,
+        changes=(*changes, *draw_orders(chance, lineup, SECONDS)),
+        seconds=SECONDS,
+        sockets=False,
+        deviations=draw_deviations(Random(f"deviations {seed}")),
+        invariants=(check_receipts,),
+    )
+
+
+def draw_reshaping(seed: int) -> Scenario:
+    """The same for mutants that are about who votes: half of the time of four nodes."""
+    chance = Random(f"shapes {seed}")
+    nodes = chance.choice((3, 4, 4, 5))
+    scenario = draw_scenario(
+        APP,
+        seed,
+        workflow="Errand",
+        arguments=(PARTS,),
+        nodes=nodes,
+        seconds=SECONDS,
+        invariants=(check_receipts,),
+    )
+    return evolve(scenario, changes=draw_shapes(chance, nodes, SECONDS))
 
 
 def draw(seed: int) -> Scenario:

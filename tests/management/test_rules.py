@@ -191,7 +191,7 @@ def test_a_group_without_leader_gets_no_slots(settled):
     """Slots wait until the new group reports enough voters."""
     settled.ask(SplitGroup(1))
     assert not settled.topology.moves
-    assert settled.ask(MoveSlots((7,), 2)).code == "Unavailable"
+    assert settled.ask(MoveSlots((7,), 2)).code == "InvalidInput"
     settled.report(2, voters=(1,), learners=(2, 3))
     assert not settled.topology.moves
     settled.report(2)

@@ -1,13 +1,16 @@
 """Drawing who comes and goes: valid, the same for a seed, and of every kind."""
 
 from collections import Counter
+from itertools import pairwise
 from random import Random
+from typing import get_args
 
-from flowactor.simulation.changes import Join, check_changes, kind_of_change
+from flowactor.simulation.changes import Join, Reshape, check_changes, kind_of_change
 from flowactor.simulation.faults import Crash
-from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup
+from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup, draw_orders, draw_shapes
+from flowactor.simulation.orders import Order
 from flowactor.simulation.scenario import Depth
-from simulations.swarm import draw, draw_at, draw_changing
+from simulations.swarm import draw_at
 
 CRASHES = tuple(Crash(node, 1.0 + node, 1.5 + node) for node in (1, 2, 3))
 
@@ -54,9 +57,37 @@ def test_nobody_replaces_the_only_disks():
         assert "replace" not in set(map(kind_of_change, changes))
 
 
-def test_the_swarm_changes_clusters_at_node_depth_only():
-    """Runs of core depth are as they were; of those of whole nodes about half change."""
-    seeds = range(40)
-    assert all(draw_at(Depth.CORE)(seed) == draw(seed) for seed in seeds)
-    assert not any(draw(seed).changes for seed in seeds)
-    assert 10 <= sum(bool(draw_changing(seed).changes) for seed in seeds) <= 30
+def test_the_swarm_changes_clusters_as_each_depth_can():
+    """Of the runs of whole nodes about half change, most of them groups and slots as well; of those
+    of core depth a fourth changes who votes, and nothing else.
+    """
+    seeds = range(80)
+    at_core = [draw_at(Depth.CORE)(seed).changes for seed in seeds]
+    assert 10 <= sum(map(bool, at_core)) <= 35
+    assert {type(change) for changes in at_core for change in changes} == {Reshape}
+    at_node = [draw_at(Depth.NODE)(seed).changes for seed in seeds]
+    assert 25 <= sum(map(bool, at_node)) <= 55
+    assert 15 <= sum(any(isinstance(change, Order) for change in one) for one in at_node) <= 40
+
+
+def test_every_order_is_drawn():
+    """No kind of order is forgotten, and all of them can be given in the time there is."""
+    kinds = Counter()
+    for seed in range(200):
+        chance = Random(seed)
+        orders = draw_orders(chance, draw_lineup(chance), 6.0)
+        kinds.update(map(kind_of_change, orders))
+        assert all(0 <= order.at <= 6.0 for order in orders)
+        assert list(orders) == sorted(orders, key=lambda order: order.at)
+    assert set(kinds) == {kind.__name__.lower() for kind in get_args(Order)}
+    assert min(kinds.values()) > 10
+
+
+def test_shapes_follow_each_other():
+    """There is one at a time, each with a voter, some of one step and some of several."""
+    for seed in range(100):
+        shapes = draw_shapes(Random(seed), 4, 6.0)
+        check_changes(shapes, (), 4)
+        assert shapes
+        assert all(one.until <= other.at for one, other in pairwise(shapes))
+    assert {shape.at_once for shape in shapes} == {True, False}

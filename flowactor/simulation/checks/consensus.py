@@ -71,6 +71,7 @@ class _View:
         rounds: peer -> the latest that it answered.
         behind: candidate -> the term in which it asked for a vote with a log that lacks something.
         ticks: of this life.
+        lengths: of the log of a leader, at each of its last ticks.
     """
 
     log: list[Entry]
@@ -86,6 +87,11 @@ class _View:
     rounds: dict[int, int] = Factory(dict)
     behind: dict[int, int] = Factory(dict)
     ticks: int = 0
+    lengths: deque[int] = Factory(lambda: deque(maxlen=2 * ELECTION_TICKS_MIN + 1))
+
+    def may_lead(self, node: int) -> bool:
+        """Whether it has a vote in a configuration that may be the one in force."""
+        return any(members.votes(NodeId(node)) for members in self.members.since(self.commit))
 
 
 class ConsensusChecker:
@@ -227,8 +233,9 @@ class ConsensusChecker:
             match event:
                 case Tick():
                     view.ticks += 1
-                    if view.role is Role.LEADER and view.term == max(self.leaders):
-                        self._counted(node, view, core)
+                    view.lengths.append(len(view.log))
+                    if view.role is Role.LEADER:
+                        self._leads_on(node, view, core)
                 case Receive(message=Append() | InstallSnapshot() as append):
                     appends.append(append)
                 case Receive(sender=sender, message=Vote(pre=False) as vote) if not appends:
@@ -321,7 +328,8 @@ class ConsensusChecker:
 
     def _changes_members(self, node: int, view: _View, entries: Sequence[Entry]) -> None:
         """I13: no change of members begins before an entry of the leader's own term is committed,
-        nor before the last change is.
+        nor before the last change is; and nobody gets a vote who has not what the leader had two
+        election time-outs ago.
         """
         for entry in entries:
             if entry.kind is EntryKind.CONFIGURATION and entry.term == view.term:
@@ -330,6 +338,16 @@ class ConsensusChecker:
                     raise CheckFailed("I13", f"leader {node} changes members too early in its term")
                 if view.members.at(entry.index - 1)[0] > known:
                     raise CheckFailed("I13", f"leader {node} begins a change inside another")
+                self._promotes(node, view, entry)
+
+    def _promotes(self, node: int, view: _View, entry: Entry) -> None:
+        before, after = view.members.at(entry.index - 1)[1], view.members.at(entry.index)[1]
+        for voter in set(after.voters).difference(before.voters, before.outgoing, self._lost):
+            disk = self.disks.get(voter)
+            if voter != node and (disk is None or disk.last_index < view.lengths[0]):
+                raise CheckFailed(
+                    "I13", f"leader {node} gives node {voter} a vote, which is behind"
+                )
 
     def _installs(self, node: int, view: _View, snapshot: Snapshot) -> None:
         """I3, I6, I31: a snapshot is of what is committed, says who belongs to the group then, and
@@ -370,6 +388,8 @@ class ConsensusChecker:
             if first != node:
                 raise CheckFailed("I1", f"nodes {first} and {node} both lead in term {status.term}")
             if view.role is not Role.LEADER or status.term != view.term:
+                view.lengths.clear()
+                view.lengths.append(len(view.log))
                 self._marks["leader changed"] += len(self.leaders) > 1
                 self._leads(node, view, status.term)
         elif view.role is Role.LEADER and status.term == view.term:
@@ -508,6 +528,8 @@ class ConsensusChecker:
             case Vote(pre=False):
                 if (state.term, state.vote) != (message.term, node):
                     raise CheckFailed("I2", f"node {node} campaigns, and may forget its own vote")
+                if not view.may_lead(node):
+                    raise CheckFailed("I13", f"node {node} campaigns, and has no vote itself")
             case VoteReply(granted=False, pre=True):
                 asker = self._views.get(peer)
                 if asker is not None and asker.term < message.term:
@@ -526,8 +548,12 @@ class ConsensusChecker:
             found = ", ".join(map(str, sorted(answered)))
             raise CheckFailed("I14", f"node {node} serves a read confirmed only by {found}")
 
-    def _counted(self, node: int, view: _View, core: Raft) -> None:
-        """I8: what the newest leader takes to be durable elsewhere is."""
+    def _leads_on(self, node: int, view: _View, core: Raft) -> None:
+        """I13: a leader has a vote. I8: what the newest takes to be durable elsewhere is."""
+        if not view.may_lead(node):
+            raise CheckFailed("I13", f"node {node} leads, and its removal is committed")
+        if view.term != max(self.leaders):
+            return
         for peer, status in core.status().peers:
             index = status.match_index
             disk = self.disks.get(peer)

@@ -39,6 +39,11 @@ class Members:
         """The newest one at or below ``index``, and its own index."""
         return next(known for known in reversed(self._known) if known[0] <= index)
 
+    def since(self, index: int) -> list[Configuration]:
+        """The newest one at or below ``index``, and all above."""
+        first = self.at(index)[0]
+        return [configuration for known, configuration in self._known if known >= first]
+
     def written(self, write: Write) -> None:
         """The log becomes what this write makes of it."""
         snapshot = write.snapshot

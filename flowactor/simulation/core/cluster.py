@@ -11,7 +11,8 @@ from flowactor.cluster.envelopes import GroupEnvelope
 from flowactor.cluster.group import ExecutionGroup
 from flowactor.identity import NodeId
 from flowactor.limits import NANOSECONDS
-from flowactor.simulation.changes import Change
+from flowactor.raft import Configuration
+from flowactor.simulation.changes import Change, Reshape
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.checks.windows import Windows
 from flowactor.simulation.core.heap import Heap
@@ -25,9 +26,11 @@ from flowactor.simulation.trace import Kind
 from flowactor.simulation.world import World
 from flowactor.workflow import App
 
-__all__ = ["CoreCluster", "draw_windows"]
+__all__ = ["CoreCluster", "draw_windows", "next_shape"]
 
 START_NS: Final = 100_000_000
+RESHAPE_NS: Final = 20_000_000
+"""So often somebody looks whether the next change of voters may begin."""
 RESTART_NS: Final = NANOSECONDS
 """A supervisor of processes starts one again that ended by itself."""
 
@@ -70,6 +73,7 @@ class CoreCluster(Fleet[Machine]):
         self._seed: Final = seed
         self._heap: Final = heap
         self._handled = 0
+        self._shapes: Final[list[Reshape]] = []
         self._habitat: Final = Habitat(
             app=app,
             voters=tuple(map(NodeId, numbers)),
@@ -95,13 +99,35 @@ class CoreCluster(Fleet[Machine]):
         """Of all processes that are there, running or paused; by number."""
         return [machine.life for machine in self.machines.values() if machine.life is not None]
 
-    def change(self, change: Change) -> None:
-        """See ``Fleet``."""
-        raise AssertionError(f"{change} is refused before the run begins")
-
     def groups(self) -> Mapping[int, ExecutionGroup]:
         """See ``healing.Cluster``."""
         return {int(life.node): life.group for life in self._lives if not life.paused}
+
+    # -- changes ----------------------------------------------------------------------------------
+
+    def change(self, change: Change) -> None:
+        """See ``Fleet``."""
+        assert isinstance(change, Reshape), "any other is refused before the run begins"
+        self._shapes.append(change)
+        self._reshape(change)
+
+    def change_over(self, change: Change) -> None:
+        """See ``Fleet``: what was begun is committed or not."""
+        assert isinstance(change, Reshape), "any other is refused before the run begins"
+        self._shapes.remove(change)
+
+    def _reshape(self, change: Reshape) -> None:
+        """Every node that takes itself for the leader does what it may."""
+        if change not in self._shapes:
+            return
+        for life in self._lives:
+            if life.group.is_leader and not life.paused:
+                present = life.group.progress().configuration
+                wanted = next_shape(change, present, tuple(map(NodeId, self.machines)))
+                if wanted is not None:
+                    life.group.change(wanted)
+                    life.touched = True
+        self._heap.post(self._heap.now_ns + RESHAPE_NS, self._reshape, change)
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -175,6 +201,23 @@ class CoreCluster(Fleet[Machine]):
 
     def replace_disk(self, node: int) -> None:
         """See ``Fleet``: nobody will ever look at it."""
+
+
+def next_shape(
+    change: Reshape, present: Configuration, everyone: tuple[NodeId, ...]
+) -> Configuration | None:
+    """The next configuration on the way, or the last one if all may change at once; None if the
+    group is there.
+    """
+    wanted, voters = set(map(NodeId, change.voters)), set(present.voters)
+    if voters == wanted:
+        return None
+    if change.at_once:
+        voters = wanted
+    else:  # first one that is wanted, then one that is not
+        voters ^= {min(wanted - voters or voters - wanted)}
+    learners = tuple(node for node in everyone if node not in voters)
+    return Configuration(tuple(sorted(voters)), learners)
 
 
 def draw_windows(chance: Random) -> Windows:

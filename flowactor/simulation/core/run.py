@@ -5,6 +5,7 @@ from functools import partial
 import trio
 
 from flowactor.errors import ConfigurationError
+from flowactor.simulation.changes import Reshape
 from flowactor.simulation.core.clients import CoreClients
 from flowactor.simulation.core.cluster import CoreCluster, draw_windows
 from flowactor.simulation.core.heap import SLOTS_NS, Heap
@@ -31,14 +32,15 @@ def simulate_core(
         strike: one blow at one point of the history.
 
     Raises:
-        ConfigurationError: its members change.
+        ConfigurationError: nodes come or go.
         RuntimeError: called inside another simulation.
     """
-    if scenario.changes:
-        raise ConfigurationError(
-            f"{scenario.changes[0]}: at core depth the members are those of the beginning; play it"
-            " at node depth"
-        )
+    for change in scenario.changes:
+        if not isinstance(change, Reshape):
+            raise ConfigurationError(
+                f"{change}: at core depth the nodes are those of the beginning; play it at node"
+                " depth"
+            )
     return perform(scenario, partial(_make, scenario, strike), keep=keep)
 
 

@@ -20,7 +20,7 @@ from flowactor.management import MANAGEMENT_GROUP, NodeState
 from flowactor.node import Node, NodeConfig
 from flowactor.node import World as Surroundings
 from flowactor.ports import Transport
-from flowactor.simulation.changes import Change, Join, Remove, Replace, Restart
+from flowactor.simulation.changes import Change, Join, Remove, Replace, Reshape, Restart
 from flowactor.simulation.checks.judge import FIRST_GROUP, Judge
 from flowactor.simulation.disk import Device, SimulatedDisk
 from flowactor.simulation.failure import CheckFailed
@@ -345,6 +345,7 @@ class Cluster(Fleet[Machine]):
         if isinstance(change, Order):
             self.order(change)
             return
+        assert not isinstance(change, Reshape), "refused before the run begins"
         machine = self.machines[change.node]
         match change:
             case Join(node=node, seeds=seeds):
@@ -365,6 +366,11 @@ class Cluster(Fleet[Machine]):
                     machine.lost = True
             case _:
                 assert_never(change)
+
+    def change_over(self, change: Change) -> None:
+        """See ``Fleet``."""
+        if isinstance(change, Restart | Replace):
+            self.restart(change.node)
 
     def _stop(self, node: int) -> None:
         """Ask the process to stop in good order, as by SIGTERM."""

@@ -4,6 +4,8 @@ from functools import partial
 
 import trio
 
+from flowactor.errors import ConfigurationError
+from flowactor.simulation.changes import Reshape
 from flowactor.simulation.nodes.clients import Clients
 from flowactor.simulation.nodes.cluster import Cluster
 from flowactor.simulation.outcome import Outcome
@@ -28,8 +30,15 @@ def simulate_nodes(
         strike: one blow at one point of the history.
 
     Raises:
+        ConfigurationError: somebody but the management group says who votes.
         RuntimeError: called inside another simulation.
     """
+    for change in scenario.changes:
+        if isinstance(change, Reshape):
+            raise ConfigurationError(
+                f"{change}: at node depth the management group says who votes; play it at core"
+                " depth, or take nodes out and let others join"
+            )
     return perform(scenario, partial(_make, scenario, strike), keep=keep)
 
 

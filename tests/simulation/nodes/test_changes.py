@@ -3,8 +3,9 @@
 import pytest
 
 from flowactor.errors import ConfigurationError
-from flowactor.simulation.changes import Join, Remove, Replace, Restart
+from flowactor.simulation.changes import Join, Remove, Replace, Reshape, Restart
 from flowactor.simulation.faults import Crash
+from flowactor.simulation.orders import Abort, Dismiss, Drain, Enlist, Found, Shift, Split, Tune
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Depth
 from flowactor.simulation.source import script_of
@@ -102,10 +103,65 @@ def test_the_same_seed_is_the_same_run():
     assert simulate(changed, Depth.NODE).digest == simulate(changed, Depth.NODE).digest
 
 
-def test_core_depth_refuses_changes():
-    """At core depth the members are those of the beginning, and that is said."""
+def test_each_depth_refuses_what_it_cannot_play():
+    """At core depth nobody comes or goes, at node depth the management group says who votes."""
     with pytest.raises(ConfigurationError, match="play it at node depth"):
         simulate(scenario(changes=(Remove(1, 1.0),)), Depth.CORE)
+    with pytest.raises(ConfigurationError, match="play it at core depth"):
+        simulate(scenario(changes=(Reshape((1,), 1.0),)), Depth.NODE)
+
+
+def test_voters_change_at_core_depth():
+    """One by one and all at once: runs go on, owners without a vote lose theirs, and in the end the
+    last wish is what the group has.
+    """
+    shapes = (
+        Reshape((1, 2), 0.8, 1.6),
+        Reshape((3,), 1.6, 2.4, at_once=True),
+        Reshape((1, 2, 3), 2.4, 3.2),
+    )
+    outcome = simulate(scenario(changes=shapes), Depth.CORE)
+    assert outcome.failure is None
+    assert outcome.marks["members changed"] >= 5
+    assert outcome.marks["owner lost its vote"] >= 1
+
+
+ORDERED = {
+    "a group is split": ((Split(0, 1.0),), {"group founded": 2, "slots moved": 16}),
+    "all slots go, and the group ends": (
+        (Tune((("slots_per_move", 1000),), 0.9), Split(0, 1.0), Drain(0, 1.5)),
+        {"group ended": 1},
+    ),
+    "slots are sent to and fro": (
+        (
+            Tune((("balanced", 0), ("automatic", 0)), 0.9),
+            Found((1, 2, 3), 1.0),
+            Shift(1, 1.1, 1),
+            Shift(0, 2.0, 2),
+        ),
+        {"slots moved": 2, "run moved to another group": 1},
+    ),
+    "a move is given up": (
+        (Tune((("balanced", 0),), 0.9), Split(0, 1.0), Shift(1, 1.1, 1), Abort(1.2)),
+        {"move given up": 1},
+    ),
+    "a node serves in another group": (
+        (Join(4, 0.5), Enlist(4, 0, 2.5), Dismiss(1, 0, 3.0)),
+        {"members changed": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_groups_and_slots_change(name):
+    """What was ordered is done, every order of the shop is paid once, and in the end each slot is
+    served where the table says.
+    """
+    changes, marks = ORDERED[name]
+    outcome = simulate(scenario(changes=changes), Depth.NODE)
+    assert outcome.failure is None
+    reached = {mark: outcome.marks.get(mark, 0) for mark in marks}
+    assert all(reached[mark] >= least for mark, least in marks.items()), reached
 
 
 WRONG = [
@@ -115,6 +171,9 @@ WRONG = [
     ((Join(4, 1.0, ()),), "its seeds are other machines"),
     ((Replace(1, 1.0, seeds=(7,)),), "there is no machine 7"),
     ((Remove(9, 1.0),), "there is no machine 9"),
+    ((Found((1, 9), 1.0),), "there is no machine 9"),
+    ((Found((2, 2), 1.0),), "names no machine, or one twice"),
+    ((Reshape((), 1.0),), "names no machine, or one twice"),
     ((Restart(1, 2.0, 1.0),), "ends before it begins"),
     ((Restart(1, -1.0),), "before the run does"),
     ((Restart(1, 1.0, 3.0), Replace(1, 2.0, 3.0, (2,))), "has it down"),

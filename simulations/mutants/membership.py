@@ -1,0 +1,297 @@
+"""Mutants of clusters that change: who belongs to a group and votes in it, and copies of states."""
+
+from typing import Final
+
+from simulations.mutants.mutant import CHANGING, RESHAPING, Edit, Mutant
+
+__all__ = ["MEMBERSHIP"]
+
+CHANGES: Final = "raft/changes.py"
+ELECTION: Final = "raft/election.py"
+ROLES: Final = "management/roles.py"
+HOSTING: Final = "cluster/hosting.py"
+
+OWN_TERM: Final = "    if under_way or state.commit < role.first_index:\n"
+
+MEMBERSHIP: Final = (
+    Mutant(
+        "change-before-own-term",
+        "config_needs_own_term_commit",
+        "A leader changes members before an entry of its own term is committed: the bug of 2015.",
+        (Edit(CHANGES, OWN_TERM, "    if under_way:\n"),),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "two-changes-at-once",
+        "config_needs_own_term_commit",
+        "A leader begins the next change before the last one is committed.",
+        (Edit(CHANGES, OWN_TERM, "    if state.commit < role.first_index:\n"),),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "joint-left-before-commit",
+        "joint_left_only_when_committed",
+        "A leader leaves a joint configuration that is not committed.",
+        (
+            Edit(
+                CHANGES,
+                "    if membership.index > state.commit or state.commit < role.first_index:\n",
+                "    if state.commit < role.first_index:\n",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "joint-never-left",
+        "joint_left_only_when_committed",
+        "A joint configuration stays for ever.",
+        (
+            Edit(
+                CHANGES,
+                "    if membership.current.is_joint:\n        _configure",
+                "    if not membership.current.voters:\n        _configure",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "no-joint-configuration",
+        "joint_left_only_when_committed",
+        "All voters are changed in one step.",
+        (
+            Edit(
+                "raft/membership.py",
+                "if len(set(present.voters) ^ set(wanted.voters)) <= 1:",
+                "if present.voters:",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "joint-with-one-majority",
+        "joint_left_only_when_committed",
+        "In a joint configuration a majority of the new voters is enough.",
+        (
+            Edit(
+                "raft/configuration.py",
+                "return (self.voters, self.outgoing) if self.outgoing else (self.voters,)",
+                "return (self.voters,)",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "removed-leader-stays",
+        "self_removed_leader",
+        "A leader whose removal is committed leads on.",
+        (
+            Edit(
+                "raft/handover.py",
+                "    if not _is_removed(state):\n        return\n    successor",
+                "    if not state.membership.current.members:\n        return\n    return\n"
+                "    successor",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "learner-refuses-its-vote",
+        "learner_votes_when_asked",
+        "Who takes itself for a learner votes for nobody, even if its log lags behind.",
+        (
+            Edit(
+                ELECTION,
+                "    if granted:\n        state.vote = sender\n",
+                "    granted = granted and state.membership.is_voter\n"
+                "    if granted:\n        state.vote = sender\n",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "promotion-before-catch-up",
+        "learner_votes_when_asked",
+        "A learner becomes a voter before it has what the group has.",
+        (
+            Edit(
+                CHANGES,
+                "if not all(has_caught_up(state, role, voter) for voter in promoted):",
+                "if not all(role.peers.get(voter) for voter in promoted):",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "learner-counts",
+        "learner_votes_when_asked",
+        "What a learner has counts towards a majority, and so does its vote.",
+        (
+            Edit(
+                "raft/configuration.py",
+                "return (self.voters, self.outgoing) if self.outgoing else (self.voters,)",
+                "return ((*self.voters, *self.learners),)",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "learner-campaigns",
+        "learner_votes_when_asked",
+        "A learner that hears nobody stands for election.",
+        (
+            Edit(
+                ELECTION,
+                "return writes and state.membership.may_campaign",
+                "return writes and bool(state.membership.current.members)",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "cut-configuration-stays",
+        "no_campaign_with_unapplied_config",
+        "A node goes by a configuration that was cut from its log.",
+        (
+            Edit(
+                "raft/state.py",
+                "        self.membership.cut_from(first)\n        self.durable",
+                "        self.durable",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "removal-without-a-majority",
+        "self_removed_leader",
+        "Voters go although those who are left and can be heard are no majority.",
+        (
+            Edit(
+                ROLES,
+                "        if _has_quorum(rest, reachable):\n            demoted",
+                "        if rest:\n            demoted",
+            ),
+        ),
+        scenario=CHANGING,
+    ),
+    Mutant(
+        "silent-voters-stay",
+        "self_removed_leader",
+        "Who is taken out of the cluster stays a voter of its groups.",
+        (Edit(ROLES, "return None if waiting else _shrink(", "return None and _shrink("),),
+        scenario=CHANGING,
+    ),
+    Mutant(
+        "voter-comes-back-as-founder",
+        "vote_is_durable_before_reply",
+        "A founder that left a group founds it once more when it comes back.",
+        (
+            Edit(
+                HOSTING,
+                "step.founders if step.as_founder and group not in self._left else ()",
+                "step.founders",
+            ),
+        ),
+        scenario=CHANGING,
+    ),
+    Mutant(
+        "id-given-twice",
+        "two_joiners",
+        "Two nodes that join get the same id.",
+        (Edit("management/nodes.py", "return NodeId(known + 1)", "return NodeId(max(known, 4))"),),
+        scenario=CHANGING,
+    ),
+    Mutant(
+        "lost-disk-is-the-same-node",
+        "voter_is_its_disk",
+        "A machine that lost its disk is let in as the node that it was.",
+        (
+            Edit(
+                "management/nodes.py",
+                "    node = body.node or next_node_id(topology.last_node)\n",
+                "    node = body.node or (before.id if before else"
+                " next_node_id(topology.last_node))\n",
+            ),
+        ),
+        scenario=CHANGING,
+    ),
+    Mutant(
+        "owner-without-a-vote",
+        "stale_epoch_refused",
+        "Runs stay with a node that has left the group.",
+        (
+            Edit(
+                "machine/ownership.py",
+                "            if run.owner and run.owner not in self.voters:\n",
+                "            if not self.voters:\n",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "snapshot-without-members",
+        "snapshot_carries_config",
+        "Who installs a snapshot goes on with the members that it knew before.",
+        (
+            Edit(
+                "raft/state.py",
+                "self.config.node, [(snapshot.configuration_index, snapshot.configuration)]",
+                "self.config.node, self.membership.history[:1]",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "snapshot-below-the-commit",
+        "snapshot_carries_config",
+        "A snapshot takes the place of a log that has more.",
+        (
+            Edit(
+                "raft/follower.py",
+                "    in_log = log.previous_index <= snapshot.index <= log.last_index\n",
+                "    in_log = log.previous_index < snapshot.index < 0\n",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "snapshot-without-sessions",
+        "proposal_once",
+        "Sessions do not come with a snapshot.",
+        (
+            Edit(
+                "cluster/group.py",
+                "        self.machine = self._restore(self.state)\n",
+                "        self.machine = self._restore(self.state)\n"
+                "        self.machine._sessions._live.clear()\n",
+            ),
+        ),
+        scenario=RESHAPING,
+    ),
+    Mutant(
+        "log-cut-too-far",
+        "slow_follower_recovers",
+        "A log is cut above what its state has durably.",
+        (
+            Edit(
+                "cluster/snapshots.py",
+                "index = min(target, state.durable_index)",
+                "index = target",
+            ),
+        ),
+        scenario=CHANGING,
+    ),
+    Mutant(
+        "chunk-anywhere",
+        "snapshot_resumes",
+        "A transfer that goes on does so a little behind where it was interrupted.",
+        (
+            Edit(
+                "cluster/receiving.py",
+                "self._phase, self._offset = _Phase.TAKING, outcome\n",
+                "self._phase, self._offset = _Phase.TAKING, outcome // 2\n",
+            ),
+        ),
+        scenario=CHANGING,
+    ),
+)
+"""Each breaks one rule in one way."""
