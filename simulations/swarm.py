@@ -30,6 +30,7 @@ from flowactor.simulation.faults import KINDS
 from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup, draw_orders, draw_shapes
 from flowactor.simulation.marks import CHANGING, EXPECTED
 from flowactor.simulation.outcome import Outcome
+from flowactor.simulation.quarrels import NODES, draw_quarrel
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Act, Depth, Scenario
 from flowactor.simulation.source import script_of
@@ -58,10 +59,24 @@ def draw_changing(seed: int) -> Scenario:
 
 
 def draw_reshaping(seed: int) -> Scenario:
-    """As ``draw``, for core depth; in a third of the runs it changes who votes."""
+    """As ``draw``, for core depth; in a third of the runs it changes who votes, and in some of
+    those two leaders quarrel about it.
+    """
     chance, scenario = Random(f"shapes {seed}"), draw(seed)
     if scenario.nodes < 3 or chance.random() > 1 / 3:
         return scenario
+    if chance.random() < 1 / 4:
+        quarrel = draw_quarrel(chance)
+        return evolve(
+            scenario,
+            nodes=NODES,
+            acts=quarrel.acts,
+            faults=quarrel.faults,
+            changes=quarrel.shapes,
+            seconds=quarrel.seconds,
+            core=(),
+            invariants=(),
+        )
     return evolve(scenario, changes=draw_shapes(chance, scenario.nodes, scenario.seconds))
 
 

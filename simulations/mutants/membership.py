@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from simulations.mutants.mutant import CHANGING, RESHAPING, Edit, Mutant
+from simulations.mutants.mutant import CHANGING, QUARRELING, RESHAPING, Edit, Mutant
 
 __all__ = ["MEMBERSHIP"]
 
@@ -20,6 +20,20 @@ MEMBERSHIP: Final = (
         "A leader changes members before an entry of its own term is committed: the bug of 2015.",
         (Edit(CHANGES, OWN_TERM, "    if under_way:\n"),),
         scenario=RESHAPING,
+    ),
+    Mutant(
+        "bug-of-2015",
+        "config_needs_own_term_commit",
+        "The same, and no check repeats the rule: what is left is the harm that it does.",
+        (
+            Edit(CHANGES, OWN_TERM, "    if under_way:\n"),
+            Edit(
+                "simulation/checks/consensus.py",
+                "            self._changes_members(node, view, effects.write.entries)\n",
+                "            pass\n",
+            ),
+        ),
+        scenario=QUARRELING,
     ),
     Mutant(
         "two-changes-at-once",
@@ -243,12 +257,12 @@ MEMBERSHIP: Final = (
     Mutant(
         "snapshot-below-the-commit",
         "snapshot_carries_config",
-        "A snapshot takes the place of a log that has more.",
+        "A snapshot that comes late takes the place of what is known already.",
         (
             Edit(
                 "raft/follower.py",
-                "    in_log = log.previous_index <= snapshot.index <= log.last_index\n",
-                "    in_log = log.previous_index < snapshot.index < 0\n",
+                "    if snapshot.index <= state.commit:\n",
+                "    if snapshot.index < 0:\n",
             ),
         ),
         scenario=RESHAPING,

@@ -5,12 +5,14 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["CHANGING", "RESHAPING", "Edit", "Mutant", "Rotted"]
+__all__ = ["CHANGING", "QUARRELING", "RESHAPING", "Edit", "Mutant", "Rotted"]
 
 CHANGING: Final = "clusters that change"
 """In place of the name of a scenario: those drawn for whole nodes, which come and go."""
 RESHAPING: Final = "voters that change"
 """The same at core depth, where it changes who votes."""
+QUARRELING: Final = "leaders that quarrel"
+"""The same about two leaders, of which each takes a vote away."""
 
 
 class Rotted(AssertionError):
@@ -49,7 +51,7 @@ class Mutant:
         edits: that make it; none: this is flowactor as it is.
         by_hash_seed: what it does depends on the process: runs of one seed are compared over two.
         scenario: of ``simulations/scenarios``, which its seeds play: luck is not enough for it; or
-            what is drawn for it, ``CHANGING`` or ``RESHAPING``.
+            what is drawn for it, ``CHANGING``, ``RESHAPING`` or ``QUARRELING``.
         mark: a place that it keeps every run from: that a campaign never gets there gives it away.
     """
 

@@ -16,12 +16,20 @@ from flowactor.simulation.outcome import Failure, Outcome
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Depth, Scenario
 from flowactor.simulation.shrink import shrink
-from simulations.mutants.mutant import CHANGING, RESHAPING
-from simulations.mutants.workload import draw, draw_changing, draw_reshaping
+from simulations.mutants.mutant import CHANGING, QUARRELING, RESHAPING
+from simulations.mutants.workload import draw, draw_changing, draw_quarreling, draw_reshaping
 from simulations.story import find_stories
 
 CPU_SECONDS_MAX: Final = 60.0
 """Of processor time for one run: many times what any takes."""
+
+
+DRAWN: Final = {
+    "": draw,
+    CHANGING: draw_changing,
+    RESHAPING: draw_reshaping,
+    QUARRELING: draw_quarreling,
+}
 
 
 class Hung(BaseException):
@@ -48,7 +56,7 @@ def play(scenario: Scenario) -> Outcome:
 
 def scenario_of(seed: int, source: str) -> Scenario:
     """What this seed plays: drawn, or a story by its name."""
-    drawn = {"": draw, CHANGING: draw_changing, RESHAPING: draw_reshaping}.get(source)
+    drawn = DRAWN.get(source)
     return drawn(seed) if drawn else evolve(find_stories()[source][1].scenario, seed=seed)
 
 

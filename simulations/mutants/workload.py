@@ -17,10 +17,11 @@ from flowactor.simulation.draw import draw_bad_day, draw_deviations, draw_scenar
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import KINDS
 from flowactor.simulation.lineup import Lineup, draw_changes, draw_orders, draw_shapes
+from flowactor.simulation.quarrels import NODES, draw_quarrel
 from flowactor.simulation.scenario import Scenario
 from flowactor.simulation.world import World, current_world
 
-__all__ = ["APP", "Errand", "Receipt", "draw", "draw_changing", "draw_reshaping"]
+__all__ = ["APP", "Errand", "Receipt", "draw", "draw_changing", "draw_quarreling", "draw_reshaping"]
 
 SECONDS: Final = 6.0
 PARTS: Final = 2
@@ -242,6 +243,20 @@ def draw_reshaping(seed: int) -> Scenario:
         invariants=(check_receipts,),
     )
     return evolve(scenario, changes=draw_shapes(chance, nodes, SECONDS))
+
+
+def draw_quarreling(seed: int) -> Scenario:
+    """The same for the bug of 2015."""
+    quarrel = draw_quarrel(Random(f"quarrel {seed}"))
+    return Scenario(
+        app=APP,
+        nodes=NODES,
+        seed=seed,
+        acts=quarrel.acts,
+        faults=quarrel.faults,
+        changes=quarrel.shapes,
+        seconds=quarrel.seconds,
+    )
 
 
 def draw(seed: int) -> Scenario:

@@ -9,6 +9,7 @@ from flowactor.simulation.changes import Join, Reshape, check_changes, kind_of_c
 from flowactor.simulation.faults import Crash
 from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup, draw_orders, draw_shapes
 from flowactor.simulation.orders import Order
+from flowactor.simulation.quarrels import NODES, draw_quarrel
 from flowactor.simulation.scenario import Depth
 from simulations.swarm import draw_at
 
@@ -81,6 +82,17 @@ def test_every_order_is_drawn():
         assert list(orders) == sorted(orders, key=lambda order: order.at)
     assert set(kinds) == {kind.__name__.lower() for kind in get_args(Order)}
     assert min(kinds.values()) > 10
+
+
+def test_quarrels_are_about_everybody():
+    """Each can be played; who is cut off, who dies and whose vote is taken is another each time."""
+    quarrels = [draw_quarrel(Random(seed)) for seed in range(100)]
+    for quarrel in quarrels:
+        check_changes(quarrel.shapes, quarrel.faults, NODES)
+        assert max(act.at for act in quarrel.acts) <= quarrel.seconds
+    assert {quarrel.faults[0].node for quarrel in quarrels} == {1, 2, 3, 4}
+    assert {quarrel.faults[4].node for quarrel in quarrels} == {1, 2, 3, 4}
+    assert len({quarrel.shapes[0].voters for quarrel in quarrels}) == NODES
 
 
 def test_shapes_follow_each_other():

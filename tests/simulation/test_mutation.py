@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from simulations.mutants import CONTROL, MUTANTS, NOT_APPLICABLE, Edit, Mutant, Rotted
+from simulations.mutants import CONTROLS, MUTANTS, NOT_APPLICABLE, Edit, Mutant, Rotted
 from simulations.mutation import copy_mutated, judge, main
 
 PACKAGE = Path(__file__).parents[2] / "flowactor"
@@ -44,15 +44,21 @@ def test_unknown_mutant_is_refused():
     assert "there is no mutant 'vote-twice'" in outcome.output
 
 
-def test_flowactor_as_it_is_passes():
-    """The control is clean: what catches mutants does not catch the code itself."""
-    verdict = judge(CONTROL, seeds=3)
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
+def test_flowactor_as_it_is_passes(control):
+    """The controls are clean: what catches mutants does not catch the code itself."""
+    verdict = judge(control, seeds=3)
     assert (verdict.caught, verdict.seeds, verdict.is_as_wanted) == (False, 3, True)
 
 
 @pytest.mark.parametrize(
     ("name", "checker"),
-    [("acknowledged-before-sync", "I10"), ("result-stays-pending", "I22")],
+    [
+        ("acknowledged-before-sync", "I10"),
+        ("result-stays-pending", "I22"),
+        ("two-changes-at-once", "I13"),
+        ("bug-of-2015", "I7"),
+    ],
 )
 def test_bug_is_caught(name, checker):
     """A bug that is put back in is found by the checker of its rule, within three seeds."""
