@@ -66,11 +66,15 @@ def has_caught_up(state: State, role: Leader, node: NodeId) -> bool:
 
 def _configure(state: State, role: Leader, configuration: Configuration) -> None:
     entry = configuration_entry(state.term, state.log.last_index + 1, configuration)
+    before = state.membership.peers
     append(state, role, [entry])
     state.effects.status_changed = True
-    for peer in state.membership.peers:
-        if peer not in role.peers:
-            role.peers[peer] = Progress(state.log.last_index)
+    newcomers = [peer for peer in state.membership.peers if peer not in before]
+    if newcomers:
+        role.round += 1
+    for peer in newcomers:
+        # It may have been a member before, and come back with nothing: what it said then is past.
+        role.peers[peer] = Progress(state.log.last_index, first_round=role.round)
 
 
 def settle(state: State, role: Leader) -> None:

@@ -118,7 +118,7 @@ def on_append_reply(state: State, sender: NodeId, reply: AppendReply) -> None:
     if reply.term < state.term or not isinstance(role, Leader):
         return
     progress = role.peers.get(sender)
-    if progress is None:
+    if progress is None or reply.round < progress.first_round:
         return
     progress.round_acked = max(progress.round_acked, reply.round)
     progress.quiet_round = reply.round if reply.quiet else 0

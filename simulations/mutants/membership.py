@@ -9,7 +9,6 @@ __all__ = ["MEMBERSHIP"]
 CHANGES: Final = "raft/changes.py"
 ELECTION: Final = "raft/election.py"
 ROLES: Final = "management/roles.py"
-HOSTING: Final = "cluster/hosting.py"
 
 OWN_TERM: Final = "    if under_way or state.commit < role.first_index:\n"
 
@@ -175,36 +174,10 @@ MEMBERSHIP: Final = (
         scenario=RESHAPING,
     ),
     Mutant(
-        "removal-without-a-majority",
-        "self_removed_leader",
-        "Voters go although those who are left and can be heard are no majority.",
-        (
-            Edit(
-                ROLES,
-                "        if _has_quorum(rest, reachable):\n            demoted",
-                "        if rest:\n            demoted",
-            ),
-        ),
-        scenario=CHANGING,
-    ),
-    Mutant(
         "silent-voters-stay",
         "self_removed_leader",
         "Who is taken out of the cluster stays a voter of its groups.",
         (Edit(ROLES, "return None if waiting else _shrink(", "return None and _shrink("),),
-        scenario=CHANGING,
-    ),
-    Mutant(
-        "voter-comes-back-as-founder",
-        "vote_is_durable_before_reply",
-        "A founder that left a group founds it once more when it comes back.",
-        (
-            Edit(
-                HOSTING,
-                "step.founders if step.as_founder and group not in self._left else ()",
-                "step.founders",
-            ),
-        ),
         scenario=CHANGING,
     ),
     Mutant(
@@ -255,19 +228,6 @@ MEMBERSHIP: Final = (
         scenario=RESHAPING,
     ),
     Mutant(
-        "snapshot-below-the-commit",
-        "snapshot_carries_config",
-        "A snapshot that comes late takes the place of what is known already.",
-        (
-            Edit(
-                "raft/follower.py",
-                "    if snapshot.index <= state.commit:\n",
-                "    if snapshot.index < 0:\n",
-            ),
-        ),
-        scenario=RESHAPING,
-    ),
-    Mutant(
         "snapshot-without-sessions",
         "proposal_once",
         "Sessions do not come with a snapshot.",
@@ -292,20 +252,6 @@ MEMBERSHIP: Final = (
                 "index = target",
             ),
         ),
-        scenario=CHANGING,
-    ),
-    Mutant(
-        "chunk-anywhere",
-        "snapshot_resumes",
-        "A transfer that goes on does so a little behind where it was interrupted.",
-        (
-            Edit(
-                "cluster/receiving.py",
-                "self._phase, self._offset = _Phase.TAKING, outcome\n",
-                "self._phase, self._offset = _Phase.TAKING, outcome // 2\n",
-            ),
-        ),
-        scenario=CHANGING,
     ),
 )
 """Each breaks one rule in one way."""

@@ -445,6 +445,43 @@ def test_who_comes_back_remembers_its_votes(keeps):
             cluster.step(2, Receive(3, answer))
 
 
+@pytest.fixture
+def comeback(cluster):
+    """Node 3 is removed, drops its log, and is a member again before the leader has forgotten it. It
+    has not heard of that yet.
+    """
+    cluster.propose(1, b"x")
+    cluster.settle()
+    cluster.isolate(3)
+    cluster.change(1, 1, 2)
+    cluster.settle()
+    promised = HardState(1, cluster.state(3).vote)
+    cluster.crash(3, applied=0)
+    cluster.checker.lost(3)
+    cluster.members[3].disk = DurableLog(promised, configuration=Configuration())
+    cluster.start(3)
+    cluster.change(1, 1, 2, learners=(3,))
+    cluster.settle()
+    return cluster
+
+
+def test_who_comes_back_with_nothing_is_sent_everything(comeback):
+    """What the leader knew of it before it left counts no more: it would take each refusal of the
+    empty log for one of the past.
+    """
+    comeback.heal()
+    comeback.tick(times=4)
+    assert comeback.status(3).last_index == comeback.status(1).last_index
+    assert voters(comeback, 3) == (1, 2)
+
+
+def test_what_was_said_before_leaving_counts_no_more(comeback):
+    """An answer of its earlier membership, which was under way all the while, proves nothing."""
+    term, round_before = comeback.status(1).term, comeback.state(1).role.round - 1
+    comeback.step(1, Receive(3, AppendReply(term, True, 2, round_before)))
+    assert dict(comeback.status(1).peers)[3].match_index == 0
+
+
 def test_learners_are_not_asked_for_votes(cluster):
     """A candidate asks those whose votes count in its configuration, and spares the others' disks:
     if one of them is a voter by now, this log is too short to win anyway.
