@@ -33,7 +33,7 @@ class Progress:
         ticks_silent: since anything arrived from there.
         asked: in ``PROBE``, an append is out and its answer is not in.
         inflight: (last index, bytes) of appends that wait for their answer, oldest first.
-        first_round: since when it is a member: answers to earlier ones are of an earlier membership.
+        first_round: answers to earlier ones are those of an earlier membership.
         round_sent: the newest round the follower was told of.
         round_acked: the newest round it answered.
         quiet_round: as of its last answer: the round in which it was quiet, 0 if it was not.

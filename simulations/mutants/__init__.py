@@ -50,7 +50,7 @@ MUTANTS: Final = (*ELECTIONS, *REPLICATION, *MACHINE, *ACTORS, *MEMBERSHIP, *MOV
 
 NOT_APPLICABLE: Final = {
     "transfer_times_out": "only nodes that stop ask for one, and they stop if it hangs",
-    "snapshot_resumes": "a chunk that is not the next one is written by nobody, and asked for again",
+    "snapshot_resumes": "nobody writes a chunk that is not the next one",
     "quiet_group_wakes": "quiescence is not built",
     "transport_error_is_local": "links are a model at core depth",
     "first_failed_sync_poisons": "the disk is a model at core depth",

@@ -447,8 +447,8 @@ def test_who_comes_back_remembers_its_votes(keeps):
 
 @pytest.fixture
 def comeback(cluster):
-    """Node 3 is removed, drops its log, and is a member again before the leader has forgotten it. It
-    has not heard of that yet.
+    """Node 3 is removed, drops its log, and is a member again before the leader has forgotten it;
+    it has not heard of that yet.
     """
     cluster.propose(1, b"x")
     cluster.settle()
