@@ -1,11 +1,12 @@
 """How long a node takes to serve again after a restart, and a new one to have all that it has, by
 the length of the past, by the open runs, and by the size of the state.
 
-A restart is timed from the opening of the data directory to the first linearizable read. A catch-up
-is timed at the newcomer: from its replica being there until it has applied what the other had; the
-rate, from the first word of the other's copy until it works with it. Both nodes are in this
-process, over in-memory links, with real files; so the two ends of a catch-up share one interpreter.
-The past is written through log, machine and state store without a node.
+A restart is timed from the opening of the data directory to the first linearizable read, and to the
+moment from which the node performs its runs again. A catch-up is timed at the newcomer: from its
+replica being there until it has applied what the other had; the rate, from the first word of the
+other's copy until it works with it. Both nodes are in this process, over in-memory links, with real
+files; so the two ends of a catch-up share one interpreter. The past is written through log, machine
+and state store without a node.
 
     python benchmarks/bench_recovery.py [--quick] [--json]
     python benchmarks/bench_recovery.py --large      up to 10^6 entries, 10^5 runs, 1 GB
@@ -19,13 +20,13 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import attrs
 import trio
 from common import Row, bare_limits, machine, progress, row, versions
-from past import GROUP, past
+from past import GROUP, NODE, past
 from rich.console import Console
 from rich.table import Table
 
@@ -79,7 +80,8 @@ class Line:
     entries: int
     runs: int
     restart_seconds: float
-    restart_cpu_seconds: float
+    performs_seconds: float
+    performs_cpu_seconds: float
     catch_up_seconds: float
     transfer: "Transfer | None"
 
@@ -140,10 +142,23 @@ def fill(directory: Path, case: Case) -> None:
         written.write_variables("small", case.writes, 8, names=NAMES)
 
 
+async def joined(place: Place, stack: AsyncExitStack) -> fa.Node:
+    """A new node, let in by a founder that may be too busy at first."""
+    deadline = trio.current_time() + DEADLINE_SECONDS
+    while True:
+        try:
+            return await stack.enter_async_context(place.node(2))
+        except fa.Unavailable as error:
+            if trio.current_time() > deadline:
+                raise
+            progress(f"{error} ...")
+
+
 async def catch_up(place: Place, founder: fa.Node) -> float:
     """Seconds that a new node takes to have what the founder has now."""
     target = founder.group.applied
-    async with place.node(2) as newcomer:
+    async with AsyncExitStack() as stack:
+        newcomer = await joined(place, stack)
         with trio.fail_after(DEADLINE_SECONDS):
             while GROUP not in newcomer.groups:  # noqa: ASYNC110
                 await trio.sleep(GLANCE_SECONDS)
@@ -153,20 +168,30 @@ async def catch_up(place: Place, founder: fa.Node) -> float:
         return time.perf_counter() - begun
 
 
+async def announced(node: fa.Node, before: str = "") -> str:
+    """Under what name the founder's process is known to the group, once it is another one."""
+    while True:
+        known = node.group.machine.nodes.get(NODE)
+        if known is not None and known.incarnation != before:
+            return known.incarnation
+        await trio.sleep(GLANCE_SECONDS)
+
+
 async def recover(case: Case) -> Line:
     with tempfile.TemporaryDirectory(prefix="flowactor-bench-") as folder:
         place = Place(Path(folder))
         async with serving(place.node(1)) as founder:
-            while not founder.group.machine.nodes:  # noqa: ASYNC110
-                await trio.sleep(GLANCE_SECONDS)
+            incarnation = await announced(founder)
         fill(place.data(1), case)
         begun, cpu = time.perf_counter(), time.process_time()
         async with serving(place.node(1)) as founder:
-            restarted, used = time.perf_counter() - begun, time.process_time() - cpu
+            restarted = time.perf_counter() - begun
             assert len(founder.group.machine.runs) == case.runs
+            await announced(founder, before=incarnation)
+            performs, used = time.perf_counter() - begun, time.process_time() - cpu
             caught_up = await catch_up(place, founder)
             index = founder.group.applied
-    return Line(index, case.runs, restarted, used, caught_up, place.transfer)
+    return Line(index, case.runs, restarted, performs, used, caught_up, place.transfer)
 
 
 def bare_disk() -> Row:
@@ -192,7 +217,7 @@ def report(bare: list[Row], lines: list[Line], *, as_json: bool) -> None:
         return
     limits = ", ".join(f"{line.name} {line.p50_ms:.3f} ms" for line in bare)
     table = Table(title="bench_recovery", caption=limits)
-    headings = ["entries", "open runs", "restart s", "CPU s", "catch-up s"]
+    headings = ["entries", "open runs", "serves s", "performs s", "CPU s", "catch-up s"]
     headings += ["state MB", "in s", "MB/s"]
     for heading in headings:
         table.add_column(heading, justify="right")
@@ -202,13 +227,14 @@ def report(bare: list[Row], lines: list[Line], *, as_json: bool) -> None:
             f"{line.entries:,}",
             f"{line.runs:,}",
             f"{line.restart_seconds:.2f}",
-            f"{line.restart_cpu_seconds:.2f}",
+            f"{line.performs_seconds:.2f}",
+            f"{line.performs_cpu_seconds:.2f}",
             f"{line.catch_up_seconds:.2f}",
             f"{sent.megabytes:.1f}" if sent else "",
             f"{sent.seconds:.2f}" if sent else "",
             f"{sent.megabytes / sent.seconds:.0f}" if sent else "",
         )
-    Console(width=100).print(table)
+    Console(width=110).print(table)
 
 
 def cases(*, quick: bool, large: bool) -> list[Case]:
