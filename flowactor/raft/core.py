@@ -93,9 +93,8 @@ class Raft:
 
     def _landmarks(self) -> tuple[object, ...]:
         state = self._state
-        membership = state.membership
-        position = (type(state.role), state.term, state.leader, state.quiet)
-        return *position, membership.index, membership.current
+        newest = state.membership.history[-1]
+        return type(state.role), state.term, state.leader, state.quiet, newest
 
     def _handle(self, event: Event) -> None:
         state = self._state

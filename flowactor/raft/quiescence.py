@@ -35,7 +35,7 @@ def sleeps_through(state: State, event: Event) -> bool:
     """
     if isinstance(event, Tick):
         return state.quiet
-    if _rouses(state, event):
+    if (state.quiet or isinstance(state.role, Leader)) and _rouses(state, event):
         _rouse(state)
     return False
 

@@ -231,18 +231,19 @@ class ConsensusChecker:
         appends: list[_FromLeader] = []
         for event in events:
             match event:
+                case Receive(sender=sender, message=message):
+                    if isinstance(message, AppendReply):
+                        if message.term == view.term:
+                            view.rounds[sender] = max(view.rounds.get(sender, 0), message.round)
+                    elif isinstance(message, _FromLeader):
+                        appends.append(message)
+                    elif isinstance(message, Vote) and not message.pre and not appends:
+                        self._asked(node, view, sender, message)
                 case Tick():
                     view.ticks += 1
                     view.lengths.append(len(view.log))
                     if view.role is Role.LEADER:
                         self._leads_on(node, view, core)
-                case Receive(message=Append() | InstallSnapshot() as append):
-                    appends.append(append)
-                case Receive(sender=sender, message=Vote(pre=False) as vote) if not appends:
-                    self._asked(node, view, sender, vote)
-                case Receive(sender=sender, message=AppendReply() as reply):
-                    if reply.term == view.term:
-                        view.rounds[sender] = max(view.rounds.get(sender, 0), reply.round)
                 case WritePersisted(number=number):
                     self._persisted(node, view, number)
                 case ReadIndex(token=token):

@@ -258,8 +258,10 @@ class _GroupWitness(Witness):
             self._in_a_move("leader changed")
         checks.leadership.stepped(node, core, events, effects)
         checks.windows.stepped(node, events, effects)
-        if self._group == FIRST_GROUP and checks.leadership.is_leading(node) and Tick() in events:
-            judge.ticked(self._place)
+        if self._group == FIRST_GROUP and checks.leadership.is_leading(node):
+            for event in events:
+                if isinstance(event, Tick):
+                    judge.ticked(self._place)
         if effects.status_changed:
             status = core.status()
             self._write(Kind.ROLE, status.role.value, status.term, judge.machine_of(status.leader))

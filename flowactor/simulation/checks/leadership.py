@@ -19,6 +19,7 @@ from flowactor.limits import (
 )
 from flowactor.raft import (
     Append,
+    AppendReply,
     Effects,
     Event,
     Message,
@@ -121,8 +122,10 @@ class LeadershipChecker:
             led_on = self._changed(node, sight, core) and led_on
             terms = (*terms, *sight.told, sight.term)
         if effects.write is not None:
+            known = sight.members.current
             sight.members.written(effects.write)
-            sight.look(node)
+            if sight.members.current is not known:
+                sight.look(node)
         if sight.role is Role.LEADER and (ticked or not led_on):
             self._note_silence(sight)
             if led_on:
@@ -169,6 +172,14 @@ class LeadershipChecker:
             sight.silence[sender] = 0
         term = message.term
         match message:
+            case AppendReply():
+                self._told(sight, term)
+            case Append():
+                if term >= sight.term:
+                    sight.leader_silence = 0
+                else:
+                    sight.untold.setdefault(sender, sight.ticks)
+                self._told(sight, term)
             case Vote(pre=True):
                 pass  # it asks what would be, and obliges to nothing
             case Vote(transfer=transfer):
@@ -180,13 +191,14 @@ class LeadershipChecker:
             case VoteReply(pre=True, granted=True):
                 sight.promised.setdefault(term, set()).add(sender)
             case _:
-                if isinstance(message, Append) and term >= sight.term:
-                    sight.leader_silence = 0
-                elif isinstance(message, Append):
-                    sight.untold.setdefault(sender, sight.ticks)
-                if term > sight.term:
-                    sight.told.add(term)
-                    sight.owed = max(sight.owed, term)
+                self._told(sight, term)
+
+    @staticmethod
+    def _told(sight: _Sight, term: int) -> None:
+        """A message obliges to enter its term."""
+        if term > sight.term:
+            sight.told.add(term)
+            sight.owed = max(sight.owed, term)
 
     # -- what comes of it -------------------------------------------------------------------------
 

@@ -128,9 +128,13 @@ class CoreLog:
     def size(self) -> LogSize:
         """See ``Log``."""
         first, last = self.durable.previous_index + 1, self.durable.last_index
-        if self._measured[:2] != (first, last):
-            data_bytes = sum(len(entry.data) for entry in self.durable.entries)
-            self._measured = (first, last, data_bytes)
+        measured_first, measured_last, data_bytes = self._measured
+        if measured_first != first:
+            measured_last, data_bytes = first - 1, 0
+        if measured_last != last:
+            grown = self.durable.between(measured_last + 1, last)
+            data_bytes += sum(len(entry.data) for entry in grown)
+        self._measured = (first, last, data_bytes)
         return LogSize(*self._measured)
 
     def _answer(self, done: Callable[[Any], None], answer: object) -> None:
@@ -173,6 +177,8 @@ class CoreLog:
 
     def _persist(self, write: Write) -> None:
         self.durable.persist(write)
+        if write.truncate_from or write.snapshot is not None:
+            self._measured = (0, 0, 0)
         self.generation += write.snapshot is not None
 
     def flip_bit(self, place: float) -> None:  # noqa: ARG002  # one bit is as bad as another

@@ -34,7 +34,12 @@ class Timeline(trio.abc.Clock, Agenda):
         on_trouble: told what an action of the agenda raised.
         on_leap: called when time has passed.
         on_event: told of each action, with the number 1.
+
+    Attributes:
+        now_ns: see ``Agenda``; for others to read, and no property since they do so all the time.
     """
+
+    now_ns = 0
 
     def __init__(
         self,
@@ -49,24 +54,18 @@ class Timeline(trio.abc.Clock, Agenda):
         self._on_event: Final = on_event
         self._heap: Final[list[tuple[int, int, Callable[[], None]]]] = []
         self._number = 0
-        self._now_ns = 0
         self._seconds = 0.0
         self._stuck = 0
         self._ended = False
 
     # -- the agenda -------------------------------------------------------------------------------
 
-    @property
-    def now_ns(self) -> int:
-        """Virtual nanoseconds since the run began."""
-        return self._now_ns
-
     def at(self, due_ns: int, action: Callable[[], None]) -> None:
         """See ``Agenda``. Called when all tasks wait; it has no task of its own."""
         if self._ended:
             return
         self._number += 1
-        heappush(self._heap, (max(due_ns, self._now_ns), self._number, action))
+        heappush(self._heap, (max(due_ns, self.now_ns), self._number, action))
 
     def skip(self, nanoseconds: int) -> None:
         """Let so much time pass in which nothing happens: all processes and links stand still, as
@@ -74,7 +73,7 @@ class Timeline(trio.abc.Clock, Agenda):
         that have passed meanwhile are noticed now.
         """
         self._heap[:] = [(due + nanoseconds, number, act) for due, number, act in self._heap]
-        self._leap(self._now_ns + nanoseconds, (self._now_ns + nanoseconds) / NANOSECONDS)
+        self._leap(self.now_ns + nanoseconds, (self.now_ns + nanoseconds) / NANOSECONDS)
 
     def end(self) -> None:
         """Nothing on the agenda happens any more: the loop is to come to its end."""
@@ -115,14 +114,14 @@ class Timeline(trio.abc.Clock, Agenda):
 
     def _leap(self, now_ns: int, seconds: float) -> None:
         self._stuck = 0
-        self._now_ns = max(self._now_ns, now_ns)
+        self.now_ns = max(self.now_ns, now_ns)
         self._seconds = max(self._seconds, seconds)
         self._on_leap()
 
     def _call_due(self) -> None:
         """All of this moment, also what they add to it."""
         heap = self._heap
-        while heap and heap[0][0] <= self._now_ns:
+        while heap and heap[0][0] <= self.now_ns:
             action = heappop(heap)[2]
             self._on_event(1)
             try:
