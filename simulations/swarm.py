@@ -28,7 +28,7 @@ from flowactor.simulation.changes import Change
 from flowactor.simulation.draw import draw_bad_day, draw_deviations
 from flowactor.simulation.faults import KINDS
 from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup, draw_orders, draw_shapes
-from flowactor.simulation.marks import CHANGING, EXPECTED
+from flowactor.simulation.marks import CHANGING, EXPECTED, RESHAPING
 from flowactor.simulation.outcome import Outcome
 from flowactor.simulation.quarrels import NODES, draw_quarrel
 from flowactor.simulation.run import simulate
@@ -214,7 +214,8 @@ def play_all(options: argparse.Namespace) -> Campaign:
 
 def report(campaign: Campaign, options: argparse.Namespace) -> int:
     """Print what came of it; the exit code."""
-    expected = EXPECTED if Depth(options.depth) is Depth.CORE else {**EXPECTED, **CHANGING}
+    changing = RESHAPING if Depth(options.depth) is Depth.CORE else CHANGING
+    expected = {**EXPECTED, **changing}
     missing = campaign.marks.missing(expected)
     if options.json:
         print(json.dumps(campaign.as_dict()))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["CHANGING", "EXPECTED", "Marks"]
+__all__ = ["CHANGING", "EXPECTED", "RESHAPING", "Marks"]
 
 EXPECTED: Final = {
     "leader changed": "leadership moved to another node",
@@ -43,7 +43,6 @@ CHANGING: Final = {
     "node lost": "a machine came back with an empty disk, as another node",
     "removed node stopped": "a node heard that it was taken out, and ended",
     "run moved to another group": "an open run went on in a group that had not begun it",
-    "leader changed inside a joint configuration": "both majorities elected it",
     "owner lost its vote": "runs of a node that votes no more went to others as that was committed",
     "group founded": "a group of runs was founded, the first one or another",
     "group ended": "a group was drained of its last slot, and ended",
@@ -56,6 +55,13 @@ CHANGING: Final = {
     "node started during a move": "and found the move in its rows",
 }
 """The same, of clusters that change."""
+
+RESHAPING: Final = {
+    "members changed": "a change of a group's members was committed",
+    "owner lost its vote": "runs of a node that votes no more went to others as that was committed",
+    "leader changed inside a joint configuration": "both majorities elected it",
+}
+"""The same, at core depth, where it changes who votes: there are joint configurations, too."""
 
 
 class Marks(Counter[str]):
