@@ -122,7 +122,9 @@ class Router:
         topology, name = self._topology(), name_of(request.body)
         if name:
             return topology.slots[slot_of(name)]
-        return min(topology.groups, default=FIRST_GROUP)  # any will do
+        # Any will do, but not one that has lost its majority if there is another.
+        led = [key for key, service in self._services().items() if service.group.leader]
+        return min(led or topology.groups, default=FIRST_GROUP)
 
     async def _ask(self, request: Request, group: GroupId) -> Answer:
         """Have the group answer, and the one it points to if it has given away what this is about:

@@ -88,6 +88,17 @@ def test_who_loses_its_disk_before_there_is_a_cluster_founds_it_again():
     assert "node lost" not in outcome.marks
 
 
+def test_a_group_without_a_majority_keeps_nobody_from_joining():
+    """The first group has lost one of its two nodes for good; the cluster has not, and lets a new
+    node in.
+    """
+    changes = (Split(0, 0.8), Dismiss(1, 0, 2.0), Replace(3, 4.0, 4.5, (1,)))
+    outcome = simulate(scenario(changes=changes, seconds=15.0), Depth.NODE, keep=True)
+    assert outcome.marks["a majority was lost"] == 1
+    assert lives(outcome, 3)[-1][0] == Kind.STARTED
+    assert outcome.marks["node lost"] == 1
+
+
 def test_who_finds_no_seed_asks_others():
     """The only seed was removed for good before the machine came."""
     changes = (Remove(2, 0.5), Join(4, 3.5, (2,)))
