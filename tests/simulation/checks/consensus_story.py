@@ -36,6 +36,7 @@ class Core:
     commit_index: int = 0
     counted: dict[int, int] = Factory(dict)
     leader: int = 0
+    members: Configuration = Configuration((1, 2, 3))
 
     def status(self):
         peers = tuple((peer, PeerStatus(index, 1, 0, True)) for peer, index in self.counted.items())
@@ -47,7 +48,7 @@ class Core:
             leader_ticks_silent=0,
             last_index=self.last_index,
             commit_index=self.commit_index,
-            configuration=Configuration((1, 2, 3)),
+            configuration=self.members,
             configuration_index=0,
             transferring=0,
             leads_from=0,
