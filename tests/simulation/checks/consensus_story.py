@@ -36,7 +36,7 @@ class Core:
     commit_index: int = 0
     counted: dict[int, int] = Factory(dict)
     leader: int = 0
-    members: Configuration = Configuration((1, 2, 3))
+    members: Configuration = Factory(lambda: Configuration((1, 2, 3)))
 
     def status(self):
         peers = tuple((peer, PeerStatus(index, 1, 0, True)) for peer, index in self.counted.items())
