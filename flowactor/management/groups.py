@@ -1,5 +1,6 @@
 """Execution groups: what operators and the planner do to them, and what their leaders report."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, assert_never
 
@@ -145,10 +146,7 @@ def end_stillborn(topology: Topology) -> None:
 
 def view_of(topology: Topology) -> planner.View:
     """What the planner sees."""
-    busy: dict[GroupId, int] = dict.fromkeys(topology.groups, 0)
-    for owner in topology.slots:
-        if owner != NOBODY:
-            busy[owner] += 1
+    busy = Counter(topology.slots)
     for move in topology.moves.values():
         busy[move.source] += 1
         busy[move.target] += 1

@@ -6,6 +6,7 @@ whoever sends it; it counts in its own phase only, so a late or repeated one cha
 table changes when everything has been copied, in the same apply that makes the move irrevocable.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -91,10 +92,8 @@ Begun = tuple[tuple[Slot, ...], GroupId, GroupId]
 
 def _expected(topology: Topology) -> dict[GroupId, int]:
     """How many slots each group has once all moves are done."""
-    counts = dict.fromkeys(sorted(topology.groups), 0)
-    for group in topology.slots:
-        if group in counts:
-            counts[group] += 1
+    owned = Counter(topology.slots)
+    counts = {group: owned[group] for group in sorted(topology.groups)}
     for move in topology.moves.values():
         if move.can_abort:
             counts[move.source] -= len(move.slots)

@@ -29,7 +29,7 @@ STORMS = 120
 EVENTS = 1200
 MUTANT_STORMS = 120
 
-QUIET_STORMS = 60
+QUIET_STORMS = 30
 
 MARKS = (
     "leader changed",

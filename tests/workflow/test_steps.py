@@ -328,7 +328,7 @@ def noted(count: int) -> Exception:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (ValueError("x" * 20_000_000), "x... (20000000 characters)"),
+        (ValueError("x" * 5_000_000), "x... (5000000 characters)"),
         (ValueError("\u00e4" * 60_000), "\u00e4... (60000 characters)"),
         (ValueError("\ud800"), "?"),
         (PaymentDeclined("o", code=bytes(2_000_000)), "characters)"),  # type: ignore[arg-type]
