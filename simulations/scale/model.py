@@ -42,7 +42,6 @@ class Costs:
         management_messages, management_syncs: of one change of the cluster.
         awake_messages: a second, while no group is quiet.
         lead_messages: a second, that the leader of the management group sends of it meanwhile.
-        rest_frames: a second, when all groups are quiet.
         state_bytes: of the management group's state.
     """
 
@@ -53,7 +52,6 @@ class Costs:
     management_syncs: float
     awake_messages: float
     lead_messages: float
-    rest_frames: float
     state_bytes: float
 
 
@@ -63,9 +61,8 @@ TOLERANCES: Final = Costs(
     command_syncs=0.02,
     management_messages=0.02,
     management_syncs=0.02,
-    awake_messages=0.06,
-    lead_messages=0.06,
-    rest_frames=0.06,
+    awake_messages=0.1,
+    lead_messages=0.1,
     state_bytes=0.1,
 )
 """By what share of the prediction each may differ from it. What a command costs follows from the
@@ -87,7 +84,6 @@ def costs_of(shape: Shape) -> Costs:
         management_syncs=nodes,
         awake_messages=2 * round_trips * BEATS_PER_SECOND,
         lead_messages=(nodes - 1) * BEATS_PER_SECOND,
-        rest_frames=2 * round_trips * BEATS_PER_SECOND,
         state_bytes=STATE_BYTES + nodes * NODE_BYTES + groups * GROUP_BYTES + places * PLACE_BYTES,
     )
 
