@@ -99,19 +99,6 @@ MOVES: Final = (
         scenario=CHANGING,
     ),
     Mutant(
-        "answers-stay-behind",
-        "proposal_once",
-        "What clients were answered does not move: a request that is repeated is done twice.",
-        (
-            Edit(
-                MOVING,
-                "self._sessions.contents(move.clock_ns, told)",
-                "list(self._sessions.contents(move.clock_ns, told))[:0]",
-            ),
-        ),
-        scenario=CHANGING,
-    ),
-    Mutant(
         "timers-stay-behind",
         "slot_hand_off",
         "Nothing that falls due moves with a run.",

@@ -132,9 +132,11 @@ class Cluster(Fleet[Machine]):
         return self.replicas().get(FIRST_GROUP, {})
 
     def replicas(self) -> Mapping[GroupId, Mapping[int, ExecutionGroup]]:
-        """See ``healing.Cluster``."""
+        """See ``healing.Cluster``: who is lost may believe in groups that ended long ago."""
         found: dict[GroupId, dict[int, ExecutionGroup]] = {}
         for number, node in self.serving().items():
+            if self.machines[number].lost:
+                continue
             for group, replica in node.groups.items():
                 found.setdefault(group, {})[number] = replica
         return {group: found[group] for group in sorted(found)}

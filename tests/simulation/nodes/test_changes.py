@@ -4,7 +4,7 @@ import pytest
 
 from flowactor.errors import ConfigurationError
 from flowactor.simulation.changes import Join, Remove, Replace, Reshape, Restart
-from flowactor.simulation.faults import Crash
+from flowactor.simulation.faults import Crash, Wipe
 from flowactor.simulation.orders import Abort, Dismiss, Drain, Enlist, Found, Shift, Split, Tune
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Depth
@@ -97,6 +97,15 @@ def test_a_group_without_a_majority_keeps_nobody_from_joining():
     assert outcome.marks["a majority was lost"] == 1
     assert lives(outcome, 3)[-1][0] == Kind.STARTED
     assert outcome.marks["node lost"] == 1
+
+
+def test_who_is_lost_says_nothing_of_groups():
+    """A founder without its disk comes back to a cluster whose first group has ended."""
+    changes = (Tune((("slots_per_move", 1000),), 0.9), Split(0, 1.0), Drain(0, 1.5))
+    outcome = simulate(scenario(Wipe(3, 3.0, 3.2), changes=changes), Depth.NODE)
+    assert outcome.failure is None
+    assert outcome.marks["group ended"] == 1
+    assert outcome.marks["wiped disk refused"] == 1
 
 
 def test_who_finds_no_seed_asks_others():
