@@ -329,8 +329,8 @@ class Cluster(Fleet[Machine]):
         self.resume(node)
 
     def pause(self, node: int) -> None:
-        """See ``Fleet``: with its threads; its kernel goes on."""
-        if not self._runtime.processes.is_paused(node):
+        """See ``Fleet``: with its threads; its kernel goes on. What is dead has to end."""
+        if self.machines[node].life is not None and not self._runtime.processes.is_paused(node):
             self._runtime.processes.pause(node)
             self.machines[node].disk.pace.stall()
 

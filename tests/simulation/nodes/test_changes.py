@@ -99,6 +99,14 @@ def test_a_group_without_a_majority_keeps_nobody_from_joining():
     assert outcome.marks["node lost"] == 1
 
 
+def test_who_dies_as_the_others_are_healed_ends():
+    """A process that is killed in the moment in which its machine is frozen does not stay."""
+    changes = (Replace(3, 4.0, None, (1,)),)
+    outcome = simulate(scenario(changes=changes, core=(1, 2), seconds=4.0), Depth.NODE)
+    assert outcome.failure is None
+    assert outcome.marks["only a core healed"] == 1
+
+
 def test_who_is_lost_says_nothing_of_groups():
     """A founder without its disk comes back to a cluster whose first group has ended."""
     changes = (Tune((("slots_per_move", 1000),), 0.9), Split(0, 1.0), Drain(0, 1.5))
