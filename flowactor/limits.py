@@ -22,6 +22,18 @@ QUIET_TICKS: Final = 30
 """3 s without work, and a group that may go quiet does: to sleep and wake costs two rounds, less
 than the heartbeats of one second.
 """
+BEAT_SECONDS: Final = 0.25
+"""Between two signs of life that a node sends each other node, whatever its groups do: all that is
+left of the cost of a node whose groups are quiet.
+"""
+SILENCE_SECONDS: Final = 0.5
+"""After two beats without a sign of life a node is believed gone, and the groups that it concerns
+look for themselves. To be wrong costs no more than a few seconds of wakefulness.
+"""
+REST_SECONDS_MAX: Final = 5.0
+"""A leader of a quiet group looks at least this often how far its next timer is: a machine may have
+been suspended, and the clock that wakes need not be the one that timers go by.
+"""
 OWNER_LEASE_SECONDS: Final = 1.5
 """How long the leader waits for a silent node before its runs get another owner."""
 RESEND_SECONDS: Final = 1.0
@@ -176,6 +188,9 @@ assert HEARTBEAT_TICKS * 3 <= ELECTION_TICKS_MIN, "lost heartbeats must not star
 assert TICK_EARLY_SECONDS < TICK_SECONDS
 assert ELECTION_TICKS_MIN < ELECTION_TICKS_MAX
 assert ELECTION_TICKS_MAX < QUIET_TICKS, "who is dead is known to be before a group goes quiet"
+assert SILENCE_SECONDS + BEAT_SECONDS < ELECTION_TICKS_MAX * TICK_SECONDS, (
+    "a group is woken before it gives up a member"
+)
 assert ELECTION_TICKS_MAX * TICK_SECONDS <= OWNER_LEASE_SECONDS, (
     "a leader exists before a lease ends"
 )

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import trio
 from attrs import Factory, evolve, frozen
@@ -37,7 +37,7 @@ from flowactor.cluster.founding import (
     kept_membership,
     membership_facts,
 )
-from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.group import ExecutionGroup, GroupActor
 from flowactor.cluster.hosting import Ground, Hosting, Replica
 from flowactor.cluster.instances import Instances
 from flowactor.cluster.leaving import hand_over
@@ -50,6 +50,7 @@ from flowactor.cluster.sending import Pace
 from flowactor.cluster.service import GroupService
 from flowactor.cluster.steward import FEATURE_LEVEL, Steward
 from flowactor.cluster.system import SystemClock
+from flowactor.cluster.vigil import Vigil, quiet_ticks
 from flowactor.cluster.witness import Watch, nobody
 from flowactor.errors import ConfigurationError, Refused, StorageError, StorageFull
 from flowactor.identity import ClusterId, GroupId, NodeId
@@ -336,6 +337,7 @@ class Node:
     def _assemble(self, nursery: trio.Nursery, disk: Disk, closing: ExitStack) -> None:
         """Recover from disk, wire all parts together, start their tasks."""
         world, membership, node = self._world, self.membership, self.membership.node
+        vigil = Vigil(world.clock, self._stir)
         links = self._links = Links(
             node=node,
             hello=self._hello,
@@ -343,21 +345,11 @@ class Node:
             random=Random(world.entropy.seed()),
             # These lambdas name what is defined further down: the parts know each other.
             receive=lambda sender, envelope: hosting.receive(sender, envelope),  # noqa: PLW0108
+            vigil=vigil,
             refusal=self._founding.meet,
             observer=self._observe,
         )
-        ground = Ground(
-            node=node,
-            disk=disk,
-            clock=world.clock,
-            entropy=world.entropy,
-            send=links.send,
-            failed=self._fail,
-            observer=self._observe,
-            watch=world.watch,
-            compaction=world.compaction,
-            pace=world.pace,
-        )
+        ground = self._ground(disk, links, vigil)
         hosting = self._hosting = Hosting(ground, self._settle, nursery)
         closing.callback(hosting.shut)
         hosting.recover(membership.founders)
@@ -385,7 +377,6 @@ class Node:
         wires.notices = lambda _: steward.applied()
         wires.restored = lambda _: steward.applied()
         wires.leader = steward.leader_changed
-        wires.tick = lambda: _each(steward.look, hosting.writer.retry)
         router = self._route(steward, links, hosting)
         self.client = Client(router, entropy=world.entropy)
         self._learned(disk, steward.topology)
@@ -401,6 +392,25 @@ class Node:
             name="lookout",
         )
         self._ready.set((links, router))
+
+    def _ground(self, disk: Disk, links: Links, vigil: Vigil) -> Ground:
+        world = self._world
+        return Ground(
+            node=self.node_id,
+            disk=disk,
+            clock=world.clock,
+            entropy=world.entropy,
+            send=links.send,
+            failed=self._fail,
+            observer=self._observe,
+            watch=world.watch,
+            compaction=world.compaction,
+            pace=world.pace,
+            is_alive=vigil.is_alive,
+            ticked=self._ticked,
+            is_busy=lambda group: self.steward.is_busy(group),  # noqa: PLW0108
+            quiet_ticks=quiet_ticks(self.config.owner_lease_seconds),
+        )
 
     def _route(self, steward: Steward, links: Links, hosting: Hosting) -> Router:
         return Router(
@@ -435,6 +445,16 @@ class Node:
             observer=self._observe,
             strict=world.strict,
         )
+
+    def _ticked(self, group: GroupActor[Any]) -> None:
+        """A group here has ticked."""
+        self.steward.ticked(group)
+        self._hosting.writer.retry()
+
+    def _stir(self, node: NodeId, silent_ticks: int) -> None:
+        """A node is gone, or is back."""
+        self._hosting.stir(node, silent_ticks)
+        self.steward.stir()
 
     def _services(self) -> dict[GroupId, GroupService]:
         return {group: self._executions[group].service for group in self._hosting.groups}
@@ -530,11 +550,6 @@ class Node:
 def _members(topology: Topology, group: GroupId) -> tuple[NodeId, ...]:
     known = topology.groups.get(group)
     return () if known is None else known.members
-
-
-def _each(*actions: Callable[[], None]) -> None:
-    for action in actions:
-        action()
 
 
 @contextmanager

@@ -41,6 +41,10 @@ from simulations.workflows import app
 HEALING_SECONDS = 90.0
 ORDERED = 0.7
 """Odds that in a cluster that changes groups are made and slots moved as well."""
+NIGHTS = 0.2
+"""Of all runs."""
+NIGHT_SECONDS = 20.0
+EVENING_SECONDS = 2.0
 
 
 def draw(seed: int) -> Scenario:
@@ -86,15 +90,19 @@ def draw_at(depth: Depth) -> Callable[[int], Scenario]:
 
 
 def _draw(seed: int, chance: Random, lineup: Lineup, changing: Random | None = None) -> Scenario:
+    # At night all is done early, and what goes wrong later finds everybody asleep.
+    is_night = Random(f"night {seed}").random() < NIGHTS
     seconds = chance.choice((4.0, 8.0, 15.0))
+    seconds = NIGHT_SECONDS if is_night else seconds
     day = draw_bad_day(seed, nodes=lineup.machines, kinds=tuple(KINDS), seconds=seconds)
     acts: list[Act] = []
     for number in range(1, chance.choice((1, 3, 6, 12)) + 1):
-        at = round(chance.uniform(0, seconds / 2), 3)
+        at = round(chance.uniform(0, EVENING_SECONDS if is_night else seconds / 2), 3)
         name = chance.choice(tuple(CHORES))
         acts += chore(name, at, number=number, client=chance.randint(1, 4))
     if chance.random() < 0.5:
-        acts += registers(seconds, every=chance.choice((0.05, 0.2)))
+        every = chance.choice((0.05, 0.2))
+        acts += registers(EVENING_SECONDS if is_night else seconds, every=every)
     seconds = max(seconds, *(act.at for act in acts))
     changes: tuple[Change, ...] = ()
     if changing:

@@ -2,15 +2,16 @@
 to know.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from flowactor.identity import NodeId, SessionId
+from flowactor.machine import InboxGrew, Machine, OwnerChanged, StepsDue
 from flowactor.machine.operations import Batch, ClientOperation, OpenSession
 from flowactor.management.operations import ManagementRequest
 from flowactor.ports import RowWrite
 
-__all__ = ["Asked", "M", "Outcome", "StateMachine", "key_of"]
+__all__ = ["Asked", "M", "Outcome", "StateMachine", "key_of", "owners"]
 
 
 class Outcome(Protocol):
@@ -54,3 +55,16 @@ def key_of(operation: Asked) -> tuple[SessionId, int]:
     """By what its reply is known."""
     sequence = 0 if isinstance(operation, OpenSession) else operation.sequence
     return operation.session, sequence
+
+
+def owners(machine: StateMachine, notices: Sequence[Any], leader: NodeId) -> Iterator[NodeId]:
+    """The nodes other than the leader that perform the runs concerned. They have work to do after
+    this, and need not wait for a heartbeat to learn of it.
+    """
+    if not isinstance(machine, Machine):
+        return
+    for notice in notices:
+        if isinstance(notice, InboxGrew | StepsDue | OwnerChanged):
+            run = machine.runs.get(notice.run_id)
+            if run is not None and run.owner not in (0, leader):
+                yield run.owner

@@ -9,6 +9,7 @@ from flowactor.raft import Snapshot
 from flowactor.raft import messages as raft
 
 __all__ = [
+    "Alive",
     "Envelope",
     "Forward",
     "GroupEnvelope",
@@ -128,7 +129,13 @@ class SnapshotHeld:
     whole: bool
 
 
+@record(321)
+@frozen
+class Alive:
+    """A sign of life of the node, for all groups together."""
+
+
 SnapshotEnvelope = SnapshotOffer | SnapshotChunk | SnapshotWanted | SnapshotHeld
 GroupEnvelope = RaftEnvelope | Forward | ReadAsk | ReadAnswer | SnapshotEnvelope
 """What concerns one group, named in its field ``group``."""
-Envelope = GroupEnvelope | Relay | Relayed
+Envelope = GroupEnvelope | Relay | Relayed | Alive

@@ -100,6 +100,7 @@ class Execution:
         wires = replica.wires
         wires.notices = self.instances.notify
         wires.tick = self._tick
+        wires.is_busy = lambda: self.liveness.is_busy or self.instances.is_busy
         wires.leader = self._leader_changed
         wires.restored = self.instances.start_over
         self.instances.open_all()

@@ -6,7 +6,7 @@ step. What can be seen from outside (the machine, the applied index) changes onl
 checkpoints, so anybody on the event loop sees a consistent whole.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Generic, assert_never, cast
@@ -15,7 +15,7 @@ import trio
 
 from flowactor.actors import Mailbox, Overflow, Promise
 from flowactor.cluster.compaction import Compaction
-from flowactor.cluster.driven import Asked, M, Outcome, key_of
+from flowactor.cluster.driven import Asked, M, Outcome, key_of, owners
 from flowactor.cluster.durable import Log, State, States
 from flowactor.cluster.envelopes import (
     Forward,
@@ -42,19 +42,19 @@ from flowactor.cluster.reads import Reads, RemoteRead
 from flowactor.cluster.ready import Ready
 from flowactor.cluster.sending import Pace
 from flowactor.cluster.snapshots import Snapshots
+from flowactor.cluster.ticking import Ticking
 from flowactor.cluster.witness import AnyMachine, Witness
 from flowactor.codec.records import decode, encode
 from flowactor.errors import Overloaded, StorageError, StoragePoisoned, Unavailable
 from flowactor.identity import GroupId, NodeId
 from flowactor.limits import (
+    ELECTION_TICKS_MAX,
     MAILBOX_MESSAGES_MAX,
     NANOSECONDS,
     RESEND_SECONDS,
     STATE_FLUSH_SECONDS,
-    TICK_EARLY_SECONDS,
-    TICK_SECONDS,
 )
-from flowactor.machine import InboxGrew, Machine, OwnerChanged, StepsDue
+from flowactor.machine import Machine
 from flowactor.machine.operations import (
     decode_batch,
     encode_batch,
@@ -80,12 +80,11 @@ from flowactor.raft import (
     Status,
     Tick,
     TransferLeadership,
+    Wake,
 )
 
 __all__ = ["ExecutionGroup", "GroupActor", "ManagementGroup"]
 
-_TICK_NS: Final = int(TICK_SECONDS * NANOSECONDS)
-_TICK_EARLY_NS: Final = int(TICK_EARLY_SECONDS * NANOSECONDS)
 _STATE_FLUSH_NS: Final = int(STATE_FLUSH_SECONDS * NANOSECONDS)
 
 _PROPOSAL_TOKEN: Final = 0
@@ -113,13 +112,15 @@ class GroupActor(Generic[M]):
             no notices; must not wait.
         on_failure: told what is wrong with the disk.
         observer: told of changes of leadership, and of what becomes of log and state.
-        on_configuration: told when the members are others, committed or not; must not wait.
+        is_alive: whether a node was heard of late, whatever it said.
+        is_busy: whether who lives on the group has more to do, and needs its ticks for that.
         compaction: when the log is cut; ``pace``: how fast the state is sent.
         witness: sees each step of the core, and each entry that is applied.
 
     Attributes:
         machine, state: what is applied, and its rows. Both are replaced when the leader sends its
             own: do not keep them.
+        ticking: says when the group looks at the time.
     """
 
     def __init__(
@@ -139,7 +140,8 @@ class GroupActor(Generic[M]):
         on_restored: Callable[[M], None],
         on_failure: Callable[[StorageError], None],
         observer: Observer,
-        on_configuration: Callable[[Status], None] = lambda _: None,
+        is_alive: Callable[[NodeId], bool] = lambda _: False,
+        is_busy: Callable[[], bool] = lambda: False,
         compaction: Compaction = Compaction(),  # noqa: B008  # frozen
         pace: Pace = Pace(),  # noqa: B008
         witness: Witness | None = None,
@@ -176,7 +178,8 @@ class GroupActor(Generic[M]):
         self._on_tick: Final = on_tick
         self._on_leader: Final = on_leader
         self._on_restored: Final = on_restored
-        self._on_configuration: Final = on_configuration
+        self._is_alive: Final = is_alive
+        self._is_busy: Final = is_busy
         self._observer: Final = observer
         self._witness: Final = witness
         self._proposals: Final = Proposals()
@@ -184,9 +187,8 @@ class GroupActor(Generic[M]):
         self._waiting_peers: Final[dict[int, tuple[NodeId, ...]]] = {}  # by index of their entry
         self._stamp_ns = 0
         self._flush: Promise[None] = Promise()
-        self._alarm: trio.CancelScope | None = None
-        self.wake_ns = self._next_tick_ns = self._next_flush_ns = clock.monotonic_ns()
-        """When, on the monotonic clock, the group has to look at the time if nothing wakes it."""
+        self.ticking: Final = Ticking(clock)
+        self._next_flush_ns = clock.monotonic_ns()
 
     # -- doors ------------------------------------------------------------------------------------
 
@@ -291,6 +293,20 @@ class GroupActor(Generic[M]):
         except Overloaded:
             return
 
+    def stir(self, node: NodeId, silent_ticks: int) -> None:
+        """A node is gone, or is back; for so many ticks nothing came from it. If that concerns the
+        group, it wakes and sees for itself.
+        """
+        # Who leads is only known once the messages that came before are handled.
+        self.mailbox.put_always(Deferred(partial(self._stirred, Wake(node, silent_ticks))))
+
+    def _stirred(self, wake: Wake) -> None:
+        status = self.status
+        if wake.node == status.leader or (
+            self.is_leader and wake.node in status.configuration.members
+        ):
+            self._later(wake)
+
     # -- tasks ------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -303,11 +319,7 @@ class GroupActor(Generic[M]):
 
     async def pulse(self) -> None:
         """Wake the group for its next tick, and in between for a timer of the machine."""
-        while True:
-            self.wake()
-            # The group sets the alarm anew each time it has handled its mailbox.
-            with trio.CancelScope() as self._alarm:
-                await trio.sleep_forever()
+        await self.ticking.pulse(self.wake)
 
     def wake(self) -> None:
         """Let the group look at the time."""
@@ -381,9 +393,10 @@ class GroupActor(Generic[M]):
                     self._repair(gathered, 0)
                 case _:
                     assert_never(message)
-        ticked = self._is_time_to_tick()
+        ticked = self.ticking.is_due()
         if ticked:
-            gathered.events.append(Tick())  # last: the news of this batch may end a silence
+            if not self.status.quiet:
+                gathered.events.append(Tick())  # last: the news of this batch may end a silence
             self._repair(gathered, RESEND_SECONDS)
         self._ask_for_reads(gathered)
         self._direct(gathered)
@@ -395,17 +408,6 @@ class GroupActor(Generic[M]):
             self._on_tick()
             self._flush_if_due()
         self._set_alarm()
-
-    def _is_time_to_tick(self) -> bool:
-        """Whether this batch ticks. One that is handled shortly before its time does, for waking is
-        most of what an idle node costs: a follower's ticks come to ride on the heartbeats.
-        """
-        now_ns = self._clock.monotonic_ns()
-        if now_ns < self._next_tick_ns - _TICK_EARLY_NS:
-            return False
-        # A stalled process owes no past ticks: all at once they would start elections.
-        self._next_tick_ns = max(self._next_tick_ns, now_ns - _TICK_NS) + _TICK_NS
-        return True
 
     def _gather(self, gathered: Gathered, sender: NodeId, envelope: GroupEnvelope) -> None:
         match envelope:
@@ -485,9 +487,10 @@ class GroupActor(Generic[M]):
     def _refused(self, token: int, reason: RefusalReason, gathered: Gathered) -> None:
         if token > _PROPOSAL_TOKEN:
             self._answer_reads(self._reads.refuse(token), -1)
-        elif token == _PROPOSAL_TOKEN and reason is RefusalReason.OVERLOADED:
-            self._proposals.overloaded(frozenset(gathered.operations))
+        elif token == _PROPOSAL_TOKEN:
             self._stamp_ns = 0  # the stamp never made it into the log: timers must ask again
+            if reason is RefusalReason.OVERLOADED:
+                self._proposals.overloaded(frozenset(gathered.operations))
 
     def _answer_reads(self, remote: list[RemoteRead], index: int) -> None:
         for peer, token in remote:
@@ -520,7 +523,8 @@ class GroupActor(Generic[M]):
                 self.applied = entry.index
                 if outcome.notices:
                     self._on_notices(outcome.notices)
-                    share.update(dict.fromkeys(self._awaited_at(outcome.notices)))
+                    concerned = owners(self.machine, outcome.notices, self.leader)
+                    share.update(dict.fromkeys(concerned))
             self.applied = entry.index
             if self._waiting_peers:
                 share.update(dict.fromkeys(self._waiting_peers.pop(entry.index, ())))
@@ -544,22 +548,12 @@ class GroupActor(Generic[M]):
             case _:
                 assert_never(entry.kind)
 
-    def _awaited_at(self, notices: Sequence[Any]) -> Iterator[NodeId]:
-        """The other nodes that have work to do after this, and need not wait for a heartbeat to
-        learn of it.
-        """
-        for notice in notices:
-            if isinstance(notice, InboxGrew | StepsDue | OwnerChanged):
-                run = cast("Machine", self.machine).runs.get(notice.run_id)
-                if run is not None and run.owner not in (0, self.leader):
-                    yield run.owner
-
     def _status_changed(self) -> None:
         before, self.status = self.status, self._ready.core.status()
         if not self.is_leader:
             self._snapshots.follow()
-        if before.configuration != self.status.configuration:
-            self._on_configuration(self.status)
+        if self.status.quiet and self._is_incomplete():
+            self._later(Wake())
         if (before.term, before.leader) == (self.status.term, self.status.leader):
             return
         self._observer(LeaderChanged(self.group, self.status.term, self.status.leader))
@@ -569,20 +563,29 @@ class GroupActor(Generic[M]):
             self.mailbox.put_always(AskAgain())
         self._on_leader()
 
+    def _is_incomplete(self) -> bool:
+        """Whether a member was given up whose node is alive: nobody says when its replica comes."""
+        peers = self._ready.core.status().peers
+        lost = [peer for peer, known in peers if known.ticks_silent >= ELECTION_TICKS_MAX]
+        return any(map(self._is_alive, lost))
+
+    def _may_rest(self) -> bool:
+        """Whether nothing here needs time to pass. What falls due has an alarm of its own."""
+        if not self.status.quiet or len(self._proposals) or self._reads.is_waiting:
+            return False
+        return self.state.applied_index == self.applied and not self._is_busy()
+
     def _set_alarm(self) -> None:
-        """Wake the group for its next tick, or for the next timer if that is before.
+        """Wake the group for its next tick, unless it rests, or for the next timer if that is
+        before.
 
         A timer that no batch was stamped for since this node leads, or since the last was refused,
         is asked for with the next batch, or tick.
         """
-        now_ns = self._clock.monotonic_ns()
-        wake_ns = self._next_tick_ns
-        due_ns = self.machine.next_due_ns
-        if due_ns is not None and self.is_leader and 0 < self._stamp_ns < due_ns:
-            wake_ns = min(wake_ns, now_ns + max(0, due_ns - self.clock.now_ns()))
-        self.wake_ns = wake_ns
-        if self._alarm is not None:
-            self._alarm.deadline = trio.current_time() + (wake_ns - now_ns) / NANOSECONDS
+        rests, left_ns, due_ns = self._may_rest(), None, self.machine.next_due_ns
+        if due_ns is not None and self.is_leader and (rests or 0 < self._stamp_ns < due_ns):
+            left_ns = due_ns - self.clock.now_ns()
+        self.ticking.set_alarm(rests=rests, left_ns=left_ns)
 
     def _is_timer_due(self) -> bool:
         """A timer is due, and no batch with a stamp that late is under way yet."""

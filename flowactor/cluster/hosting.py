@@ -60,6 +60,10 @@ class Ground:
         send: queues an envelope for a peer; never blocks.
         failed: told what is wrong with the disk.
         watch: who sees what happens in a group, in a simulation.
+        is_alive: whether a node was heard of late.
+        ticked: told of every tick of a group, after who lives on it; must not wait.
+        is_busy: whether the node has more to do for a group, on its next ticks.
+        quiet_ticks: see ``RaftConfig``.
     """
 
     node: NodeId
@@ -72,6 +76,10 @@ class Ground:
     watch: Watch
     compaction: Compaction
     pace: Pace
+    is_alive: Callable[[NodeId], bool]
+    ticked: Callable[[GroupActor[Any]], None]
+    is_busy: Callable[[GroupId], bool]
+    quiet_ticks: int
 
 
 @define(eq=False)
@@ -82,6 +90,7 @@ class Wires:
     tick: Callable[[], None] = lambda: None
     leader: Callable[[], None] = lambda: None
     restored: Callable[..., None] = lambda _: None
+    is_busy: Callable[[], bool] = lambda: False
 
 
 class Replica(Tasks):
@@ -201,6 +210,11 @@ class Hosting:
         if replica is not None:
             replica.group.receive(sender, envelope)
 
+    def stir(self, node: NodeId, silent_ticks: int) -> None:
+        """A node is gone, or is back: see ``GroupActor.stir``."""
+        for replica in self._replicas.values():
+            replica.group.stir(node, silent_ticks)
+
     # -- opening ----------------------------------------------------------------------------------
 
     def recover(self, founders: tuple[NodeId, ...]) -> None:
@@ -259,12 +273,19 @@ class Hosting:
         restored = self._store.recover(group, states.current.applied_index, cache_bytes_max)
         restore = Management if management else _maker(restored)
         machine = restore(states.current)
-        config = RaftConfig(ground.node, cache_bytes_max=cache_bytes_max)
+        config = RaftConfig(
+            ground.node, cache_bytes_max=cache_bytes_max, quiet_ticks=ground.quiet_ticks
+        )
         core = Raft(config, restored, ground.entropy.seed())
         witness = ground.watch(ground.node, group)
         if witness is not None:
             witness.recovered(core, restored, machine)
         wires = Wires()
+
+        def tick() -> None:
+            wires.tick()
+            ground.ticked(actor)
+
         actor = GroupActor(
             group,
             core=core,
@@ -275,10 +296,11 @@ class Hosting:
             send=ground.send,
             clock=ground.clock,
             on_notices=lambda notices: wires.notices(notices),  # noqa: PLW0108  # set later
-            on_tick=lambda: wires.tick(),  # noqa: PLW0108
+            on_tick=tick,
             on_leader=lambda: wires.leader(),  # noqa: PLW0108
             on_restored=lambda before: wires.restored(before),  # noqa: PLW0108
-            on_configuration=lambda _: None,
+            is_alive=ground.is_alive,
+            is_busy=lambda: wires.is_busy() or ground.is_busy(group),
             on_failure=ground.failed,
             observer=ground.observer,
             compaction=ground.compaction,

@@ -55,6 +55,7 @@ from flowactor.limits import (
 from flowactor.machine import Machine, notices
 from flowactor.machine.notices import Notice
 from flowactor.machine.operations import ParkRun
+from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import StepState
 from flowactor.observability.events import ActorFailed, Observer, OwnerChanged, RunEnded, RunParked
 
@@ -174,10 +175,22 @@ class Instances:
         for actor in self._actors.values():
             if actor.awaits_commit:
                 actor.tell(wake)
-        for run_id, reason in self._given_up.items():
-            run = self._group.machine.runs[run_id]
-            if run.owner == self._node:
-                self._group.propose(encode(ParkRun(run_id, run.epoch, reason)))
+        for run_id in filter(self._is_to_park, self._given_up):
+            epoch, reason = self._group.machine.runs[run_id].epoch, self._given_up[run_id]
+            self._group.propose(encode(ParkRun(run_id, epoch, reason)))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether ticks have something to do here: sleepers to wake, or proposals that may have to
+        be made again.
+        """
+        if self._asleep or any(map(self._is_to_park, self._given_up)):
+            return True
+        return any(actor.awaits_commit for actor in self._actors.values())
+
+    def _is_to_park(self, run_id: RunId) -> bool:
+        run = self._group.machine.runs[run_id]
+        return run.owner == self._node and run.status is not RunStatus.PARKED
 
     def diverged(self, run_id: RunId) -> str:
         """Why this node cannot follow the run: how its code disagrees with the history, or what

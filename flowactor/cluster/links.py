@@ -16,12 +16,13 @@ from attrs import evolve
 
 from flowactor.actors import Promise
 from flowactor.cluster.border import Serve, respond
-from flowactor.cluster.envelopes import Envelope, GroupEnvelope, Relay, Relayed
+from flowactor.cluster.envelopes import Alive, Envelope, GroupEnvelope, Relay, Relayed
 from flowactor.cluster.requests import Answer, Request
+from flowactor.cluster.vigil import Vigil
 from flowactor.codec.records import encode
 from flowactor.errors import InvalidInput, Unavailable
 from flowactor.identity import NodeId
-from flowactor.limits import OPERATION_BYTES_MAX
+from flowactor.limits import BEAT_SECONDS, OPERATION_BYTES_MAX
 from flowactor.observability.events import LinkDown, LinkUp, Observer
 from flowactor.ports import Connection, Transport
 from flowactor.transport import (
@@ -35,6 +36,8 @@ from flowactor.transport import (
 )
 
 __all__ = ["Links"]
+
+_BEAT: Final = encode(Alive())
 
 
 class Link:
@@ -59,6 +62,7 @@ class Links:
         transport: how to dial.
         random: spreads reconnects; seeded by the caller.
         receive: takes envelopes of groups.
+        vigil: told of links that come and go, and of signs of life.
         refusal: why a member that says hello may not take part, if so.
         observer: told of links that come and go.
     """
@@ -71,6 +75,7 @@ class Links:
         transport: Transport,
         random: Random,
         receive: Callable[[NodeId, GroupEnvelope], None],
+        vigil: Vigil,
         refusal: Callable[[Hello], str | None],
         observer: Observer,
     ) -> None:
@@ -79,6 +84,7 @@ class Links:
         self._transport: Final = transport
         self._random: Final = random
         self._receive: Final = receive
+        self._vigil: Final = vigil
         self.refusal: Final = refusal
         self._observer: Final = observer
         self._links: Final[dict[NodeId, Link]] = {}
@@ -136,6 +142,7 @@ class Links:
         ``nursery``, and have ``serve`` answer what they pass on.
         """
         self._opened = (nursery, serve)
+        nursery.start_soon(self._beat, name="signs of life")
         for link in self._links.values():
             self._dial(link)
 
@@ -155,6 +162,14 @@ class Links:
             if peer != self._node and peer not in self._links:
                 link = self._links[peer] = Link(peer, address)
                 self._dial(link)
+
+    async def _beat(self) -> None:
+        while True:
+            await trio.sleep(BEAT_SECONDS)
+            self._vigil.look()
+            for link in self._links.values():
+                if link.connection is not None:
+                    link.outbox.put(_BEAT)
 
     def _dial(self, link: Link) -> None:
         if self._opened is not None and self._node < link.peer:
@@ -203,11 +218,14 @@ class Links:
         with trio.CancelScope() as link.scope:
             link.connection = connection
             self._observer(LinkUp(link.peer, connection.remote))
+            self._vigil.linked(link.peer)
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(pump, connection, link.outbox)
                     while True:
-                        for envelope in frames.unpack(await connection.receive(), Envelope):
+                        frame = await connection.receive()
+                        self._vigil.heard(link.peer)
+                        for envelope in frames.unpack(frame, Envelope):
                             self._dispatch(link, envelope, nursery, serve)
             finally:
                 if link.connection is connection:
@@ -226,6 +244,7 @@ class Links:
                 promise.fail(error)
         if link.peer < self._node:
             self._observer(LinkDown(link.peer, "connection lost"))
+        self._vigil.unlinked(link.peer)
 
     def _dispatch(
         self, link: Link, envelope: Envelope, nursery: trio.Nursery, serve: Serve
@@ -237,6 +256,8 @@ class Links:
                 _, promise = self._relayed.get(response.number, (None, None))
                 if promise is not None:
                     promise.set(response.answer)
+            case Alive():
+                pass  # that it came is all it says
             case _:
                 self._receive(link.peer, envelope)
 

@@ -1,7 +1,8 @@
 """What silence demands: a node announces itself, and the leader gives away the runs of the dead.
 
-Silence is counted in the leader's own ticks, so no two clocks are ever compared, and on an idle
-cluster heartbeats keep the count honest (rules *leader_waits_a_lease_before_reassigning* and
+Silence is counted in the leader's own ticks, so no two clocks are ever compared. On an idle cluster
+heartbeats keep the count honest; in a quiet group, which has neither, the vigil of nodes says who
+has been silent for how long (rules *leader_waits_a_lease_before_reassigning* and
 *failure_detected_on_idle_cluster*). A wrong verdict is safe: epochs fence the old owner.
 """
 
@@ -52,15 +53,30 @@ class Liveness:
         """Propose what is due."""
         if not self._group.leader:
             return
-        known = self._group.machine.nodes.get(self._node)
-        ours = self._announcement
-        if known is None or not known.alive or known.incarnation != ours.incarnation:
-            self._propose(self._node, encode(ours))
-        else:
+        if self._is_known:
             self._announced.set(None)
+        else:
+            self._propose(self._node, encode(self._announcement))
         if self._group.is_leader:
             for peer in self._silent_peers():
                 self._propose(peer, encode(ReassignRuns(peer, self._group.status.term)))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is due, or will be by the mere passing of ticks."""
+        if not self._is_known or not self._announced.done:
+            return True
+        return self._group.is_leader and bool(self._silent_peers())
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the cluster knows this process."""
+        known = self._group.machine.nodes.get(self._node)
+        return (
+            known is not None
+            and known.alive
+            and known.incarnation == self._announcement.incarnation
+        )
 
     @property
     def is_announced(self) -> bool:

@@ -41,6 +41,11 @@ class Reads:
     def has_new(self) -> bool:
         return bool(self._new.local or self._new.remote)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether any read has not been served yet."""
+        return self.has_new or bool(self._asked or self._indexed)
+
     def add_local(self, promise: Promise[None]) -> None:
         self._new.local.append(promise)
 

@@ -1,9 +1,10 @@
 """The steward of a node: does what the management group's reconciler says is to be done here.
 
-It looks on every tick of the management group, and whenever that applied something: which replicas
-to open and to close, and for each group that this node leads, the next configuration, the report,
-what to declare of other nodes. It remembers nothing but when it last said what: whoever crashed or
-was deposed looks again and goes on.
+On the ticks of the management group it looks which replicas to open and to close, and what to
+declare of other nodes; on those of a group that this node leads, for the next configuration and the
+report of that one; and at everything whenever the management group applied something. A group about
+which it found something to do does not rest. It remembers nothing else but when it last said what:
+whoever crashed or was deposed looks again and goes on.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from flowactor.identity import GroupId, NodeId
 from flowactor.limits import NANOSECONDS, RESEND_SECONDS, TICK_SECONDS
 from flowactor.machine import Machine
 from flowactor.management import (
+    MANAGEMENT_GROUP,
     ChangeMembership,
     CloseReplica,
     GroupStep,
@@ -105,6 +107,8 @@ class Steward:
         self._lease_ns: Final = int(lease_seconds * NANOSECONDS)
         self._away_ns: Final[dict[NodeId, int]] = {}  # strangers without a link, since when
         self._clock: Final = clock
+        self._is_stirred = False
+        self._unfinished: Final[set[GroupId]] = {MANAGEMENT_GROUP}
         self._said_ns: Final[dict[object, int]] = {}
 
     @property
@@ -123,11 +127,44 @@ class Steward:
         self._away_ns.clear()
         self.look()
 
+    def is_busy(self, group: GroupId) -> bool:
+        """Whether it found something to do when it last looked at the group, or has to look again
+        soon. What concerns the node itself counts for the management group.
+        """
+        return group in self._unfinished
+
+    def stir(self) -> None:
+        """A link is new, or gone: what could not be done, or was, may be otherwise now."""
+        self._is_stirred = True
+        self._unfinished.add(MANAGEMENT_GROUP)
+        self._management.wake()
+
+    def ticked(self, group: ExecutionGroup | ManagementGroup) -> None:
+        """A group here has ticked: look at it; with the management group, at what concerns the
+        node itself.
+        """
+        if group is not self._management:
+            self._look_at(cast("ExecutionGroup", group))
+        elif self._is_stirred:
+            self.look()
+        else:
+            self._look_at_cluster()
+
     def look(self) -> None:
-        """Do what is to be done now."""
+        """Do all that is to be done now."""
+        self._is_stirred = False
+        self._look_at_cluster()
+        for group in self._replicas.groups.values():
+            self._look_at(group)
+
+    def _look_at_cluster(self) -> None:
+        self._unfinished.discard(MANAGEMENT_GROUP)
         topology = self.topology
         self._introduce(topology)
+        if self._replicas.held != self._replicas.groups.keys():
+            self._unfinished.add(MANAGEMENT_GROUP)  # one is being opened, or closed
         for step in steps_for_node(topology, self._node, self._replicas.held):
+            self._unfinished.add(MANAGEMENT_GROUP)
             match step:
                 case OpenReplica():
                     self._replicas.open(step)
@@ -135,20 +172,26 @@ class Steward:
                     self._replicas.close(step.group)
                 case _:
                     assert_never(step)
-        for group in self._replicas.groups.values():
-            local = self._local(group)
-            if local is not None:
-                self._do(group, steps_for_group_leader(topology, local))
         local = self._local(self._management)
         if local is not None:
             silent = frozenset(self._silent()) - {self._node}
             self._do(self._management, steps_for_management_leader(topology, local, silent))
+
+    def _look_at(self, group: ExecutionGroup) -> None:
+        was_unfinished = group.group in self._unfinished
+        self._unfinished.discard(group.group)
+        local = self._local(group)
+        if local is not None:
+            self._do(group, steps_for_group_leader(self.topology, local))
+        if not was_unfinished and group.group in self._unfinished:
+            group.wake()  # it may rest, and what was said now may be lost
 
     # -- this node --------------------------------------------------------------------------------
 
     def _introduce(self, topology: Topology) -> None:
         """Found the cluster, if that is still to be done; then say that this process is up."""
         if not topology.nodes:
+            self._unfinished.add(MANAGEMENT_GROUP)
             if founders := self._founders():
                 self._say(FoundCluster(founders))
             return
@@ -156,6 +199,7 @@ class Steward:
         if known is None or known.disk != self._disk or known.state.is_gone:
             return
         if known.incarnation != self._incarnation:
+            self._unfinished.add(MANAGEMENT_GROUP)
             self._say(
                 AnnounceMember(
                     self._node,
@@ -224,12 +268,17 @@ class Steward:
                     silent.append(node)
             elif self._connected(node):
                 self._away_ns.pop(node, None)
+            elif self.topology.nodes[node].state.is_gone:
+                pass
             elif now_ns - self._away_ns.setdefault(node, now_ns) >= self._lease_ns:
                 silent.append(node)
+            else:
+                self._unfinished.add(MANAGEMENT_GROUP)  # it may be back before that
         return silent
 
     def _do(self, group: ExecutionGroup | ManagementGroup, steps: tuple[GroupStep, ...]) -> None:
         for step in steps:
+            self._unfinished.add(group.group)
             match step:
                 case ChangeMembership(membership=membership):
                     group.change(Configuration(membership.voters, membership.learners))

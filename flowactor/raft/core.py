@@ -126,7 +126,7 @@ class Raft:
             case TransferLeadership():
                 handover.transfer(state, event)
             case Wake():
-                pass  # it has
+                quiescence.heed(state, event)  # it is awake by now
             case _:
                 assert_never(event)
 

@@ -112,7 +112,15 @@ class TransferLeadership:
 class Wake:
     """The node of the leader, or to a leader that of a member, is gone or is back: who is quiet is
     to see for itself.
+
+    Attributes:
+        node: the one that this is about; 0: no particular one.
+        silent_ticks: for how long nothing at all came from it, in ticks as this core would have
+            counted them, and no longer than that: whose silence counts need not begin anew.
     """
+
+    node: NodeId = NodeId(0)
+    silent_ticks: int = 0
 
 
 @frozen

@@ -19,6 +19,7 @@ from flowactor.raft.events import (
     Receive,
     SnapshotStaged,
     Tick,
+    Wake,
     WritePersisted,
 )
 from flowactor.raft.messages import Append, AppendReply, Message, Vote
@@ -26,7 +27,7 @@ from flowactor.raft.progress import Progress
 from flowactor.raft.roles import Leader
 from flowactor.raft.state import State
 
-__all__ = ["follow_into_quiet", "settle", "sleeps_through", "tick"]
+__all__ = ["follow_into_quiet", "heed", "settle", "sleeps_through", "tick"]
 
 
 def sleeps_through(state: State, event: Event) -> bool:
@@ -86,6 +87,17 @@ def _rouse(state: State) -> None:
     for progress in role.peers.values():
         if not _is_lost(state, progress):
             progress.ticks_silent = 0
+
+
+def heed(state: State, wake: Wake) -> None:
+    """A silence that began while nobody counted here counts from its beginning."""
+    role = state.role
+    if isinstance(role, Leader):
+        progress = role.peers.get(wake.node)
+        if progress is not None:
+            progress.ticks_silent = max(progress.ticks_silent, wake.silent_ticks)
+    elif wake.node == (state.leader or state.previous_leader):
+        state.leader_ticks_silent = max(state.leader_ticks_silent, wake.silent_ticks)
 
 
 def _is_lost(state: State, progress: Progress) -> bool:

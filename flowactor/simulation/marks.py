@@ -33,6 +33,8 @@ EXPECTED: Final = {
     "snapshot installed": "a follower took the leader's state in place of entries that were gone",
     "snapshot resumed half-way": "a transfer went on where it had been interrupted",
     "entries read back": "a follower was so far behind that the leader asked its disk",
+    "group went quiet": "nothing was left to do, and the leader stopped its heartbeats",
+    "quiet group woken by a silence": "a node was noticed to be gone while nobody counted ticks",
 }
 """name -> what it means."""
 

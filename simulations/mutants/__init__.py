@@ -8,6 +8,7 @@ from simulations.mutants.machine import MACHINE
 from simulations.mutants.membership import MEMBERSHIP
 from simulations.mutants.moves import MOVES
 from simulations.mutants.mutant import CHANGING, RESHAPING, Edit, Mutant, Rotted
+from simulations.mutants.quiet import QUIET
 from simulations.mutants.replication import REPLICATION
 
 __all__ = [
@@ -45,13 +46,12 @@ CONTROLS: Final = (
 )
 """Whatever is said of a mutant that was caught, these are not."""
 
-MUTANTS: Final = (*ELECTIONS, *REPLICATION, *MACHINE, *ACTORS, *MEMBERSHIP, *MOVES)
+MUTANTS: Final = (*ELECTIONS, *REPLICATION, *MACHINE, *ACTORS, *MEMBERSHIP, *MOVES, *QUIET)
 """Each breaks one rule in one way."""
 
 NOT_APPLICABLE: Final = {
     "transfer_times_out": "only nodes that stop ask for one, and they stop if it hangs",
     "snapshot_resumes": "nobody writes a chunk that is not the next one",
-    "quiet_group_wakes": "quiescence is not built",
     "transport_error_is_local": "links are a model at core depth",
     "first_failed_sync_poisons": "the disk is a model at core depth",
     "torn_tail_vs_corruption": "the disk is a model at core depth",

@@ -19,6 +19,7 @@ from flowactor.cluster.requests import (
     StartJson,
     Value,
 )
+from flowactor.cluster.vigil import Vigil
 from flowactor.codec import encode_payload
 from flowactor.codec.records import encode, join
 from flowactor.errors import InternalError, Unavailable
@@ -28,7 +29,7 @@ from flowactor.machine.operations import SignalRun
 from flowactor.machine.replies import Done, Rejected
 from flowactor.observability.events import LinkDown, LinkUp, RequestFailed
 from flowactor.transport import Hello, frames
-from tests.cluster.harness import cluster
+from tests.cluster.harness import TrioClock, cluster
 
 
 class OwnError(fa.NonRetryableError):
@@ -274,6 +275,7 @@ async def test_what_was_relayed_over_a_replaced_link_fails_at_once(autojump_cloc
         transport=None,
         random=Random(1),
         receive=lambda *_: None,
+        vigil=Vigil(TrioClock(), lambda *_: None),
         refusal=lambda _: None,
         observer=events.append,
     )

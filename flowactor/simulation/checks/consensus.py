@@ -132,6 +132,16 @@ class ConsensusChecker:
         """The term of a committed entry; 0 if nothing is committed there."""
         return self.committed[index - 1].term if 0 < index <= len(self.committed) else 0
 
+    def place_of(self, node: int) -> tuple[int, int, int, int]:
+        """The term of a node in its present life, and of its log what is there, committed, durable
+        (0: something is being written); zeros if it has none.
+        """
+        view = self._views.get(node)
+        if view is None:
+            return 0, 0, 0, 0
+        durable = 0 if view.writing else self.disks[node].last_index
+        return view.term, len(view.log), view.commit, durable
+
     # -- lives ------------------------------------------------------------------------------------
 
     def recovered(self, node: int, core: Raft, restored: Restored) -> None:

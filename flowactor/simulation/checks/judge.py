@@ -26,6 +26,7 @@ from flowactor.raft import (
     Event,
     Raft,
     Restored,
+    Role,
     Snapshot,
     Tick,
 )
@@ -33,6 +34,7 @@ from flowactor.simulation.agenda import Agenda
 from flowactor.simulation.checks.consensus import ConsensusChecker
 from flowactor.simulation.checks.idle import IdleChecker
 from flowactor.simulation.checks.leadership import LeadershipChecker
+from flowactor.simulation.checks.quiet import QuietChecker, check_falls_asleep
 from flowactor.simulation.checks.runs import RunsChecker
 from flowactor.simulation.checks.slots import SlotsChecker
 from flowactor.simulation.checks.topology import TopologyChecker
@@ -111,7 +113,12 @@ class Judge:
         self._up: Final[set[int]] = set()
         self._groups: Callable[[], Mapping[int, ExecutionGroup]] = dict
         founders = range(1, nodes + 1)
-        leadership = LeadershipChecker()
+        self.quiet: Final = QuietChecker(
+            agenda,
+            lambda: self._groups(),  # noqa: PLW0108  # they are told later
+            self.machine_of,
+        )
+        leadership = self._leadership()
         self.runs: Final = RunsChecker(app, marks, self._told, leadership.check_given_away)
         """Of the first group, as are the next three."""
         self.consensus: Final = ConsensusChecker(founders, marks)
@@ -119,11 +126,14 @@ class Judge:
             self.consensus, leadership, WindowChecker(windows), self.runs
         )
 
+    def _leadership(self) -> LeadershipChecker:
+        return LeadershipChecker(lambda: self._agenda.now_ns, self.marks)
+
     def of(self, group: GroupId) -> GroupChecks:
         """The checkers of a group."""
         checks = self.groups.get(group)
         if checks is None:
-            leadership = LeadershipChecker()
+            leadership = self._leadership()
             checks = self.groups[group] = GroupChecks(
                 ConsensusChecker((), self.marks),
                 leadership,
@@ -199,11 +209,13 @@ class Judge:
         """A replica begins on this machine; with the first of them the process does."""
         kind = f"{Kind.STARTED} in group {group}" if machine in self._up else Kind.STARTED
         self._up.add(machine)
+        self.quiet.began(machine)
         self.write(machine, kind, applied, last)
 
     def died(self, node: int) -> None:
         """The process on this machine is gone."""
         self._up.discard(node)
+        self.quiet.ended(node)
         self.marks["owner killed in a step"] += self._bodies.pop(node, 0) > 0
 
     def write(self, node: int, kind: str, *details: int | str | bytes | None) -> None:
@@ -264,6 +276,10 @@ class _GroupWitness(Witness):
                     judge.ticked(self._place)
         if effects.status_changed:
             status = core.status()
+            judge.quiet.changed(self._place, self._group, status)
+            if status.quiet:
+                check_falls_asleep(node, status, checks.consensus)
+                judge.marks["group went quiet"] += status.role is Role.LEADER
             self._write(Kind.ROLE, status.role.value, status.term, judge.machine_of(status.leader))
         write = effects.write
         if write is not None and write.entries:
@@ -302,6 +318,7 @@ class _GroupWitness(Witness):
     def closed(self) -> None:
         """See ``Witness``."""
         self._checks.consensus.closed(self._node)
+        self._judge.quiet.closed(self._place, self._group)
         self._write(Kind.DELETED)
 
     def _in_a_move(self, what: str) -> None:

@@ -6,14 +6,16 @@ knows the rules *check_quorum_steps_down*, *stalled_disk_loses_leadership*,
 what breaks them is seldom wrong at once, but keeps a cluster from its work (I38, I40).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from attrs import Factory, define
 
 from flowactor.limits import (
+    BEAT_SECONDS,
     ELECTION_TICKS_MAX,
     ELECTION_TICKS_MIN,
+    NANOSECONDS,
     OWNER_LEASE_SECONDS,
     TICK_SECONDS,
 )
@@ -31,13 +33,18 @@ from flowactor.raft import (
     TimeoutNow,
     Vote,
     VoteReply,
+    Wake,
     WritePersisted,
 )
 from flowactor.simulation.checks.members import Members, is_quorum
 from flowactor.simulation.failure import CheckFailed
+from flowactor.simulation.marks import Marks
 
 __all__ = ["LeadershipChecker"]
 
+_TICK_NS: Final = round(TICK_SECONDS * NANOSECONDS)
+_SLACK_NS: Final = round((BEAT_SECONDS + TICK_SECONDS) * NANOSECONDS)
+"""Of a node whose clock runs fast."""
 LEASE_TICKS: Final = OWNER_LEASE_SECONDS / TICK_SECONDS
 
 
@@ -55,6 +62,9 @@ class _Sight:
         untold: leader of an older term -> the tick at which it showed that nobody had told it.
         told: terms that messages of this step speak of.
         owed: the highest term that messages of this step oblige it to enter.
+        quiet: it lets time pass.
+        begun_ns: when this life began, in true time.
+        heard_ns: peer -> when anything of the group came from it.
     """
 
     members: Members
@@ -70,6 +80,9 @@ class _Sight:
     untold: dict[int, int] = Factory(dict)
     told: set[int] = Factory(set)
     owed: int = 0
+    quiet: bool = False
+    begun_ns: int = 0
+    heard_ns: dict[int, int] = Factory(dict)
 
     def look(self, node: int) -> None:
         """The members may be others now: the silence of new ones begins."""
@@ -86,27 +99,36 @@ class _Sight:
 
 
 class LeadershipChecker:
-    """Invariants of elections and of silence in one group."""
+    """Invariants of elections and of silence in one group.
 
-    def __init__(self) -> None:
+    Args:
+        now_ns: true time.
+        marks: counts what was reached.
+    """
+
+    def __init__(self, now_ns: Callable[[], int], marks: Marks) -> None:
+        self._now_ns: Final = now_ns
+        self._marks: Final = marks
         self._sights: Final[dict[int, _Sight]] = {}
         self._silent: Final[set[tuple[int, int]]] = set()
 
     def recovered(self, node: int, restored: Restored) -> None:
         """A node begins a life with what its disk held."""
         members = Members(restored.configuration, restored.entries)
-        self._sights[node] = _Sight(members, restored.hard_state.term)
+        term, now_ns = restored.hard_state.term, self._now_ns()
+        self._sights[node] = _Sight(members, term, begun_ns=now_ns)
         self._sights[node].look(node)
 
     def stepped(self, node: int, core: Raft, events: Sequence[Event], effects: Effects) -> None:
         """Check one step of a core, before anything comes of it."""
         sight = self._sights[node]
-        ticked = False
+        ticked, slept = False, sight.quiet
         for event in events:
             match event:
                 case Receive(sender=sender, message=message):
+                    sight.heard_ns[sender] = self._now_ns()
                     self._heard(sight, sender, message)
-                case Tick():
+                case Tick() if not slept:
                     ticked = True
                     self._tick(sight)
                 case WritePersisted(number=number):
@@ -121,6 +143,9 @@ class LeadershipChecker:
         if effects.status_changed:
             led_on = self._changed(node, sight, core) and led_on
             terms = (*terms, *sight.told, sight.term)
+        for event in events:
+            if isinstance(event, Wake):
+                self._woken(node, sight, event, slept=slept)
         if effects.write is not None:
             known = sight.members.current
             sight.members.written(effects.write)
@@ -200,6 +225,23 @@ class LeadershipChecker:
             sight.told.add(term)
             sight.owed = max(sight.owed, term)
 
+    def _woken(self, node: int, sight: _Sight, wake: Wake, *, slept: bool) -> None:
+        """The node as a whole says for how long it has not heard a peer: no longer than its group
+        has not.
+        """
+        peer, ticks = wake.node, wake.silent_ticks
+        passed_ns = self._now_ns() - sight.heard_ns.get(peer, sight.begun_ns)
+        if ticks * _TICK_NS > passed_ns + _SLACK_NS:
+            raise CheckFailed(
+                "I21",
+                f"node {node} is told that node {peer} is silent for {ticks} ticks, and heard it"
+                f" {passed_ns / NANOSECONDS:.3f} s ago",
+            )
+        if peer in sight.silence:
+            sight.silence[peer] = max(sight.silence[peer], ticks)
+        if slept and ticks and not sight.quiet:
+            self._marks["quiet group woken by a silence"] += 1
+
     # -- what comes of it -------------------------------------------------------------------------
 
     def _changed(self, node: int, sight: _Sight, core: Raft) -> bool:
@@ -222,6 +264,11 @@ class LeadershipChecker:
             sight.untold.clear()
         if status.role is Role.LEADER and not (same_term and sight.role is Role.LEADER):
             sight.led_ticks = 0
+        if sight.quiet and not status.quiet:  # what passed meanwhile was not counted
+            sight.leader_silence = 0
+            for peer, ticks in sight.silence.items():
+                sight.silence[peer] = ticks if ticks >= ELECTION_TICKS_MAX else 0
+        sight.quiet = status.quiet
         sight.term, sight.role, sight.leader = status.term, status.role, status.leader
         return same_term
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import asdict
 
-from flowactor.cluster.envelopes import GroupEnvelope
+from flowactor.cluster.envelopes import Alive, GroupEnvelope
 from flowactor.cluster.group import ExecutionGroup
 from flowactor.identity import NodeId
 from flowactor.limits import NANOSECONDS
@@ -131,10 +131,13 @@ class CoreCluster(Fleet[Machine]):
 
     # -- events -----------------------------------------------------------------------------------
 
-    def _deliver(self, sender: int, receiver: int, envelope: GroupEnvelope) -> bool:
+    def _deliver(self, sender: int, receiver: int, envelope: GroupEnvelope | Alive) -> bool:
         life = self.machines[receiver].life
         if life is not None:
-            life.group.receive(NodeId(sender), envelope)
+            # What is under way when a process ends is lost: this is of the one that runs now.
+            life.meet(sender, self.machines[sender].lives)
+            if not isinstance(envelope, Alive):
+                life.group.receive(NodeId(sender), envelope)
             life.touched = True
         return life is not None
 
@@ -192,12 +195,14 @@ class CoreCluster(Fleet[Machine]):
         life = self.machines[node].life
         if life is not None and not life.paused:
             life.pause()
+            self._judge.quiet.paused(node)
 
     def resume(self, node: int) -> None:
         """See ``Fleet``."""
         life = self.machines[node].life
         if life is not None and life.paused:
             life.resume()
+            self._judge.quiet.resumed(node)
 
     def replace_disk(self, node: int) -> None:
         """See ``Fleet``: nobody will ever look at it."""

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from flowactor.actors import Promise
 from flowactor.cluster.compaction import Compaction
-from flowactor.cluster.envelopes import GroupEnvelope
+from flowactor.cluster.envelopes import Alive, GroupEnvelope
 from flowactor.cluster.group import ExecutionGroup, GroupActor
 from flowactor.cluster.instance import InstanceActor, Wake
 from flowactor.cluster.instances import Instances
@@ -19,9 +19,10 @@ from flowactor.cluster.liveness import Liveness
 from flowactor.cluster.sending import Pace
 from flowactor.cluster.steps import StepRunner
 from flowactor.cluster.variables import VariableActors
+from flowactor.cluster.vigil import Vigil, quiet_ticks
 from flowactor.errors import StorageError, WorldError
 from flowactor.identity import GroupId, NodeId, RunId
-from flowactor.limits import OWNER_LEASE_SECONDS
+from flowactor.limits import BEAT_SECONDS, NANOSECONDS, OWNER_LEASE_SECONDS
 from flowactor.machine import Machine as StateMachine
 from flowactor.machine import Notice
 from flowactor.machine.state import Variable
@@ -51,6 +52,7 @@ __all__ = ["GROUP", "Bodies", "Habitat", "Life", "Machine", "ProcessDied"]
 Ts = TypeVarTuple("Ts")
 
 GROUP: Final = GroupId(1)
+_BEAT_NS: Final = round(BEAT_SECONDS * NANOSECONDS)
 MOMENT_SECONDS_MAX: Final = 0.25
 """What a moment in a step body takes at most; most take a few milliseconds."""
 
@@ -131,7 +133,7 @@ class Habitat:
     judge: Judge
     bodies: Bodies
     world: World
-    send: Callable[[int, int, GroupEnvelope], None]
+    send: Callable[[int, int, GroupEnvelope | Alive], None]
     limits: Mapping[str, int]
     compaction: Compaction
     pace: Pace
@@ -198,6 +200,9 @@ class Life:
         self._actors: Final[list[InstanceActor]] = []
         self._watched: Final[list[tuple[Promise[Any], Callable[[Promise[Any]], None]]]] = []
         self._alarm_ns = -1
+        self._met: Final[dict[int, int]] = {}
+        self._unread: Final[dict[int, int]] = {}
+        self.vigil: Final = Vigil(machine.clock, self._stir)
         self.group: Final = self._recover(chance.getrandbits(64))
         self.liveness: Final = Liveness(
             self.group,
@@ -220,13 +225,17 @@ class Life:
         self.instances.open_all()
         self.group.begin()
         self.group.wake()
+        self._beat()
 
     def _recover(self, seed: int) -> ExecutionGroup:
         """The group, from what the last life left on the machine."""
         habitat, witness = self._habitat, self._judge.witness(self.node, self.node)
         restored = self._log.restored(self._state.applied_index, self._founding)
         machine = StateMachine(habitat.voters, self)
-        core = Raft(RaftConfig(self.node, **habitat.limits), restored, seed)
+        config = RaftConfig(
+            self.node, quiet_ticks=quiet_ticks(OWNER_LEASE_SECONDS), **habitat.limits
+        )
+        core = Raft(config, restored, seed)
         witness.recovered(core, restored, machine)
         return GroupActor(
             GROUP,
@@ -243,6 +252,8 @@ class Life:
             on_restored=self._restored,
             on_failure=self._storage_failed,
             observer=self._observe,
+            is_alive=self.vigil.is_alive,
+            is_busy=lambda: self.liveness.is_busy or self.instances.is_busy,
             compaction=habitat.compaction,
             pace=habitat.pace,
             witness=witness,
@@ -282,8 +293,10 @@ class Life:
                     actor.close()
 
     def _set_alarm(self) -> None:
-        now_ns = self._heap.now_ns
-        wanted_ns = now_ns + max(0, self.group.wake_ns - self._clock.monotonic_ns())
+        now_ns, wake_ns = self._heap.now_ns, self.group.ticking.wake_ns
+        if wake_ns is None:
+            return
+        wanted_ns = now_ns + max(0, wake_ns - self._clock.monotonic_ns())
         if not now_ns < self._alarm_ns <= wanted_ns:
             self._alarm_ns = wanted_ns
             self._heap.post(wanted_ns, self._wake, wanted_ns)
@@ -293,6 +306,37 @@ class Life:
             self._alarm_ns = -1
             self.group.wake()
             self.touched = True
+
+    # -- the other nodes --------------------------------------------------------------------------
+
+    def meet(self, sender: int, life: int) -> None:
+        """A message of this life of a node has come; the first of each is over a new link. Who
+        stands still takes note of it when he goes on.
+        """
+        if self.paused:
+            self._unread[sender] = life
+        elif self._met.get(sender) != life:
+            self._met[sender] = life
+            self.vigil.linked(NodeId(sender))
+        else:
+            self.vigil.heard(NodeId(sender))
+
+    def _stir(self, node: NodeId, silent_ticks: int) -> None:
+        self.group.stir(node, silent_ticks)
+        self.touched = True
+
+    def _beat(self) -> None:
+        """Look who is silent, and give a sign of life, again and again."""
+        if not self.alive:
+            return
+        if not self.paused:
+            self.vigil.look()
+            for voter in self._habitat.voters:
+                if voter != self.node:
+                    self._habitat.send(self.node, voter, Alive())
+        self._heap.post(self._heap.now_ns + _BEAT_NS, self._beat)
+
+    # -- more turns -------------------------------------------------------------------------------
 
     def poke(self) -> None:
         """Something has come for the actors of runs at a moment of its own."""
@@ -515,6 +559,9 @@ class Life:
         """Go on where it stopped, late for everything."""
         self.paused = False
         self.woken.set()
+        for sender, life in self._unread.items():
+            self.meet(sender, life)
+        self._unread.clear()
         self.group.wake()
         self.touched = True
 

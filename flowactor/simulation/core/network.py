@@ -8,6 +8,7 @@ from typing import Final
 from attrs import define
 
 from flowactor.cluster.envelopes import (
+    Alive,
     Forward,
     GroupEnvelope,
     RaftEnvelope,
@@ -70,7 +71,7 @@ class CoreNetwork:
         heap: Heap,
         chance: Random,
         trace: Trace,
-        deliver: Callable[[int, int, GroupEnvelope], bool],
+        deliver: Callable[[int, int, GroupEnvelope | Alive], bool],
     ) -> None:
         self._heap: Final = heap
         self._random: Final = chance.random
@@ -79,12 +80,12 @@ class CoreNetwork:
         self._paths: Final = {(a, b): _Path() for a, b in product(nodes, nodes) if a != b}
         self._number = 0
 
-    def send(self, sender: int, receiver: int, envelope: GroupEnvelope) -> None:
+    def send(self, sender: int, receiver: int, envelope: GroupEnvelope | Alive) -> None:
         """Put a message on its way; whether it arrives is another matter."""
         self._number = number = self._number + 1
-        now_ns = self._heap.now_ns
-        what, term = _described(envelope)
-        self._trace.add(now_ns, sender, Kind.SENT, number, receiver, what, term)
+        if not isinstance(envelope, Alive):
+            what, term = _described(envelope)
+            self._trace.add(self._heap.now_ns, sender, Kind.SENT, number, receiver, what, term)
         path = self._paths[sender, receiver]
         if path.blocked or (path.loss and self._random() < path.loss):
             return
@@ -93,7 +94,7 @@ class CoreNetwork:
             self._carry(path, sender, receiver, envelope, number)
 
     def _carry(
-        self, path: _Path, sender: int, receiver: int, envelope: GroupEnvelope, number: int
+        self, path: _Path, sender: int, receiver: int, envelope: GroupEnvelope | Alive, number: int
     ) -> None:
         due_ns = self._heap.now_ns + LATENCY_NS_MIN + int(self._random() * LATENCY_NS_JITTER)
         if path.slow_seconds:
@@ -110,12 +111,12 @@ class CoreNetwork:
         epoch: int,
         sender: int,
         receiver: int,
-        envelope: GroupEnvelope,
+        envelope: GroupEnvelope | Alive,
         number: int,
     ) -> None:
         if path.blocked or path.epoch != epoch:
             return
-        if self._deliver(sender, receiver, envelope):
+        if self._deliver(sender, receiver, envelope) and not isinstance(envelope, Alive):
             self._trace.add(self._heap.now_ns, receiver, Kind.RECEIVED, number, sender)
 
     # -- faults -----------------------------------------------------------------------------------

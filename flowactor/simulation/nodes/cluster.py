@@ -332,6 +332,7 @@ class Cluster(Fleet[Machine]):
         """See ``Fleet``: with its threads; its kernel goes on. What is dead has to end."""
         if self.machines[node].life is not None and not self._runtime.processes.is_paused(node):
             self._runtime.processes.pause(node)
+            self._judge.quiet.paused(node)
             self.machines[node].disk.pace.stall()
 
     def resume(self, node: int) -> None:
@@ -339,6 +340,7 @@ class Cluster(Fleet[Machine]):
         if self._runtime.processes.is_paused(node):
             self.machines[node].disk.pace.unstall()
             self._runtime.processes.thaw(node)
+            self._judge.quiet.resumed(node)
 
     # -- changes ----------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from flowactor.raft import (
 )
 from flowactor.simulation.checks.leadership import LEASE_TICKS, LeadershipChecker
 from flowactor.simulation.failure import CheckFailed
+from flowactor.simulation.marks import Marks
 from tests.simulation.checks.consensus_story import Core
 
 LEASE = int(LEASE_TICKS) + 1
@@ -44,7 +45,7 @@ class Story:
     """Three nodes before the judge, and what a test lets them do."""
 
     def __init__(self):
-        self.checker = LeadershipChecker()
+        self.checker = LeadershipChecker(lambda: 0, Marks())
         self.cores = {node: Core() for node in (1, 2, 3)}
         for node in self.cores:
             self.checker.recovered(node, Restored(configuration=Configuration((1, 2, 3))))

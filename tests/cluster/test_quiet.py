@@ -1,0 +1,198 @@
+"""Quiet groups on whole nodes: an idle cluster sleeps, and is there when it is needed."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+import flowactor as fa
+from flowactor.cluster.envelopes import Alive
+from flowactor.cluster.group import GroupActor
+from flowactor.cluster.links import Links
+from flowactor.limits import (
+    BEAT_SECONDS,
+    ELECTION_TICKS_MAX,
+    OWNER_LEASE_SECONDS,
+    SILENCE_SECONDS,
+    TICK_SECONDS,
+)
+from tests.cluster.harness import OUTSIDE, Cluster, cluster
+
+NOTICED_SECONDS = SILENCE_SECONDS + 2 * BEAT_SECONDS
+"""A silence is noticed by then."""
+ELECTED_SECONDS = NOTICED_SECONDS + 2 * ELECTION_TICKS_MAX * TICK_SECONDS
+
+
+@fa.step
+async def mark(name: str) -> str:
+    OUTSIDE.bump(name)
+    await trio.lowlevel.checkpoint()
+    return name
+
+
+@fa.workflow(version=1)
+class Waits:
+    """Sleeps, or waits for a word, then takes a step."""
+
+    def __init__(self) -> None:
+        self.word = ""
+
+    async def run(self, seconds: float) -> str:
+        if seconds:
+            await fa.sleep(seconds)
+        else:
+            await fa.wait_condition(lambda: bool(self.word))
+        return await mark(f"done {self.word}")
+
+    @fa.signal
+    def say(self, word: str) -> None:
+        self.word = word
+
+
+APP = fa.App([Waits])
+
+
+def groups(nodes: Cluster) -> list[GroupActor]:
+    """All replicas of all groups on the nodes that run."""
+    running = [nodes.node(number) for number in nodes.running]
+    return [group for node in running for group in (node.group, node._hosting.management)]
+
+
+async def rest(nodes: Cluster) -> None:
+    """Wait until nothing but signs of life happens any more."""
+    await nodes.until(lambda: all(g.ticking.rests for g in groups(nodes)), "all rest")
+
+
+@asynccontextmanager
+async def sleeping(folder, **options) -> AsyncIterator[Cluster]:
+    """Three nodes that are all asleep."""
+    async with cluster(folder, APP, **options) as nodes:
+        await rest(nodes)
+        yield nodes
+
+
+async def test_an_idle_cluster_sleeps(tmp_path, autojump_clock, monkeypatch):
+    """Once nothing is left to do, no group on any node steps, ticks or sends: what is left is one
+    sign of life for each link, way and interval.
+    """
+    async with sleeping(tmp_path) as nodes:
+        handled, sent = [], []
+        process, dispatch = GroupActor.process, Links._dispatch
+
+        def processed(group, messages):
+            handled.append(group.name)
+            return process(group, messages)
+
+        def dispatched(links, link, envelope, *rest):
+            sent.append(envelope)
+            return dispatch(links, link, envelope, *rest)
+
+        monkeypatch.setattr(GroupActor, "process", processed)
+        monkeypatch.setattr(Links, "_dispatch", dispatched)
+        await trio.sleep(60)
+        assert handled == []
+        assert set(map(type, sent)) == {Alive}
+        assert len(sent) == pytest.approx(6 * 60 / BEAT_SECONDS, abs=12)
+        assert all(group.status.quiet for group in groups(nodes))
+
+
+async def test_a_sleeping_cluster_serves(tmp_path, autojump_clock):
+    """A write and a read wake it, at the leader or elsewhere, and it sleeps again afterwards."""
+    async with sleeping(tmp_path) as nodes:
+        for number in nodes.running:
+            begun = trio.current_time()
+            counter = nodes.client(number).variable("counter", int)
+            await counter.set(number)
+            assert await counter.get() == number
+            assert trio.current_time() - begun < 2 * TICK_SECONDS
+            await rest(nodes)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_failure_detected_on_idle_cluster(tmp_path, autojump_clock, silent):
+    """Rule *failure_detected_on_idle_cluster*: an owner that dies, or just falls silent, in a
+    cluster that sleeps loses its runs after a lease like any other, not a wake and a lease; it
+    makes no difference if it also led.
+    """
+    async with sleeping(tmp_path) as nodes:
+        leader = nodes.leader()
+        follower = next(number for number in nodes.running if number != leader)
+        for owner in (follower, leader):
+            run = await nodes.client(owner).start(Waits.run, 0.0, id=f"of {owner}")
+            await rest(nodes)
+            begun = trio.current_time()
+            nodes.isolate(owner, silent=silent)
+            await nodes.until(lambda run=run, owner=owner: nodes.owner(run) != owner)
+            passed = trio.current_time() - begun
+            assert passed >= OWNER_LEASE_SECONDS - BEAT_SECONDS - TICK_SECONDS
+            assert passed <= max(OWNER_LEASE_SECONDS + BEAT_SECONDS, ELECTED_SECONDS)
+            nodes.heal()
+            await nodes.settle()
+            await rest(nodes)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_quiet_group_wakes_when_its_leader_is_gone(tmp_path, autojump_clock, silent):
+    """Rule *quiet_group_wakes*: nobody asks for anything, and there is another leader all the
+    same; and the one of before, which slept as well, knows.
+    """
+    async with sleeping(tmp_path) as nodes:
+        before = nodes.leader()
+        others = [number for number in nodes.running if number != before]
+        begun = trio.current_time()
+        nodes.isolate(before, silent=silent)
+        await nodes.until(lambda: any(nodes.node(n).group.is_leader for n in others))
+        assert trio.current_time() - begun <= ELECTED_SECONDS
+        await nodes.until(lambda: not nodes.node(before).group.is_leader)
+        assert trio.current_time() - begun <= ELECTED_SECONDS
+        nodes.heal()
+        await nodes.settle()
+        await rest(nodes)
+
+
+async def test_the_others_sleep_without_the_dead(tmp_path, autojump_clock):
+    """A node that is down keeps nobody awake; when it is back, it sleeps with the others, with all
+    that happened meanwhile.
+    """
+    async with sleeping(tmp_path) as nodes:
+        nodes.kill(3)
+        await nodes.dead(3)
+        await rest(nodes)
+        await nodes.client(1).variable("counter", int).set(7)
+        await rest(nodes)
+        await nodes.start(3)
+        await rest(nodes)
+        await nodes.converge()
+
+
+async def test_a_timer_wakes_a_sleeping_group(tmp_path, autojump_clock):
+    """A run that sleeps for long lets the cluster sleep, but for a look at the clock now and then;
+    and goes on when its time has come, not a tick later.
+    """
+    async with sleeping(tmp_path) as nodes:
+        run = await nodes.client(1).start(Waits.run, 30.0, id="nap")
+        begun = trio.current_time()
+        await trio.sleep(15)
+        assert all(node.status.quiet for node in groups(nodes))
+        assert await run.result() == "done "
+        passed = trio.current_time() - begun
+        assert 30.0 - TICK_SECONDS <= passed <= 30.0 + 2 * TICK_SECONDS
+
+
+async def test_what_is_proposed_in_vain_keeps_a_group_awake(tmp_path, autojump_clock):
+    """A signal is asked of a sleeping follower whose word does not reach the leader: it does not
+    wait for ever in its sleep, but asks again until the link works.
+    """
+    async with sleeping(tmp_path) as nodes:
+        leader = nodes.leader()
+        asked = next(number for number in nodes.running if number != leader)
+        run = await nodes.client(leader).start(Waits.run, 0.0, id="listens")
+        await rest(nodes)
+        nodes.silence([asked], [leader])
+        async with trio.open_nursery() as nursery:
+            handle = nodes.client(asked).get_handle("listens")
+            nursery.start_soon(handle.signal, Waits.say, "hello")
+            await trio.sleep(0.2)
+            nodes.heal()
+        assert await run.result() == "done hello"
