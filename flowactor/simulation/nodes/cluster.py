@@ -164,12 +164,13 @@ class Cluster(Fleet[Machine]):
         return self._judge.node_of(node) in members or self._is_able(MANAGEMENT_GROUP)
 
     def is_able(self, group: GroupId) -> bool:
-        """See ``healing.Cluster``: who waits for slots waits for those who decide about them, and a
-        cluster whose founding a disk did not survive has to be founded anew.
+        """See ``healing.Cluster``: who waits for slots waits for those who decide about them;
+        and to found a cluster takes all founders, with the disks that they began with.
         """
         topology = self._judge.topology.topology
         if topology is None:
-            return self._is_able(group) and not any(m.lost for m in self.machines.values())
+            founders = set(range(1, len(self._founders) + 1))
+            return self._is_able(group) and founders <= set(self.sound)
         waits = topology.moves_of(group)
         return self._is_able(group) and (not waits or self._is_able(MANAGEMENT_GROUP))
 

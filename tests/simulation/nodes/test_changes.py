@@ -4,7 +4,7 @@ import pytest
 
 from flowactor.errors import ConfigurationError
 from flowactor.simulation.changes import Join, Remove, Replace, Reshape, Restart
-from flowactor.simulation.faults import Crash, Wipe
+from flowactor.simulation.faults import Crash, Partition, Wipe
 from flowactor.simulation.orders import Abort, Dismiss, Drain, Enlist, Found, Shift, Split, Tune
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Depth
@@ -105,6 +105,14 @@ def test_who_dies_as_the_others_are_healed_ends():
     outcome = simulate(scenario(changes=changes, core=(1, 2), seconds=4.0), Depth.NODE)
     assert outcome.failure is None
     assert outcome.marks["only a core healed"] == 1
+
+
+def test_a_cluster_that_is_not_founded_needs_all_founders():
+    """One stays cut off from the beginning to the end: the others wait for it, as they have to."""
+    alone = Partition(((3,), (1, 2)), 0.0)
+    outcome = simulate(scenario(alone, core=(1, 2), invariants=()), Depth.NODE)
+    assert outcome.failure is None
+    assert outcome.marks["a majority was lost"] == 1
 
 
 def test_who_is_lost_says_nothing_of_groups():
