@@ -237,6 +237,7 @@ class Member:
 
     process: subprocess.Popen[str]
     address: str
+    command: list[str]
 
     def ask(self, **order: Any) -> dict[str, Any]:
         self.send(**order)
@@ -255,10 +256,31 @@ class Member:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def end(self) -> None:
+        """Wait for its end, which comes in good order once its input is closed."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def start_again(self) -> None:
+        """On what it left on disk; ``answer`` says when it is ready."""
+        self.process = spawn(self.command)
+
     def cpu_seconds(self) -> float:
         """User and system time of the process so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def spawn(command: Sequence[str]) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
 
 
 def free_addresses(count: int) -> list[str]:
@@ -275,25 +297,11 @@ def members(script: str, size: int) -> Iterator[list[Member]]:
     addresses = free_addresses(size)
     with tempfile.TemporaryDirectory(prefix="flowactor-bench-") as data:
         started = []
-        environment = os.environ | {"PYTHONHASHSEED": "0"}
         try:
             for number, address in enumerate(addresses):
-                command = [
-                    sys.executable,
-                    script,
-                    "--member",
-                    address,
-                    ",".join(addresses),
-                    f"{data}/{number}",
-                ]
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    env=environment,
-                )
-                started.append(Member(process, address))
+                peers = ",".join(addresses)
+                command = [sys.executable, script, "--member", address, peers, f"{data}/{number}"]
+                started.append(Member(spawn(command), address, command))
             for member in started:
                 assert member.answer()["ready"]
             yield started
@@ -302,11 +310,7 @@ def members(script: str, size: int) -> Iterator[list[Member]]:
                 assert member.process.stdin is not None
                 member.process.stdin.close()
             for member in started:
-                try:
-                    member.process.wait(10)
-                except subprocess.TimeoutExpired:
-                    member.process.kill()
-                    member.process.wait()
+                member.end()
 
 
 def leader_of(all_members: Sequence[Member]) -> Member:

@@ -11,6 +11,7 @@ import trio
 
 import flowactor as fa
 from flowactor.cli.node_command import settle_garbage_collector
+from flowactor.observability import Observer, ignore
 
 Order = Callable[[fa.Node, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -34,11 +35,15 @@ async def timed_loop(
     return {"latencies": latencies, "elapsed": time.perf_counter() - begun}
 
 
-def member_main(app: fa.App, orders: dict[str, Order]) -> None:
+def member_main(app: fa.App, orders: dict[str, Order], on_event: Observer = ignore) -> None:
     """Run as the member that the command line describes, until standard input ends."""
     listen, peers, data = sys.argv[2:5]
     config = fa.NodeConfig(
-        listen=listen, peers=tuple(peers.split(",")), bootstrap=True, data=Path(data)
+        listen=listen,
+        peers=tuple(peers.split(",")),
+        bootstrap=True,
+        data=Path(data),
+        on_event=on_event,
     )
 
     async def leads(node: fa.Node, _: dict[str, Any]) -> dict[str, Any]:
