@@ -26,6 +26,7 @@ class Count:
         beats: messages of a leader without entries.
         others: answers to either, votes and the like.
         sent: messages of all kinds, by sender and group.
+        frames: that arrived, at all nodes; ``frame_bytes`` of those.
         syncs: of all disks.
     """
 
@@ -34,6 +35,8 @@ class Count:
     beats: Counter[GroupId] = Factory(Counter)
     others: Counter[GroupId] = Factory(Counter)
     sent: Counter[tuple[NodeId, GroupId]] = Factory(Counter)
+    frames: int = 0
+    frame_bytes: int = 0
     syncs: int = 0
 
     def replication(self, group: GroupId) -> int:
@@ -52,6 +55,8 @@ class Count:
             self.beats - before.beats,
             self.others - before.others,
             self.sent - before.sent,
+            self.frames - before.frames,
+            self.frame_bytes - before.frame_bytes,
             self.syncs - before.syncs,
         )
 
@@ -67,6 +72,11 @@ class Census:
         """The disk of one more node."""
         self._devices.append(device)
         return device
+
+    def arrived(self, sender: int, receiver: int, size: int, connection: int) -> None:  # noqa: ARG002
+        """See ``Network``."""
+        self._count.frames += 1
+        self._count.frame_bytes += size
 
     def watch(self, node: NodeId, group: GroupId) -> Witness:
         """See ``Watch``."""

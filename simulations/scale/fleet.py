@@ -40,7 +40,7 @@ APP: Final = fa.App([Waits])
 
 
 class Fleet:
-    """Whole nodes, as they run in production, in a world that counts what they do.
+    """Whole nodes, as they run in production, over a network and disks that count.
 
     Args:
         runtime: the run it is part of.
@@ -53,7 +53,9 @@ class Fleet:
         self.census: Final = Census()
         self._runtime: Final = runtime
         self._nursery: Final = nursery
-        self._network: Final = Network(runtime.time, runtime.random("network"), nodes=shape.nodes)
+        self._network: Final = Network(
+            runtime.time, runtime.random("network"), nodes=shape.nodes, told=self.census.arrived
+        )
         self._nodes: Final[dict[int, fa.Node]] = {}
 
     @property

@@ -27,6 +27,8 @@ MOMENT_SECONDS: Final = 0.02
 REPORTED_SECONDS: Final = 5.0
 """After that the management group has heard of all runs."""
 WINDOW_SECONDS: Final = 2.0
+REST_SECONDS: Final = 15.0
+"""After that an idle cluster is as quiet as it will ever be."""
 
 
 def measure(shape: Shape, seed: int = 1) -> Costs:
@@ -57,6 +59,8 @@ async def _costs(fleet: Fleet, runtime: Runtime) -> Costs:
     await trio.sleep(MOMENT_SECONDS)
     awake = await _passing(fleet, WINDOW_SECONDS)
     state = rows_of(fleet.topology, runtime.time.now_ns)
+    await trio.sleep(REST_SECONDS)
+    resting = await _passing(fleet, WINDOW_SECONDS)
     return Costs(
         command_messages=sum(count.replication(group) for group, count in counts) / commands,
         command_bytes=sum(count.append_bytes[group] for group, count in counts) / commands,
@@ -65,6 +69,7 @@ async def _costs(fleet: Fleet, runtime: Runtime) -> Costs:
         management_syncs=changed.syncs / COMMANDS,
         awake_messages=sum(awake.sent.values()) / WINDOW_SECONDS,
         lead_messages=awake.most(MANAGEMENT_GROUP) / WINDOW_SECONDS,
+        rest_frames=resting.frames / WINDOW_SECONDS,
         state_bytes=sum(len(encode_plain(row[1:])) for row in state),
     )
 

@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 from attrs import frozen
 
-from flowactor.limits import HEARTBEAT_TICKS, TICK_SECONDS
+from flowactor.limits import BEAT_SECONDS, HEARTBEAT_TICKS, TICK_SECONDS
 
 __all__ = ["Costs", "Shape", "costs_of", "deviations"]
 
@@ -42,6 +42,7 @@ class Costs:
         management_messages, management_syncs: of one change of the cluster.
         awake_messages: a second, while no group is quiet.
         lead_messages: a second, that the leader of the management group sends of it meanwhile.
+        rest_frames: a second, when all groups are quiet.
         state_bytes: of the management group's state.
     """
 
@@ -52,6 +53,7 @@ class Costs:
     management_syncs: float
     awake_messages: float
     lead_messages: float
+    rest_frames: float
     state_bytes: float
 
 
@@ -63,6 +65,7 @@ TOLERANCES: Final = Costs(
     management_syncs=0.02,
     awake_messages=0.1,
     lead_messages=0.1,
+    rest_frames=0.02,
     state_bytes=0.1,
 )
 """By what share of the prediction each may differ from it. What a command costs follows from the
@@ -84,6 +87,7 @@ def costs_of(shape: Shape) -> Costs:
         management_syncs=nodes,
         awake_messages=2 * round_trips * BEATS_PER_SECOND,
         lead_messages=(nodes - 1) * BEATS_PER_SECOND,
+        rest_frames=nodes * (nodes - 1) / BEAT_SECONDS,
         state_bytes=STATE_BYTES + nodes * NODE_BYTES + groups * GROUP_BYTES + places * PLACE_BYTES,
     )
 
