@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 import flowactor as fa
-from flowactor.cluster.compaction import Compaction
+from flowactor.cluster.group.compaction import Compaction
 from flowactor.limits import LOG_ENTRIES_MAX, SNAPSHOT_CHUNK_BYTES
 from flowactor.observability.events import ObservedEvent, SnapshotInstalled, SnapshotReceived
 from flowactor.transport import MemoryNetwork, MemoryTransport

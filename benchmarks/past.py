@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from flowactor.cluster.compaction import Compaction
+from flowactor.cluster.group.compaction import Compaction
 from flowactor.codec.payloads import encode_payload
 from flowactor.codec.records import encode
 from flowactor.errors import StorageError

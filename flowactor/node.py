@@ -26,9 +26,7 @@ from attrs import Factory, evolve, frozen
 from flowactor.actors import Promise
 from flowactor.client import Client, connect
 from flowactor.client.system import SystemEntropy
-from flowactor.cluster.compaction import Compaction
 from flowactor.cluster.door import serve_client
-from flowactor.cluster.execution import Execution
 from flowactor.cluster.founding import (
     Founding,
     Membership,
@@ -37,21 +35,23 @@ from flowactor.cluster.founding import (
     kept_membership,
     membership_facts,
 )
-from flowactor.cluster.group import ExecutionGroup, GroupActor
-from flowactor.cluster.hosting import Ground, Hosting, Replica
-from flowactor.cluster.instances import Instances
+from flowactor.cluster.group.actor import ExecutionGroup, GroupActor
+from flowactor.cluster.group.compaction import Compaction
+from flowactor.cluster.group.hosting import Ground, Hosting, Replica
+from flowactor.cluster.group.sending import Pace
+from flowactor.cluster.group.witness import Watch, nobody
 from flowactor.cluster.leaving import hand_over
 from flowactor.cluster.links import Links
 from flowactor.cluster.lookout import look_out
-from flowactor.cluster.moving import Movers
 from flowactor.cluster.overview import Overview
 from flowactor.cluster.router import FIRST_GROUP, Router
-from flowactor.cluster.sending import Pace
-from flowactor.cluster.service import GroupService
+from flowactor.cluster.runs.execution import Execution
+from flowactor.cluster.runs.instances import Instances
+from flowactor.cluster.runs.moving import Movers
+from flowactor.cluster.runs.service import GroupService
 from flowactor.cluster.steward import FEATURE_LEVEL, Steward
 from flowactor.cluster.system import SystemClock
 from flowactor.cluster.vigil import Vigil, quiet_ticks
-from flowactor.cluster.witness import Watch, nobody
 from flowactor.errors import ConfigurationError, Refused, StorageError, StorageFull
 from flowactor.identity import ClusterId, GroupId, NodeId
 from flowactor.limits import (

@@ -8,7 +8,7 @@ from flowactor.cli import cluster_views, views
 from flowactor.cli.options import client_command
 from flowactor.cli.output import Output
 from flowactor.client import Client
-from flowactor.cluster.requests import EventView
+from flowactor.cluster.protocol.requests import EventView
 
 __all__ = ["events", "status"]
 

@@ -4,7 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from flowactor.cli.output import Output
-from flowactor.cluster.requests import ClusterView, GroupView, MoveView, NodeView, PlacementView
+from flowactor.cluster.protocol.requests import (
+    ClusterView,
+    GroupView,
+    MoveView,
+    NodeView,
+    PlacementView,
+)
 from flowactor.management import Liveness, NodeState
 
 __all__ = ["cluster", "groups", "members", "print_cluster", "print_groups", "print_members"]

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from flowactor.cli.demo_app import STEPS
 from flowactor.client.streams import TERMINAL_KINDS
-from flowactor.cluster.requests import EventView
+from flowactor.cluster.protocol.requests import EventView
 
 __all__ = ["Board", "OrderState"]
 

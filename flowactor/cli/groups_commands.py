@@ -10,7 +10,7 @@ from flowactor.cli.members_commands import timeout_option, until, wait_option
 from flowactor.cli.options import client_command
 from flowactor.cli.output import Output
 from flowactor.client import Client
-from flowactor.cluster.requests import ClusterView
+from flowactor.cluster.protocol.requests import ClusterView
 from flowactor.identity import slot_of
 from flowactor.limits import SLOTS
 

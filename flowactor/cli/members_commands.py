@@ -11,7 +11,7 @@ from flowactor.cli import cluster_views
 from flowactor.cli.options import client_command
 from flowactor.cli.output import Output
 from flowactor.client import Client
-from flowactor.cluster.requests import ClusterView
+from flowactor.cluster.protocol.requests import ClusterView
 from flowactor.errors import DeadlineExceeded, InvalidInput
 from flowactor.management import MANAGEMENT_GROUP
 

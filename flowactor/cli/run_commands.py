@@ -9,7 +9,7 @@ from flowactor.cli.exits import Exit
 from flowactor.cli.options import check_json, client_command, run_option
 from flowactor.cli.output import Output
 from flowactor.client import Client, WorkflowHandle
-from flowactor.cluster.requests import Ended
+from flowactor.cluster.protocol.requests import Ended
 from flowactor.machine.replies import RunStatus
 
 __all__ = [

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from flowactor.cli.output import Output
-from flowactor.cluster.requests import Ended, EventView, RunView, StepView
+from flowactor.cluster.protocol.requests import Ended, EventView, RunView, StepView
 from flowactor.codec import payloads
 from flowactor.errors import StepFailed
 from flowactor.limits import NANOSECONDS

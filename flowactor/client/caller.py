@@ -12,7 +12,7 @@ import trio
 
 from flowactor.client.channel import Channel
 from flowactor.client.session import Session
-from flowactor.cluster.requests import Answer, Mutation, Opened, Read, Request
+from flowactor.cluster.protocol.requests import Answer, Mutation, Opened, Read, Request
 from flowactor.errors import (
     DeadlineExceeded,
     FlowactorError,

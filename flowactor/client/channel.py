@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from flowactor.cluster.requests import Answer, Request
+from flowactor.cluster.protocol.requests import Answer, Request
 
 __all__ = ["Channel"]
 

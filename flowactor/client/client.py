@@ -12,7 +12,7 @@ from flowactor.client.handle import WorkflowHandle
 from flowactor.client.streams import EventStream
 from flowactor.client.system import SystemEntropy
 from flowactor.client.variables import ClusterVariable
-from flowactor.cluster.requests import (
+from flowactor.cluster.protocol.requests import (
     Answer,
     ClusterView,
     EventPlace,

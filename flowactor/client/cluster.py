@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from flowactor.client.caller import Caller, expect
-from flowactor.cluster.requests import ClusterView, DescribeCluster, TransferLead
+from flowactor.cluster.protocol.requests import ClusterView, DescribeCluster, TransferLead
 from flowactor.identity import GroupId, NodeId, Slot
 from flowactor.machine.replies import Done
 from flowactor.management import MoveId, Pin

@@ -10,7 +10,7 @@ from flowactor.client import references
 from flowactor.client.caller import Caller, expect
 from flowactor.client.exports import ExportedHistory
 from flowactor.client.streams import POLL_SECONDS, RunEventStream
-from flowactor.cluster.requests import (
+from flowactor.cluster.protocol.requests import (
     DescribeRun,
     Ended,
     EventPage,

@@ -20,7 +20,7 @@ import trio
 
 from flowactor.actors.promise import Promise
 from flowactor.client.channel import Channel
-from flowactor.cluster.requests import Answer, Request, Response
+from flowactor.cluster.protocol.requests import Answer, Request, Response
 from flowactor.codec import records
 from flowactor.errors import (
     CallerError,

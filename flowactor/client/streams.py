@@ -12,7 +12,7 @@ import trio
 from attrs import frozen
 
 from flowactor.client.caller import Caller, expect
-from flowactor.cluster.requests import (
+from flowactor.cluster.protocol.requests import (
     EventPage,
     EventPlace,
     EventView,

@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from flowactor.client.caller import Caller, expect
 from flowactor.client.streams import Versioned, Watch, versioned
-from flowactor.cluster.requests import ReadVariable, VariableView
+from flowactor.cluster.protocol.requests import ReadVariable, VariableView
 from flowactor.codec import payloads
 from flowactor.errors import NotFound, VersionMismatch
 from flowactor.machine.operations import CompareAndSet, WriteVariable

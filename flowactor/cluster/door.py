@@ -9,8 +9,8 @@ from typing import Final
 
 import trio
 
-from flowactor.cluster.border import Serve, respond
-from flowactor.cluster.requests import Request
+from flowactor.cluster.protocol.border import Serve, respond
+from flowactor.cluster.protocol.requests import Request
 from flowactor.limits import CLIENT_ANSWER_BYTES_MAX, CLIENT_REQUESTS_MAX, FRAME_BYTES_MAX
 from flowactor.observability.events import Observer, ignore
 from flowactor.ports import Connection

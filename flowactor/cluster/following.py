@@ -12,15 +12,15 @@ from typing import Final
 import trio
 from attrs import evolve
 
-from flowactor.cluster.requests import (
+from flowactor.cluster.protocol.requests import (
     Answer,
     EventView,
     FollowedEvents,
     FollowEvents,
     Request,
 )
-from flowactor.cluster.service import refusal_of
-from flowactor.cluster.views import event_bytes
+from flowactor.cluster.runs.service import refusal_of
+from flowactor.cluster.runs.views import event_bytes
 from flowactor.errors import FlowactorError, Unavailable
 from flowactor.identity import GroupId
 from flowactor.limits import PAGE_BYTES_MAX

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from flowactor.cluster.group import ExecutionGroup, ManagementGroup
+from flowactor.cluster.group.actor import ExecutionGroup, ManagementGroup
 from flowactor.codec.records import encode
 from flowactor.errors import InvalidInput, Unavailable
 from flowactor.identity import NodeId

@@ -15,9 +15,9 @@ import trio
 from attrs import evolve
 
 from flowactor.actors import Promise
-from flowactor.cluster.border import Serve, respond
-from flowactor.cluster.envelopes import Alive, Envelope, GroupEnvelope, Relay, Relayed
-from flowactor.cluster.requests import Answer, Request
+from flowactor.cluster.protocol.border import Serve, respond
+from flowactor.cluster.protocol.envelopes import Alive, Envelope, GroupEnvelope, Relay, Relayed
+from flowactor.cluster.protocol.requests import Answer, Request
 from flowactor.cluster.vigil import Vigil
 from flowactor.codec.records import encode
 from flowactor.errors import InvalidInput, Unavailable

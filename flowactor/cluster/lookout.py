@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import trio
 
-from flowactor.cluster.requests import ClusterView, DescribeCluster, Request
-from flowactor.cluster.service import Peers
+from flowactor.cluster.protocol.requests import ClusterView, DescribeCluster, Request
+from flowactor.cluster.runs.service import Peers
 from flowactor.errors import FlowactorError
 from flowactor.identity import NodeId, SessionId
 from flowactor.limits import RESEND_SECONDS

@@ -6,8 +6,8 @@ from typing import Any, Final
 import attrs
 from attrs import evolve
 
-from flowactor.cluster.group import GroupActor
-from flowactor.cluster.requests import (
+from flowactor.cluster.group.actor import GroupActor
+from flowactor.cluster.protocol.requests import (
     ClusterView,
     GroupView,
     MoveView,

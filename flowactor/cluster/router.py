@@ -13,13 +13,13 @@ import trio
 from attrs import evolve
 
 from flowactor.actors import Promise
-from flowactor.cluster import border, requests
 from flowactor.cluster.following import Following
-from flowactor.cluster.group import ExecutionGroup, ManagementGroup
+from flowactor.cluster.group.actor import ExecutionGroup, ManagementGroup
 from flowactor.cluster.leaving import transfer
 from flowactor.cluster.overview import Overview
-from flowactor.cluster.requests import Answer, Request
-from flowactor.cluster.service import (
+from flowactor.cluster.protocol import border, requests
+from flowactor.cluster.protocol.requests import Answer, Request
+from flowactor.cluster.runs.service import (
     HOPS_MAX,
     Elsewhere,
     GroupService,

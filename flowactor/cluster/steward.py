@@ -10,9 +10,9 @@ whoever crashed or was deposed looks again and goes on.
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol, assert_never, cast
 
-from flowactor.cluster.group import ExecutionGroup, ManagementGroup
-from flowactor.cluster.moves import stage_of
-from flowactor.cluster.moving import Movers
+from flowactor.cluster.group.actor import ExecutionGroup, ManagementGroup
+from flowactor.cluster.runs.moves import stage_of
+from flowactor.cluster.runs.moving import Movers
 from flowactor.codec.records import encode
 from flowactor.identity import GroupId, NodeId
 from flowactor.limits import NANOSECONDS, RESEND_SECONDS, TICK_SECONDS

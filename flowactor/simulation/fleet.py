@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
-from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.group.actor import ExecutionGroup
 from flowactor.identity import GroupId, NodeId
 from flowactor.simulation.changes import Change
 from flowactor.simulation.checks.judge import FIRST_GROUP, Judge

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.group.actor import ExecutionGroup
 from flowactor.codec.payloads import decode_payload
 from flowactor.identity import GroupId, RunId, SessionId
 from flowactor.limits import NANOSECONDS

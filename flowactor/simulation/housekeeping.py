@@ -3,8 +3,8 @@
 from random import Random
 from typing import Final
 
-from flowactor.cluster.compaction import Compaction
-from flowactor.cluster.sending import Pace
+from flowactor.cluster.group.compaction import Compaction
+from flowactor.cluster.group.sending import Pace
 
 __all__ = ["draw_compaction", "draw_pace"]
 

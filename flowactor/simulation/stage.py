@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Final, Protocol
 
-from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.group.actor import ExecutionGroup
 from flowactor.identity import RunId
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.agenda import Agenda

@@ -5,7 +5,7 @@ from typing import Final
 
 import trio
 
-from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.group.actor import ExecutionGroup
 from flowactor.limits import NANOSECONDS
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import StepState

@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from flowactor.client.exports import HISTORY_SUFFIX, ExportedHistory, read_histories
-from flowactor.cluster.outside import outside_trio
+from flowactor.cluster.runs.outside import outside_trio
 from flowactor.errors import DeterminismViolation, MalformedDataError
 from flowactor.machine.commands import Command, FailRun
 from flowactor.workflow import (

@@ -6,13 +6,13 @@ from simulations.mutants.mutant import Edit, Mutant
 
 __all__ = ["ACTORS"]
 
-GROUP: Final = "cluster/group.py"
-INSTANCE: Final = "cluster/instance.py"
-INSTANCES: Final = "cluster/instances.py"
-LIVENESS: Final = "cluster/liveness.py"
-LOG_CLOCK: Final = "cluster/log_clock.py"
-READS: Final = "cluster/reads.py"
-STEP_RUNNER: Final = "cluster/steps.py"
+GROUP: Final = "cluster/group/actor.py"
+INSTANCE: Final = "cluster/runs/instance.py"
+INSTANCES: Final = "cluster/runs/instances.py"
+LIVENESS: Final = "cluster/runs/liveness.py"
+LOG_CLOCK: Final = "cluster/group/log_clock.py"
+READS: Final = "cluster/group/reads.py"
+STEP_RUNNER: Final = "cluster/runs/steps.py"
 
 ACTORS: Final = (
     Mutant(
@@ -184,7 +184,7 @@ ACTORS: Final = (
         "proposed-once-only",
         "proposal_once",
         "What an actor proposed and lost is never proposed again.",
-        (Edit("cluster/unsettled.py", "if sent.at_ns <= old:", "if sent.at_ns < 0:"),),
+        (Edit("cluster/runs/unsettled.py", "if sent.at_ns <= old:", "if sent.at_ns < 0:"),),
     ),
     Mutant(
         "request-sent-once-only",
@@ -192,7 +192,7 @@ ACTORS: Final = (
         "A client's operation that was lost with a leader is not sent again.",
         (
             Edit(
-                "cluster/proposals.py",
+                "cluster/group/proposals.py",
                 "        for entry in again:\n            entry.sent_ns = now_ns",
                 "        again.clear()\n"
                 "        for entry in again:\n            entry.sent_ns = now_ns",

@@ -233,7 +233,7 @@ MEMBERSHIP: Final = (
         "Sessions do not come with a snapshot.",
         (
             Edit(
-                "cluster/group.py",
+                "cluster/group/actor.py",
                 "        self.machine = self._restore(self.state)\n",
                 "        self.machine = self._restore(self.state)\n"
                 "        self.machine._sessions._live.clear()\n",
@@ -247,7 +247,7 @@ MEMBERSHIP: Final = (
         "A log is cut above what its state has durably.",
         (
             Edit(
-                "cluster/snapshots.py",
+                "cluster/group/snapshots.py",
                 "index = min(target, state.durable_index)",
                 "index = target",
             ),

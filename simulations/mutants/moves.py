@@ -44,7 +44,7 @@ MOVES: Final = (
         "The target serves slots of which it has only the beginning.",
         (
             Edit(
-                "cluster/moves.py",
+                "cluster/runs/moves.py",
                 "return Stage.COMPLETE if known.progress.complete else Stage.ARRIVING",
                 "return Stage.COMPLETE",
             ),

@@ -6,9 +6,9 @@ from simulations.mutants.mutant import Edit, Mutant
 
 __all__ = ["QUIET"]
 
-GROUP: Final = "cluster/group.py"
+GROUP: Final = "cluster/group/actor.py"
 QUIESCENCE: Final = "raft/quiescence.py"
-TICKING: Final = "cluster/ticking.py"
+TICKING: Final = "cluster/group/ticking.py"
 VIGIL: Final = "cluster/vigil.py"
 NIGHT: Final = "a-sleeping-cluster"
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from attrs import Factory, define
 
-from flowactor.cluster.driven import Outcome
-from flowactor.cluster.envelopes import RaftEnvelope
-from flowactor.cluster.witness import AnyMachine, Witness
+from flowactor.cluster.group.driven import Outcome
+from flowactor.cluster.group.witness import AnyMachine, Witness
+from flowactor.cluster.protocol.envelopes import RaftEnvelope
 from flowactor.codec.records import encode
 from flowactor.identity import GroupId, NodeId
 from flowactor.raft import Append, Effects, Entry, Event, Raft, Restored, Snapshot

@@ -12,7 +12,7 @@ from flowactor.cli.demo import DemoFailed, Summary
 from flowactor.cli.demo_app import STEPS
 from flowactor.cli.demo_board import Board, OrderState
 from flowactor.cli.exits import Exit, exit_of
-from flowactor.cluster.requests import EventView
+from flowactor.cluster.protocol.requests import EventView
 
 DEMO = [sys.executable, "-m", "flowactor", "demo"]
 

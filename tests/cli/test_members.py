@@ -7,7 +7,7 @@ import pytest
 
 from flowactor.cli.cluster_views import node_state, warnings
 from flowactor.cli.exits import Exit
-from flowactor.cluster.requests import NodeView
+from flowactor.cluster.protocol.requests import NodeView
 
 pytestmark = pytest.mark.processes
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from flowactor.client.caller import Caller
-from flowactor.cluster.requests import Answer, Opened, Request, Response
+from flowactor.cluster.protocol.requests import Answer, Opened, Request, Response
 from flowactor.codec import records
 from flowactor.machine.operations import OpenSession
 from flowactor.transport import Hello, frames, greet

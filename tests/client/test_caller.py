@@ -5,7 +5,7 @@ import trio
 
 from flowactor.client.caller import SESSION_IDLE_SECONDS_MAX, expect
 from flowactor.client.session import Session
-from flowactor.cluster.requests import ReadVariable, VariableView
+from flowactor.cluster.protocol.requests import ReadVariable, VariableView
 from flowactor.errors import (
     AlreadyExists,
     DeadlineExceeded,

@@ -7,7 +7,7 @@ from attrs import frozen
 
 import flowactor as fa
 from flowactor.client import Client
-from flowactor.cluster.requests import (
+from flowactor.cluster.protocol.requests import (
     Ended,
     EventPage,
     EventPlace,

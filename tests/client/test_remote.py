@@ -7,7 +7,7 @@ import trio
 
 from flowactor.client.connect import connect, parse_addresses
 from flowactor.client.remote import RemoteChannel
-from flowactor.cluster.requests import Answer, Opened, ReadVariable, Request, VariableView
+from flowactor.cluster.protocol.requests import Answer, Opened, ReadVariable, Request, VariableView
 from flowactor.errors import (
     CallerError,
     ConfigurationError,

@@ -15,8 +15,8 @@ import trio
 from attrs import Factory, define
 
 import flowactor as fa
-from flowactor.cluster.compaction import Compaction
-from flowactor.cluster.sending import Pace
+from flowactor.cluster.group.compaction import Compaction
+from flowactor.cluster.group.sending import Pace
 from flowactor.errors import FlowactorError
 from flowactor.limits import OWNER_LEASE_SECONDS
 from flowactor.observability.events import ObservedEvent

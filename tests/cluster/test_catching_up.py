@@ -3,7 +3,7 @@
 import trio
 
 import flowactor as fa
-from flowactor.cluster.compaction import Compaction
+from flowactor.cluster.group.compaction import Compaction
 from flowactor.management.state import NodeState
 from flowactor.observability.events import SnapshotInstalled, StepStarted
 from tests.cluster.harness import OUTSIDE, cluster

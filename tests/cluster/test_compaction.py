@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowactor.cluster.compaction import Compaction
+from flowactor.cluster.group.compaction import Compaction
 from flowactor.limits import ELECTION_TICKS_MAX
 from flowactor.raft import PeerStatus
 from flowactor.storage import LogSize

@@ -9,7 +9,7 @@ import trio
 import flowactor as fa
 from flowactor.cluster.door import serve_client
 from flowactor.cluster.links import Links
-from flowactor.cluster.requests import (
+from flowactor.cluster.protocol.requests import (
     DescribeCluster,
     GetHistory,
     Query,

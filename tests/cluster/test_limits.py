@@ -7,8 +7,8 @@ import pytest
 import trio
 
 import flowactor as fa
-from flowactor.cluster import requests
-from flowactor.cluster.requests import Request
+from flowactor.cluster.protocol import requests
+from flowactor.cluster.protocol.requests import Request
 from flowactor.codec import encode_payload
 from flowactor.identity import SessionId
 from flowactor.limits import FRAME_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, TEXT_BYTES_MAX
@@ -252,7 +252,7 @@ async def test_answer_that_no_message_carries_is_refused(tmp_path, autojump_cloc
     async with cluster(tmp_path, APP) as c, remote(c) as client:
         run = await c.client(1).start(Hoards.run, 1, 10_000)
         await c.until(lambda: c.node(2).group.machine.run_variables(run.run_id))
-        monkeypatch.setattr("flowactor.cluster.border.OPERATION_BYTES_MAX", 5000)
+        monkeypatch.setattr("flowactor.cluster.protocol.border.OPERATION_BYTES_MAX", 5000)
         seen = client.get_handle(run.id)
         with pytest.raises(fa.InvalidInput, match=r"the answer has 10.* a message carries 5000"):
             await seen.variable("part 0", bytes)
@@ -267,7 +267,7 @@ async def test_activation_that_no_message_carries_parks_the_run(
     """
     async with cluster(tmp_path, APP) as c:
         with monkeypatch.context() as patched:
-            patched.setattr("flowactor.cluster.instance.OPERATION_BYTES_MAX", 5000)
+            patched.setattr("flowactor.cluster.runs.instance.OPERATION_BYTES_MAX", 5000)
             run = await c.client(1).start(Hoards.run, 10, 1000)
             other = await c.client(1).start(Takes.run, b"")
             await c.until(lambda: c.owner(run) == 0, "it is parked")

@@ -3,7 +3,7 @@
 import trio
 
 from flowactor.cluster.lookout import look_out
-from flowactor.cluster.requests import ClusterView, DescribeCluster, NodeView
+from flowactor.cluster.protocol.requests import ClusterView, DescribeCluster, NodeView
 from flowactor.errors import Unavailable
 from flowactor.identity import NodeId
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 import flowactor as fa
-from flowactor.cluster.proposals import Proposals
+from flowactor.cluster.group.proposals import Proposals
 from flowactor.errors import Overloaded
 from flowactor.limits import NANOSECONDS
 from tests.cluster.harness import InlineDisk, cluster

@@ -7,9 +7,9 @@ import pytest
 import trio
 
 import flowactor as fa
-from flowactor.cluster.envelopes import Alive
-from flowactor.cluster.group import GroupActor
+from flowactor.cluster.group.actor import GroupActor
 from flowactor.cluster.links import Links
+from flowactor.cluster.protocol.envelopes import Alive
 from flowactor.limits import (
     BEAT_SECONDS,
     ELECTION_TICKS_MAX,

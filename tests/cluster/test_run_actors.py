@@ -8,8 +8,8 @@ import trio
 
 import flowactor as fa
 from flowactor.actors import Promise
-from flowactor.cluster import instance
-from flowactor.cluster.instance import InstanceActor, QueryAsked
+from flowactor.cluster.runs import instance
+from flowactor.cluster.runs.instance import InstanceActor, QueryAsked
 from flowactor.limits import RESEND_SECONDS
 from flowactor.machine.replies import RunStatus
 from flowactor.observability.events import ActorFailed, LeaderChanged, RunDiverged, RunParked

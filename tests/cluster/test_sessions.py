@@ -5,7 +5,7 @@ import trio
 
 import flowactor as fa
 from flowactor.actors import Promise
-from flowactor.cluster.requests import Opened, Request
+from flowactor.cluster.protocol.requests import Opened, Request
 from flowactor.codec import encode_payload
 from flowactor.codec.records import encode
 from flowactor.identity import SessionId

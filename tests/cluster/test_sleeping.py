@@ -8,7 +8,7 @@ import pytest
 import trio
 
 import flowactor as fa
-from flowactor.cluster import instances
+from flowactor.cluster.runs import instances
 from flowactor.limits import ACTIVATION_COMMANDS_MAX
 from tests.cluster.harness import OUTSIDE, Cluster, cluster
 

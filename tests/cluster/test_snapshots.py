@@ -6,8 +6,8 @@ import pytest
 import trio
 
 import flowactor as fa
-from flowactor.cluster.compaction import Compaction
-from flowactor.cluster.sending import Pace
+from flowactor.cluster.group.compaction import Compaction
+from flowactor.cluster.group.sending import Pace
 from flowactor.observability.events import (
     LogCompacted,
     SnapshotInstalled,

@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from flowactor.cluster.envelopes import SnapshotChunk
+from flowactor.cluster.protocol.envelopes import SnapshotChunk
 from flowactor.limits import RESEND_SECONDS, SNAPSHOT_PATIENCE_SECONDS, SNAPSHOT_PAUSE_SECONDS
 from flowactor.observability.events import SnapshotFailed, SnapshotReceived, SnapshotSent
 from flowactor.raft import InstallSnapshot, SnapshotStaged

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from attrs import define
 
-from flowactor.cluster.envelopes import (
+from flowactor.cluster.group.receiving import Receiving
+from flowactor.cluster.group.sending import Pace, Sending
+from flowactor.cluster.protocol.envelopes import (
     SnapshotChunk,
     SnapshotHeld,
     SnapshotOffer,
     SnapshotWanted,
 )
-from flowactor.cluster.receiving import Receiving
-from flowactor.cluster.sending import Pace, Sending
 from flowactor.errors import StorageFull
 from flowactor.ports import RowWrite, Table
 from flowactor.raft import Configuration, PeerStatus, Snapshot

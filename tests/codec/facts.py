@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from flowactor.cluster.requests import ExportHistory, HistoryPart
+from flowactor.cluster.protocol.requests import ExportHistory, HistoryPart
 from flowactor.codec import records
 from flowactor.identity import NodeId, RunId
 from flowactor.machine.commands import RetryRule, SetVariable

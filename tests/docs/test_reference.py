@@ -128,7 +128,7 @@ def test_events_of_a_node_are_documented_with_their_level():
 
 def test_kinds_of_events_are_documented():
     """The table of a run's events has every kind that a history can show."""
-    source = (DOCS.parent / "flowactor/cluster/views.py").read_text()
+    source = (DOCS.parent / "flowactor/cluster/runs/views.py").read_text()
     kinds = set(re.findall(r'(?:return|yield) "(\w+)"', source))
     assert len(kinds) > 15
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in CLI] == []

@@ -10,7 +10,7 @@ import trio
 
 import flowactor as fa
 from flowactor.cli.demo_cluster import free_addresses
-from flowactor.cluster.requests import ClusterView, RunView
+from flowactor.cluster.protocol.requests import ClusterView, RunView
 from tests.processes.nodes import NodeProcess
 from tests.processes.outside import FOLDER, Outside, moment
 

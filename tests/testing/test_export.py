@@ -4,8 +4,8 @@ import pytest
 import trio
 
 import flowactor as fa
-from flowactor.cluster import inspection
-from flowactor.cluster.requests import Answer, ExportHistory, HistoryPart, Request
+from flowactor.cluster.protocol.requests import Answer, ExportHistory, HistoryPart, Request
+from flowactor.cluster.runs import inspection
 from flowactor.codec import records
 from flowactor.errors import MalformedDataError
 from flowactor.identity import RunId, SessionId

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 import flowactor as fa
-from flowactor.cluster.outside import outside_trio
+from flowactor.cluster.runs.outside import outside_trio
 from flowactor.observability.events import ActorFailed
 from tests.cluster.harness import cluster
 from tests.workflow.driver import Driver

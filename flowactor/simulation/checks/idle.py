@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import define
 
-from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.group.actor import ExecutionGroup
 from flowactor.limits import OWNER_LEASE_SECONDS, RESEND_SECONDS, TICK_SECONDS
 from flowactor.simulation.failure import CheckFailed
 

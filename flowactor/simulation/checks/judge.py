@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from flowactor.cluster.driven import Outcome
-from flowactor.cluster.group import ExecutionGroup
-from flowactor.cluster.witness import AnyMachine, Witness
+from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.group.driven import Outcome
+from flowactor.cluster.group.witness import AnyMachine, Witness
 from flowactor.identity import GroupId, NodeId, RunId
 from flowactor.machine import Machine
 from flowactor.management import MANAGEMENT_GROUP

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import define
 
-from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.group.actor import ExecutionGroup
 from flowactor.identity import GroupId
 from flowactor.limits import (
     BEAT_SECONDS,

@@ -7,7 +7,7 @@ are those of ``docs/design/management.md``.
 from collections.abc import Iterator
 from typing import Final
 
-from flowactor.cluster.driven import Outcome
+from flowactor.cluster.group.driven import Outcome
 from flowactor.identity import GroupId, NodeId
 from flowactor.management import (
     MANAGEMENT_GROUP,

@@ -9,7 +9,7 @@ from typing import Any, Final, assert_never
 from attrs import define
 
 from flowactor.actors import Promise
-from flowactor.cluster.past import query_past
+from flowactor.cluster.runs.past import query_past
 from flowactor.codec.payloads import decode_payload, encode_payload
 from flowactor.errors import FlowactorError, Unavailable
 from flowactor.identity import RunId, SessionId

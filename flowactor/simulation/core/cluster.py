@@ -7,8 +7,8 @@ from typing import Final
 
 from attrs import asdict
 
-from flowactor.cluster.envelopes import Alive, GroupEnvelope
-from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.protocol.envelopes import Alive, GroupEnvelope
 from flowactor.identity import NodeId
 from flowactor.limits import NANOSECONDS
 from flowactor.raft import Configuration

@@ -10,15 +10,15 @@ import trio
 from attrs import frozen
 
 from flowactor.actors import Promise
-from flowactor.cluster.compaction import Compaction
-from flowactor.cluster.envelopes import Alive, GroupEnvelope
-from flowactor.cluster.group import ExecutionGroup, GroupActor
-from flowactor.cluster.instance import InstanceActor, Wake
-from flowactor.cluster.instances import Instances
-from flowactor.cluster.liveness import Liveness
-from flowactor.cluster.sending import Pace
-from flowactor.cluster.steps import StepRunner
-from flowactor.cluster.variables import VariableActors
+from flowactor.cluster.group.actor import ExecutionGroup, GroupActor
+from flowactor.cluster.group.compaction import Compaction
+from flowactor.cluster.group.sending import Pace
+from flowactor.cluster.protocol.envelopes import Alive, GroupEnvelope
+from flowactor.cluster.runs.instance import InstanceActor, Wake
+from flowactor.cluster.runs.instances import Instances
+from flowactor.cluster.runs.liveness import Liveness
+from flowactor.cluster.runs.steps import StepRunner
+from flowactor.cluster.runs.variables import VariableActors
 from flowactor.cluster.vigil import Vigil, quiet_ticks
 from flowactor.errors import StorageError, WorldError
 from flowactor.identity import GroupId, NodeId, RunId

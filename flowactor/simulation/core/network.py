@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import define
 
-from flowactor.cluster.envelopes import (
+from flowactor.cluster.protocol.envelopes import (
     Alive,
     Forward,
     GroupEnvelope,

@@ -12,7 +12,7 @@ from typing import Final, assert_never
 
 import trio
 
-from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.group.actor import ExecutionGroup
 from flowactor.errors import StorageCorrupt, StorageError, WorldError
 from flowactor.identity import GroupId, NodeId
 from flowactor.limits import NANOSECONDS

@@ -8,8 +8,8 @@ from typing import Final
 import trio
 from attrs import Factory, define
 
-from flowactor.cluster.driven import Outcome
-from flowactor.cluster.witness import AnyMachine, Witness
+from flowactor.cluster.group.driven import Outcome
+from flowactor.cluster.group.witness import AnyMachine, Witness
 from flowactor.identity import GroupId, NodeId, RunId
 from flowactor.node import Node
 from flowactor.observability.events import ObservedEvent, StepFinished, StepStarted

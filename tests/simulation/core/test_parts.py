@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from flowactor.cluster.envelopes import ReadAsk
+from flowactor.cluster.protocol.envelopes import ReadAsk
 from flowactor.identity import GroupId
 from flowactor.ports import RowWrite
 from flowactor.raft import Entry, EntryKind, HardState, LoadEntries, Write

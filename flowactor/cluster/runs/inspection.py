@@ -9,9 +9,8 @@ from typing import Final
 
 import trio
 
-from flowactor.cluster.group import ExecutionGroup
-from flowactor.cluster.instances import Instances
-from flowactor.cluster.requests import (
+from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.protocol.requests import (
     EventPage,
     EventPlace,
     EventView,
@@ -25,7 +24,8 @@ from flowactor.cluster.requests import (
     RunView,
     Value,
 )
-from flowactor.cluster.views import HistoryRow, event_bytes, event_views, run_view
+from flowactor.cluster.runs.instances import Instances
+from flowactor.cluster.runs.views import HistoryRow, event_bytes, event_views, run_view
 from flowactor.errors import InvalidInput, NotFound
 from flowactor.identity import NodeId, RunId
 from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX, REQUEST_NUMBER_MAX

@@ -14,12 +14,12 @@ import trio
 from attrs import define, frozen
 
 from flowactor.actors import Promise
-from flowactor.cluster.compaction import Compaction
-from flowactor.cluster.envelopes import GroupEnvelope
-from flowactor.cluster.group import ExecutionGroup, GroupActor, ManagementGroup
-from flowactor.cluster.sending import Pace
-from flowactor.cluster.tasks import Tasks
-from flowactor.cluster.witness import Watch, Witness
+from flowactor.cluster.group.actor import ExecutionGroup, GroupActor, ManagementGroup
+from flowactor.cluster.group.compaction import Compaction
+from flowactor.cluster.group.sending import Pace
+from flowactor.cluster.group.tasks import Tasks
+from flowactor.cluster.group.witness import Watch, Witness
+from flowactor.cluster.protocol.envelopes import GroupEnvelope
 from flowactor.codec.records import decode, encode, record
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId

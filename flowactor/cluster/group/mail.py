@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import Factory, define, frozen
 
 from flowactor.actors import Promise
-from flowactor.cluster.envelopes import GroupEnvelope
+from flowactor.cluster.protocol.envelopes import GroupEnvelope
 from flowactor.identity import NodeId
 from flowactor.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from flowactor.raft import Event

@@ -8,9 +8,9 @@ held inside the core until then, so no order of these two can acknowledge what i
 
 from collections.abc import Callable, Sequence
 
-from flowactor.cluster.durable import Log
-from flowactor.cluster.envelopes import GroupEnvelope, RaftEnvelope
-from flowactor.cluster.witness import Witness
+from flowactor.cluster.group.durable import Log
+from flowactor.cluster.group.witness import Witness
+from flowactor.cluster.protocol.envelopes import GroupEnvelope, RaftEnvelope
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId
 from flowactor.raft import (

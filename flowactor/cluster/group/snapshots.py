@@ -5,9 +5,11 @@ state in their place.
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from flowactor.cluster.compaction import Compaction
-from flowactor.cluster.durable import Later, Log, State, States
-from flowactor.cluster.envelopes import (
+from flowactor.cluster.group.compaction import Compaction
+from flowactor.cluster.group.durable import Later, Log, State, States
+from flowactor.cluster.group.receiving import Receiving
+from flowactor.cluster.group.sending import Pace, Sending
+from flowactor.cluster.protocol.envelopes import (
     GroupEnvelope,
     SnapshotChunk,
     SnapshotEnvelope,
@@ -15,8 +17,6 @@ from flowactor.cluster.envelopes import (
     SnapshotOffer,
     SnapshotWanted,
 )
-from flowactor.cluster.receiving import Receiving
-from flowactor.cluster.sending import Pace, Sending
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId
 from flowactor.observability.events import LogCompacted, Observer

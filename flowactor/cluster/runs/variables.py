@@ -12,7 +12,7 @@ import trio
 from attrs import frozen
 
 from flowactor.actors import Mailbox, Overflow, Promise
-from flowactor.cluster.tasks import Tasks
+from flowactor.cluster.group.tasks import Tasks
 from flowactor.identity import Slot, slot_of
 from flowactor.limits import MAILBOX_MESSAGES_MAX
 from flowactor.machine.state import Variable

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from flowactor.cluster.requests import (
+from flowactor.cluster.protocol.requests import (
     Answer,
     Query,
     QueryJson,

@@ -1,7 +1,7 @@
 """The committed past of a run, as its interpreter replays it: read from history rows."""
 
-from flowactor.cluster.group import ExecutionGroup
-from flowactor.cluster.outside import outside_trio
+from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.runs.outside import outside_trio
 from flowactor.codec import records
 from flowactor.identity import RunId
 from flowactor.machine import RunSummary

@@ -19,12 +19,12 @@ import trio
 from attrs import frozen
 
 from flowactor.actors import Mailbox, MailboxClosed, Overflow, Promise
-from flowactor.cluster.group import ExecutionGroup
-from flowactor.cluster.outside import outside_trio
-from flowactor.cluster.past import past_of
-from flowactor.cluster.steps import StepRunner
-from flowactor.cluster.tasks import Tasks
-from flowactor.cluster.unsettled import Unsettled
+from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.group.tasks import Tasks
+from flowactor.cluster.runs.outside import outside_trio
+from flowactor.cluster.runs.past import past_of
+from flowactor.cluster.runs.steps import StepRunner
+from flowactor.cluster.runs.unsettled import Unsettled
 from flowactor.codec.records import encode
 from flowactor.errors import DeterminismViolation, Overloaded, Unavailable
 from flowactor.identity import NodeId, RunId, StepKey, describe_key

@@ -6,7 +6,7 @@ The simulator's checkers are told everything through this; a node in production 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from flowactor.cluster.driven import Outcome
+from flowactor.cluster.group.driven import Outcome
 from flowactor.identity import GroupId, NodeId
 from flowactor.machine import Machine
 from flowactor.management import Management

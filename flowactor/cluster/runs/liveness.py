@@ -9,7 +9,7 @@ has been silent for how long (rules *leader_waits_a_lease_before_reassigning* an
 from typing import Final
 
 from flowactor.actors import Promise
-from flowactor.cluster.group import ExecutionGroup
+from flowactor.cluster.group.actor import ExecutionGroup
 from flowactor.codec.records import encode
 from flowactor.identity import NodeId
 from flowactor.limits import NANOSECONDS, RESEND_SECONDS, TICK_SECONDS

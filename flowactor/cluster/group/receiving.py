@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
-from flowactor.cluster.durable import Incoming, Later, States
-from flowactor.cluster.envelopes import (
+from flowactor.cluster.group.durable import Incoming, Later, States
+from flowactor.cluster.protocol.envelopes import (
     GroupEnvelope,
     SnapshotChunk,
     SnapshotHeld,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from flowactor.cluster.requests import EventView, RunView, StepView
+from flowactor.cluster.protocol.requests import EventView, RunView, StepView
 from flowactor.codec import records
 from flowactor.codec.text import shortened
 from flowactor.identity import GroupId, NodeId, RunId, describe_key

@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from flowactor.cluster.requests import Request, Response
+from flowactor.cluster.protocol.requests import Request, Response
 from flowactor.codec.records import record
 from flowactor.identity import GroupId
 from flowactor.raft import Snapshot

@@ -30,15 +30,15 @@ from flowactor.actors import (
     SupervisorEvent,
     SupervisorGaveUp,
 )
-from flowactor.cluster.group import ExecutionGroup
-from flowactor.cluster.instance import (
+from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.group.tasks import Tasks
+from flowactor.cluster.runs.instance import (
     InstanceActor,
     InstanceMessage,
     QueryAsked,
     Wake,
 )
-from flowactor.cluster.tasks import Tasks
-from flowactor.cluster.variables import VariableActors
+from flowactor.cluster.runs.variables import VariableActors
 from flowactor.codec.records import encode
 from flowactor.codec.text import shortened
 from flowactor.errors import NotFound, Unavailable

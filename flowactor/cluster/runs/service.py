@@ -11,15 +11,15 @@ from typing import Final, Protocol, assert_never
 import trio
 from attrs import evolve
 
-from flowactor.cluster import border, requests
-from flowactor.cluster.group import ExecutionGroup
-from flowactor.cluster.inspection import Inspection
-from flowactor.cluster.instances import Instances
-from flowactor.cluster.liveness import Liveness
-from flowactor.cluster.moves import progress_of
-from flowactor.cluster.past import query_past
-from flowactor.cluster.requests import Answer, Request
-from flowactor.cluster.variables import VariableActors
+from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.protocol import border, requests
+from flowactor.cluster.protocol.requests import Answer, Request
+from flowactor.cluster.runs.inspection import Inspection
+from flowactor.cluster.runs.instances import Instances
+from flowactor.cluster.runs.liveness import Liveness
+from flowactor.cluster.runs.moves import progress_of
+from flowactor.cluster.runs.past import query_past
+from flowactor.cluster.runs.variables import VariableActors
 from flowactor.errors import (
     AlreadyClosed,
     FlowactorError,

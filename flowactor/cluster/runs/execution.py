@@ -5,15 +5,15 @@ to clients.
 from functools import partial
 from typing import Final
 
-from flowactor.cluster.group import ExecutionGroup
-from flowactor.cluster.hosting import Replica
-from flowactor.cluster.inspection import Inspection
-from flowactor.cluster.instance import InstanceActor
-from flowactor.cluster.instances import Instances
-from flowactor.cluster.liveness import Liveness
-from flowactor.cluster.service import GroupService, Peers
-from flowactor.cluster.steps import StepRunner
-from flowactor.cluster.variables import VariableActors
+from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.group.hosting import Replica
+from flowactor.cluster.runs.inspection import Inspection
+from flowactor.cluster.runs.instance import InstanceActor
+from flowactor.cluster.runs.instances import Instances
+from flowactor.cluster.runs.liveness import Liveness
+from flowactor.cluster.runs.service import GroupService, Peers
+from flowactor.cluster.runs.steps import StepRunner
+from flowactor.cluster.runs.variables import VariableActors
 from flowactor.identity import NodeId, RunId
 from flowactor.observability.events import Observer
 from flowactor.ports import Clock

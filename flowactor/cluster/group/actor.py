@@ -14,19 +14,11 @@ from typing import Any, Final, Generic, assert_never, cast
 import trio
 
 from flowactor.actors import Mailbox, Overflow, Promise
-from flowactor.cluster.compaction import Compaction
-from flowactor.cluster.driven import Asked, M, Outcome, key_of, owners
-from flowactor.cluster.durable import Log, State, States
-from flowactor.cluster.envelopes import (
-    Forward,
-    GroupEnvelope,
-    RaftEnvelope,
-    ReadAnswer,
-    ReadAsk,
-    SnapshotEnvelope,
-)
-from flowactor.cluster.log_clock import LogClock
-from flowactor.cluster.mail import (
+from flowactor.cluster.group.compaction import Compaction
+from flowactor.cluster.group.driven import Asked, M, Outcome, key_of, owners
+from flowactor.cluster.group.durable import Log, State, States
+from flowactor.cluster.group.log_clock import LogClock
+from flowactor.cluster.group.mail import (
     Alarm,
     AskAgain,
     Barrier,
@@ -37,13 +29,21 @@ from flowactor.cluster.mail import (
     Mail,
     chunks,
 )
-from flowactor.cluster.proposals import Proposals, Waiting
-from flowactor.cluster.reads import Reads, RemoteRead
-from flowactor.cluster.ready import Ready
-from flowactor.cluster.sending import Pace
-from flowactor.cluster.snapshots import Snapshots
-from flowactor.cluster.ticking import Ticking
-from flowactor.cluster.witness import AnyMachine, Witness
+from flowactor.cluster.group.proposals import Proposals, Waiting
+from flowactor.cluster.group.reads import Reads, RemoteRead
+from flowactor.cluster.group.ready import Ready
+from flowactor.cluster.group.sending import Pace
+from flowactor.cluster.group.snapshots import Snapshots
+from flowactor.cluster.group.ticking import Ticking
+from flowactor.cluster.group.witness import AnyMachine, Witness
+from flowactor.cluster.protocol.envelopes import (
+    Forward,
+    GroupEnvelope,
+    RaftEnvelope,
+    ReadAnswer,
+    ReadAsk,
+    SnapshotEnvelope,
+)
 from flowactor.codec.records import decode, encode
 from flowactor.errors import Overloaded, StorageError, StoragePoisoned, Unavailable
 from flowactor.identity import GroupId, NodeId

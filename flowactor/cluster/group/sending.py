@@ -15,8 +15,8 @@ from typing import Final
 
 from attrs import Factory, define, frozen
 
-from flowactor.cluster.durable import Copy, Later, Log, States
-from flowactor.cluster.envelopes import (
+from flowactor.cluster.group.durable import Copy, Later, Log, States
+from flowactor.cluster.protocol.envelopes import (
     GroupEnvelope,
     SnapshotChunk,
     SnapshotHeld,

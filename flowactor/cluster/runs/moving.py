@@ -11,11 +11,11 @@ from typing import Final, Protocol
 
 import trio
 
-from flowactor.cluster.envelopes import Forward, GroupEnvelope
-from flowactor.cluster.group import ExecutionGroup
-from flowactor.cluster.moves import progress_of, stage_of
-from flowactor.cluster.requests import Answer, DescribeMove, MoveProgress, Request
-from flowactor.cluster.tasks import Tasks
+from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.group.tasks import Tasks
+from flowactor.cluster.protocol.envelopes import Forward, GroupEnvelope
+from flowactor.cluster.protocol.requests import Answer, DescribeMove, MoveProgress, Request
+from flowactor.cluster.runs.moves import progress_of, stage_of
 from flowactor.codec.records import encode
 from flowactor.errors import FlowactorError
 from flowactor.identity import GroupId, NodeId, SessionId
