@@ -1,1 +1,1 @@
-"""What is said over the wires: by clients to nodes, by nodes to nodes, and what may be said at all."""
+"""What clients say to nodes and nodes to each other, and what may be said at all."""
