@@ -111,7 +111,8 @@ def core(chosen: Options) -> list[Row]:
     seconds, times = (6.0, 3) if chosen.quick else (12.0, 7)
 
     def events(name: str, nodes: int, acts: tuple[Act, ...]) -> Row:
-        scenario = Scenario(app=APP, nodes=nodes, acts=acts, seconds=seconds)
+        # A follower that a seed leaves behind is sent what this makes, slowly, if the seed says so.
+        scenario = Scenario(app=APP, nodes=nodes, acts=acts, seconds=seconds, healing_seconds=600.0)
         return measure(
             f"core, events/s: {name}",
             scenario,

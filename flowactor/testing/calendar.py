@@ -77,8 +77,9 @@ class Calendar(Agenda):
         for number, machine in cluster.machines.items():
             machine.clock.begin(ClockJump(number, nanoseconds / NANOSECONDS, at=0.0))
         for node in _living(cluster):
-            clock = node.group.clock
-            clock.follow(clock.now_ns() + nanoseconds)
+            for group in node.groups.values():
+                group.clock.follow(group.clock.now_ns() + nanoseconds)
+                group.wake()  # one that rests would look at the clock only in a while
 
 
 async def sleep_until(due_ns: int, calendar: Calendar, cluster: Cluster) -> None:

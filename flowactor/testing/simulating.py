@@ -129,7 +129,15 @@ class _Run(Generic[T]):
         calendar = Calendar(runtime.time)
         self._now_ns = lambda: calendar.now_ns
         world = World(lambda *told: self._effect(calendar, judge, *told))
-        judge = Judge(self._app, self._nodes, calendar, self._trace, Marks(), lambda *_: None)
+        judge = Judge(
+            self._app,
+            self._nodes,
+            calendar,
+            self._trace,
+            Marks(),
+            lambda *_: None,
+            looks=runtime.time,
+        )
         async with trio.open_nursery() as nursery:
             cluster = Cluster(
                 runtime,

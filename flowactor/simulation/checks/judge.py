@@ -81,6 +81,8 @@ class Judge:
         point: called with the run concerned, and the machine, at every moment at which an
             exhaustive search could strike.
         windows: the limits of all cores.
+        looks: has the times at which sleepers are looked at, if ``agenda`` leaves time out that is
+            none to them.
 
     Attributes:
         groups: the checkers of each group that was ever opened.
@@ -97,6 +99,7 @@ class Judge:
         marks: Marks,
         point: Callable[[RunId, int], None],
         windows: Windows = USUAL,
+        looks: Agenda | None = None,
     ) -> None:
         self._app: Final = app
         self._windows: Final = windows
@@ -114,7 +117,7 @@ class Judge:
         self._groups: Callable[[], Mapping[int, ExecutionGroup]] = dict
         founders = range(1, nodes + 1)
         self.quiet: Final = QuietChecker(
-            agenda,
+            looks or agenda,
             lambda: self._groups(),  # noqa: PLW0108  # they are told later
             self.machine_of,
         )
