@@ -38,7 +38,7 @@ from flowactor.simulation.strike import Strike
 from simulations.chores import CHORES, INVARIANTS, chore, registers
 from simulations.workflows import app
 
-HEALING_SECONDS = 90.0
+HEALING_SECONDS = 300.0
 ORDERED = 0.7
 """Odds that in a cluster that changes groups are made and slots moved as well."""
 NIGHTS = 0.2
