@@ -39,8 +39,8 @@ from simulations.chores import CHORES, INVARIANTS, chore, registers
 from simulations.workflows import app
 
 HEALING_SECONDS = 300.0
-"""The slowest drawn pace sends a state 10 KB a second: two followers that are left behind in a large
-one need more than 90 s (seed 333, which takes less if only the pace is another).
+"""The slowest drawn pace sends a state 10 KB a second: two followers that lack a large one need
+more than 90 s (seed 333, which takes less if only the pace is another).
 """
 ORDERED = 0.7
 """Odds that in a cluster that changes groups are made and slots moved as well."""
