@@ -130,8 +130,7 @@ def _consume(ledger: Ledger, run: RunState, item: Consumed) -> Event:
 def _perform(ledger: Ledger, run: RunState, command: Command) -> None:
     match command:
         case ScheduleStep():
-            step = PendingStep(command, 1, StepState.RUNNING, ledger.clock_ns)
-            ledger.put_step(run, step)
+            ledger.begin_attempt(run, PendingStep(command, 1, StepState.RUNNING, ledger.clock_ns))
         case SetVariable(name, value):
             ledger.set_variable(run, name, value)
         case ArmTimer(key, due_ns):

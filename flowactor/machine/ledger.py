@@ -50,6 +50,7 @@ class Ledger:
         self.notices: list[Notice] = []
         self._grew: dict[RunId, None] = {}
         self._steps_due: dict[RunId, list[StepKey]] = {}
+        self._begun: set[tuple[RunId, StepKey]] = set()
         self._closed: dict[RunId, RunState] = {}
         self._by_workflow: dict[str, RunId] = {}
         self._opened: set[RunId] = set()
@@ -278,6 +279,17 @@ class Ledger:
         self._touched_steps.setdefault((run.run_id, key), key in run.steps)
         run.steps[key] = step
 
+    def begin_attempt(self, run: RunState, step: PendingStep) -> None:
+        """The attempt that the step stands at is to run from this entry on."""
+        self._begun.add((run.run_id, step.command.step))
+        self.put_step(run, step)
+
+    def begins_here(self, run: RunState, key: StepKey) -> bool:
+        """Whether the step's attempt begins with the entry that is being applied. Nobody has run it
+        then: owners look at what is to run when they have applied the whole entry.
+        """
+        return (run.run_id, key) in self._begun
+
     def drop_step(self, run: RunState, key: StepKey) -> None:
         """Forget a step, if it is there."""
         if step := run.steps.pop(key, None):
@@ -336,6 +348,7 @@ class Ledger:
         )
         self._grew.clear()
         self._steps_due.clear()
+        self._begun.clear()
         return notices
 
     # -- rows and digest --------------------------------------------------------------------------

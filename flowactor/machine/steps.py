@@ -83,15 +83,17 @@ def retry(ledger: Ledger, run: RunState, key: StepKey) -> None:
 
 
 def restart_steps(ledger: Ledger, run: RunState) -> None:
-    """The run has a new owner: what ran on the old one starts again, what backs off waits on."""
-    for _, step in sorted(run.steps.items()):
-        if step.state is StepState.RUNNING:
+    """The run has a new owner: what may have run on the old one starts again, as a further attempt;
+    what backs off waits on.
+    """
+    for key, step in sorted(run.steps.items()):
+        if step.state is StepState.RUNNING and not ledger.begins_here(run, key):
             _next_attempt(ledger, run, step)
 
 
 def _next_attempt(ledger: Ledger, run: RunState, step: PendingStep) -> None:
     step.attempt += 1
-    ledger.put_step(run, step)
+    ledger.begin_attempt(run, step)
     ledger.record(run, AttemptStarted(step.command.step, step.attempt))
 
 

@@ -289,8 +289,8 @@ MACHINE: Final = (
         (
             Edit(
                 STEPS,
-                "for _, step in sorted(run.steps.items()):",
-                "for _, step in run.steps.items():",
+                "for key, step in sorted(run.steps.items()):",
+                "for key, step in run.steps.items():",
             ),
         ),
     ),

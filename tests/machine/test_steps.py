@@ -7,7 +7,7 @@ from flowactor.machine import OperationRefused, StepsDue, StepState
 from flowactor.machine.commands import CancelStep, RetryRule, SetVariable
 from flowactor.machine.events import Failure, StepCompleted, StepEnded
 from flowactor.machine.history import AttemptFailed, AttemptStarted
-from flowactor.machine.operations import ParkRun, ReassignRuns, ResumeRun
+from flowactor.machine.operations import Advance, ParkRun, ReassignRuns, ResumeRun
 from flowactor.machine.steps import backoff_ns
 
 KEY = ((), "s", 0)
@@ -195,6 +195,25 @@ def test_running_steps_of_a_dead_owner_start_again(group, make_step):
     group.fail(KEY)
     (ended,) = group.run().inbox.values()
     assert ended.attempts == 2
+
+
+def test_an_attempt_that_begins_with_the_loss_of_its_owner_is_not_used_up(group, make_step):
+    """Its retry falls due, or its code asks for it, in the entry that gives the run away: nobody
+    has run it, so it is the new owner's. The next loss counts again.
+    """
+    group.start(at=0)
+    group.advance(make_step())
+    group.fail(KEY)
+    applied = group.apply(ReassignRuns(1, 1), at=1)
+    assert StepsDue("w", (KEY,)) in applied.notices
+    step = group.run().steps[KEY]
+    assert (group.run().epoch, step.attempt, step.state) == (2, 2, StepState.RUNNING)
+    asked = Advance("w", 2, 1, 0, (), (make_step("t"),))
+    group.apply(asked, ReassignRuns(2, 1))
+    attempts = [step.attempt for step in group.run().steps.values()]
+    assert (group.run().epoch, attempts) == (3, [3, 1])
+    began = [fact for fact in group.history() if isinstance(fact, AttemptStarted)]
+    assert began == [AttemptStarted(KEY, 2), AttemptStarted(KEY, 3)]
 
 
 def test_no_retry_falls_due_while_a_run_is_parked(group, make_step):
