@@ -149,7 +149,7 @@ class World:
 
     Attributes:
         watch: for simulations: who sees what consensus and the machine of a group do.
-        compaction, pace: for simulations: limits that a short run meets.
+        compaction, pace: for simulations: limits that a short run meets; the pace may change.
         strict: for simulations: calls of workflow code to clocks, chance and files of this process
             are refused with their line. Slow.
     """
@@ -160,7 +160,7 @@ class World:
     disk: Callable[[Path], Disk] = DirectoryDisk
     watch: Watch = nobody
     compaction: Compaction = Factory(Compaction)
-    pace: Pace = Factory(Pace)
+    pace: Callable[[], Pace] = Pace
     strict: bool = False
 
 

@@ -38,10 +38,7 @@ from flowactor.simulation.strike import Strike
 from simulations.chores import CHORES, INVARIANTS, chore, registers
 from simulations.workflows import app
 
-HEALING_SECONDS = 300.0
-"""The slowest drawn pace sends a state 10 KB a second: two followers that lack a large one need
-more than 90 s (seed 333, which takes less if only the pace is another).
-"""
+HEALING_SECONDS = 90.0
 ORDERED = 0.7
 """Odds that in a cluster that changes groups are made and slots moved as well."""
 NIGHTS = 0.2

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
 from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.group.sending import Pace as SendingPace
 from flowactor.identity import GroupId, NodeId
 from flowactor.simulation.changes import Change
 from flowactor.simulation.checks.judge import FIRST_GROUP, Judge
@@ -123,14 +124,19 @@ class Fleet(ABC, Generic[M]):
         machines: by number.
         links: between them.
         judge: sees it all.
+        pace: how fast states are sent as long as there are faults.
 
     Attributes:
         machines: see above.
+        pace: how fast states are sent now.
         healed: the nodes that have to work when the faults are over.
     """
 
-    def __init__(self, machines: Mapping[int, M], links: Links, judge: Judge) -> None:
+    def __init__(
+        self, machines: Mapping[int, M], links: Links, judge: Judge, pace: SendingPace
+    ) -> None:
         self.machines: Final = machines
+        self.pace = pace
         self.healed: tuple[int, ...] = tuple(machines)
         self._links: Final = links
         self._judge: Final = judge
@@ -220,6 +226,7 @@ class Fleet(ABC, Generic[M]):
     def heal(self, nodes: Collection[int]) -> None:
         """See ``stage.Cast``: the others stand still for ever."""
         self.healed = tuple(nodes)
+        self.pace = SendingPace()  # slow only for faults to strike in the middle
         for node, machine in self.machines.items():
             if node not in nodes:
                 machine.held += 1

@@ -26,7 +26,9 @@ def draw_compaction(chance: Random) -> Compaction:
 
 
 def draw_pace(chance: Random, chunk_bytes: int = CHUNK_BYTES) -> Pace:
-    """So slow that there is time for something to happen in the middle of a transfer."""
+    """So slow that there is time for something to happen in the middle of a transfer, as long as
+    there are faults. Whoever follows a log that is cut early may never catch up at such a pace.
+    """
     return Pace(
         chunk_bytes=chunk_bytes,
         window_bytes_max=chunk_bytes * chance.choice((1, 4)),

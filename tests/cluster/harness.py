@@ -296,7 +296,7 @@ class Cluster:
             transport=self.wires.transport(member.address),
             disk=self.disk,
             compaction=self.compaction,
-            pace=self.pace,
+            pace=lambda: self.pace,
         )
         try:
             with member.scope:

@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from flowactor.cluster.protocol.envelopes import SnapshotChunk
+from flowactor.cluster.protocol.envelopes import SnapshotChunk, SnapshotOffer
 from flowactor.limits import RESEND_SECONDS, SNAPSHOT_PATIENCE_SECONDS, SNAPSHOT_PAUSE_SECONDS
 from flowactor.observability.events import SnapshotFailed, SnapshotReceived, SnapshotSent
 from flowactor.raft import InstallSnapshot, SnapshotStaged
@@ -170,6 +170,37 @@ def test_so_much_in_a_tick(tmp_path, follower):
     assert size_of(exchange(leader, follower)) == 6000
     leader.tick(2)
     assert size_of(exchange(leader, follower)) == 6000
+
+
+def test_whoever_waits_for_its_turn_is_not_silent(tmp_path):
+    """What may be sent in a tick goes to the first receiver as long as it takes all of it; the
+    second is neither offered the copy again nor given up meanwhile, and is served then.
+    """
+    pace = evolve(PACE, tick_bytes_max=PACE.chunk_bytes)
+    leader = Leader(tmp_path / "slow", rows=200, pace=pace)
+    first, second = Follower(2, tmp_path / "two"), Follower(3, tmp_path / "three")
+    begin(leader, 2, 3)
+    ticks, offers = 0, []
+    while len(leader.told) < 2:
+        leader.match.update({staged.peer: INDEX for staged in leader.told})
+        offers += [peer for peer, sent in leader.sent if isinstance(sent, SnapshotOffer)]
+        exchange(leader, first, second)
+        leader.tick(2, 3, seconds=0.5)
+        ticks += 1
+    assert ticks * 0.5 / 2 > SNAPSHOT_PATIENCE_SECONDS
+    assert offers == [2, 3]
+    assert second.rows() == leader.states.current.scan("rows")
+
+
+def test_the_pace_may_change(leader, follower):
+    """What is left of a transfer goes as fast as it may by now."""
+    leader.pace = evolve(PACE, tick_bytes_max=3000)
+    begin(leader, 2)
+    assert size_of(exchange(leader, follower)) == 3000
+    leader.pace = PACE
+    leader.tick(2)
+    exchange(leader, follower)
+    assert isinstance(leader.told[0], SnapshotStaged)
 
 
 def test_a_full_disk_is_waited_for(leader, follower):

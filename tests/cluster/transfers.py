@@ -77,6 +77,7 @@ class Leader:
 
     def __init__(self, folder: Path, *, rows: int = 30, pace: Pace = PACE):
         self.clock = HandClock()
+        self.pace = pace
         self.disk = DirectoryDisk(folder)
         self.states = CountedStates(open_states(self.disk))
         self.sent: list[tuple[int, object]] = []
@@ -98,7 +99,7 @@ class Leader:
             clock=self.clock,
             failed=self.told.append,
             observer=self.observed.append,
-            pace=pace,
+            pace=lambda: self.pace,
         )
 
     @property

@@ -114,7 +114,7 @@ class GroupActor(Generic[M]):
         observer: told of changes of leadership, and of what becomes of log and state.
         is_alive: whether a node was heard of late, whatever it said.
         is_busy: whether who lives on the group has more to do, and needs its ticks for that.
-        compaction: when the log is cut; ``pace``: how fast the state is sent.
+        compaction: when the log is cut; ``pace``: says how fast the state is sent now.
         witness: sees each step of the core, and each entry that is applied.
 
     Attributes:
@@ -143,7 +143,7 @@ class GroupActor(Generic[M]):
         is_alive: Callable[[NodeId], bool] = lambda _: False,
         is_busy: Callable[[], bool] = lambda: False,
         compaction: Compaction = Compaction(),  # noqa: B008  # frozen
-        pace: Pace = Pace(),  # noqa: B008
+        pace: Callable[[], Pace] = Pace,
         witness: Witness | None = None,
     ) -> None:
         self.group: Final = group

@@ -75,7 +75,7 @@ class Ground:
     observer: Observer
     watch: Watch
     compaction: Compaction
-    pace: Pace
+    pace: Callable[[], Pace]
     is_alive: Callable[[NodeId], bool]
     ticked: Callable[[GroupActor[Any]], None]
     is_busy: Callable[[GroupId], bool]

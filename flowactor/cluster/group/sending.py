@@ -116,7 +116,7 @@ class Sending:
         clock: measures silence.
         failed: told that the log cannot be read back.
         observer: told of transfers that end.
-        pace: how fast.
+        pace: says how fast; it may change its mind.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Sending:
         clock: Clock,
         failed: Callable[[StorageError], None],
         observer: Observer,
-        pace: Pace,
+        pace: Callable[[], Pace],
     ) -> None:
         self._group: Final = group
         self._log: Final = log
@@ -152,7 +152,7 @@ class Sending:
         self._ready: _Ready | None = None
         self._attempts = 0  # at copies, so that what comes of an old one is known
         self._offers = 0
-        self._allowance = pace.tick_bytes_max
+        self._allowance = pace().tick_bytes_max
 
     @property
     def held_index(self) -> int | None:
@@ -167,7 +167,7 @@ class Sending:
 
     def tick(self, peers: Mapping[NodeId, PeerStatus]) -> None:
         """Time has passed for a leader that knows this of the others."""
-        self._allowance = self._pace.tick_bytes_max
+        self._allowance = self._pace().tick_bytes_max
         now_ns = self._clock.monotonic_ns()
         for peer, transfer in list(self._transfers.items()):
             self._look_after(peer, transfer, peers.get(peer), now_ns)
@@ -310,7 +310,7 @@ class Sending:
 
     def _begin(self, peer: NodeId, now_ns: int) -> None:
         del self._needy[peer]
-        transfer = _Transfer(0, now_ns, now_ns, self._pace.chunk_bytes)
+        transfer = _Transfer(0, now_ns, now_ns, self._pace().chunk_bytes)
         self._transfers[peer] = transfer
         self._offer(peer, transfer)
 
@@ -322,7 +322,7 @@ class Sending:
         transfer.offered_ns = self._clock.monotonic_ns()
         transfer.answered = False
         transfer.under_way.clear()
-        transfer.window = self._pace.chunk_bytes
+        transfer.window = self._pace().chunk_bytes
         image, snapshot = self._ready.copy.image, self._ready.snapshot
         offer = SnapshotOffer(
             self._group, transfer.number, snapshot, image.size_bytes, image.digest
@@ -337,18 +337,21 @@ class Sending:
         while transfer.under_way and transfer.under_way[0][0] <= transfer.wanted:
             _, left_ns = transfer.under_way.popleft()
         if now_ns - left_ns >= _TICK_NS:
-            transfer.window = self._pace.chunk_bytes
+            transfer.window = self._pace().chunk_bytes
         else:
-            transfer.window = min(2 * transfer.window, self._pace.window_bytes_max)
+            transfer.window = min(2 * transfer.window, self._pace().window_bytes_max)
 
     def _pump(self, peer: NodeId, transfer: _Transfer) -> None:
         """Read the next chunk to send, if there is one and room for it."""
         ready = self._ready
         if ready is None or transfer.reading or transfer.held or not transfer.answered:
             return
-        size = min(self._pace.chunk_bytes, ready.copy.image.size_bytes - transfer.sent)
+        size = min(self._pace().chunk_bytes, ready.copy.image.size_bytes - transfer.sent)
         on_its_way = transfer.sent - transfer.wanted
-        if size <= 0 or on_its_way + size > transfer.window or self._allowance <= 0:
+        if size <= 0 or on_its_way + size > transfer.window:
+            return
+        if self._allowance <= 0:
+            transfer.moved_ns = self._clock.monotonic_ns()  # it is not the receiver who waits
             return
         self._allowance -= size
         transfer.reading = True

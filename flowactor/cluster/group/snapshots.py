@@ -41,7 +41,7 @@ class Snapshots:
         failed: told what is wrong with the disk.
         observer: told what becomes of logs and states.
         compaction: when the log is cut.
-        pace: how fast a state is sent.
+        pace: says how fast a state is sent now.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Snapshots:
         failed: Callable[[StorageError], None],
         observer: Observer,
         compaction: Compaction,
-        pace: Pace,
+        pace: Callable[[], Pace],
     ) -> None:
         self._group: Final = group
         self._log: Final = log

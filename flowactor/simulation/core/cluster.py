@@ -68,7 +68,7 @@ class CoreCluster(Fleet[Machine]):
             for node in numbers
         }
         network = CoreNetwork(numbers, heap, stream(seed, "network"), judge.trace, self._deliver)
-        super().__init__(machines, network, judge)
+        super().__init__(machines, network, judge, draw_pace(stream(seed, "pace")))
         self._network: Final = network
         self._seed: Final = seed
         self._heap: Final = heap
@@ -84,7 +84,7 @@ class CoreCluster(Fleet[Machine]):
             send=network.send,
             limits=asdict(windows) | {"cache_bytes_max": cache_bytes_max},
             compaction=compaction,
-            pace=draw_pace(stream(seed, "pace")),
+            pace=lambda: self.pace,
         )
 
     # -- looking ----------------------------------------------------------------------------------

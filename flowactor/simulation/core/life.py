@@ -124,7 +124,7 @@ class Habitat:
         world: outside.
         send: (sender, receiver, envelope).
         limits: of ``RaftConfig``, where they are not as usual.
-        compaction: when logs are cut; ``pace``: how fast states are sent.
+        compaction: when logs are cut; ``pace``: says how fast states are sent.
     """
 
     app: App
@@ -136,7 +136,7 @@ class Habitat:
     send: Callable[[int, int, GroupEnvelope | Alive], None]
     limits: Mapping[str, int]
     compaction: Compaction
-    pace: Pace
+    pace: Callable[[], Pace]
 
 
 class Machine:

@@ -110,7 +110,8 @@ class Cluster(Fleet[Machine]):
         machines = {number: Machine(number, runtime) for number in range(1, count + 1)}
         for number in range(nodes + 1, count + 1):
             machines[number].held = 1
-        super().__init__(machines, self.network, judge)
+        pace = draw_pace(runtime.random("pace"), CHUNK_BYTES)
+        super().__init__(machines, self.network, judge, pace)
         self._runtime: Final = runtime
         self._app: Final = app
         self._world: Final = world
@@ -118,7 +119,6 @@ class Cluster(Fleet[Machine]):
         self._nursery: Final = nursery
         self._messages: Final = Messages(judge)
         self._compaction: Final = draw_compaction(runtime.random("compaction"))
-        self._pace: Final = draw_pace(runtime.random("pace"), CHUNK_BYTES)
         self._founders: Final = tuple(map(address_of, range(1, nodes + 1)))
         self.addresses: Final = tuple(map(address_of, self.machines))
         self.removed: Final[list[NodeId]] = []
@@ -256,7 +256,7 @@ class Cluster(Fleet[Machine]):
             disk=lambda _: life.disk,
             watch=observer.watch,
             compaction=self._compaction,
-            pace=self._pace,
+            pace=lambda: self.pace,
             strict=True,
         )
         try:
