@@ -4,8 +4,9 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import trio
 
@@ -35,6 +36,13 @@ async def timed_loop(
     return {"latencies": latencies, "elapsed": time.perf_counter() - begun}
 
 
+async def say(answer: dict[str, Any], output: TextIO) -> None:
+    """Write one line, in a thread: whoever reads may be waiting for another member first, a pipe
+    holds no more than 64 KiB, and a node that waits in its event loop is dead to the others.
+    """
+    await trio.to_thread.run_sync(partial(print, json.dumps(answer), file=output, flush=True))
+
+
 def member_main(app: fa.App, orders: dict[str, Order], on_event: Observer = ignore) -> None:
     """Run as the member that the command line describes, until standard input ends."""
     listen, peers, data = sys.argv[2:5]
@@ -51,12 +59,11 @@ def member_main(app: fa.App, orders: dict[str, Order], on_event: Observer = igno
 
     async def main() -> None:
         async with fa.Node(app, config) as node:
-            print(json.dumps({"ready": True}), flush=True)
+            await say({"ready": True}, sys.stdout)
             settle_garbage_collector()
             known = orders | {"leads": leads}
             while line := await trio.to_thread.run_sync(sys.stdin.readline):
                 order = json.loads(line)
-                answer = await known[order["order"]](node, order)
-                print(json.dumps(answer), flush=True)
+                await say(await known[order["order"]](node, order), sys.stdout)
 
     trio.run(main)

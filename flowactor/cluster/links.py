@@ -110,6 +110,10 @@ class Links:
         link = self._links.get(peer)
         return link is not None and link.connection is not None
 
+    def hears(self, peer: NodeId) -> bool:
+        """Whether anything came from the peer of late."""
+        return self._vigil.is_alive(peer)
+
     async def relay(self, peer: NodeId, request: Request) -> Answer:
         """Have ``peer`` answer a client's request.
 

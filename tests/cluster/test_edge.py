@@ -252,6 +252,9 @@ class Scripted:
     def connected(self, peer: int) -> bool:
         return True
 
+    def hears(self, peer: int) -> bool:
+        return True
+
     async def relay(self, peer: int, request: Request) -> object:
         await trio.lowlevel.checkpoint()
         self.asked.append(peer)

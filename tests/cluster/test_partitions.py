@@ -52,8 +52,10 @@ async def test_what_is_late_for_want_of_a_leader_says_so(tmp_path, autojump_cloc
         c.isolate(alone)
         await c.until(lambda: not c.node(alone).group.leader, "it knows no leader any more")
         client = fa.Client(c.client(alone)._caller._channel, request_timeout=5)
+        others = ", ".join(str(number) for number in c.running if number != alone)
         text = (
-            f"^no leader is known to node {alone}: does a majority of its 3 members run, with room"
+            f"^no leader is known to node {alone}, which hears nothing of {others} among the 3"
+            " members of group 1: do they run"
         )
         with pytest.raises(fa.DeadlineExceeded, match=text):
             await client.start(Noted.run)

@@ -177,6 +177,18 @@ async def test_stalled_disk_loses_leadership(tmp_path, autojump_clock):
         await recorded_once(c, slow, run)
 
 
+async def test_stalled_disks_are_not_taken_for_dead_nodes(tmp_path, autojump_clock):
+    """If all disks hang nobody leads, and who asks is not sent to look for nodes that are down."""
+    stall = Stall()
+    async with cluster(tmp_path, APP, disk=lambda path: StallingDisk(path, stall)) as c:
+        stall.hangs = True
+        client = fa.Client(c.client(1)._caller._channel, request_timeout=5)
+        with pytest.raises(fa.DeadlineExceeded, match=r"all members of group 1 are alive: .* disk"):
+            await client.variable("limit", int).set(1)
+        stall.release()
+        await c.client(1).variable("limit", int).set(2)
+
+
 async def test_stalled_disk_of_a_follower_stops_nobody(tmp_path, autojump_clock):
     """transport_error_is_local: a follower whose disk hangs holds up neither the leader nor the
     other.

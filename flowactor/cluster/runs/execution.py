@@ -91,9 +91,7 @@ class Execution:
             group=group,
             instances=self.instances,
             variables=self.variables,
-            inspection=Inspection(
-                node=node, group=group, instances=self.instances, states=replica.states
-            ),
+            inspection=Inspection(group=group, instances=self.instances, states=replica.states),
             liveness=self.liveness,
             peers=peers,
         )

@@ -27,7 +27,7 @@ from flowactor.cluster.protocol.requests import (
 from flowactor.cluster.runs.instances import Instances
 from flowactor.cluster.runs.views import HistoryRow, event_bytes, event_views, run_view
 from flowactor.errors import InvalidInput, NotFound
-from flowactor.identity import NodeId, RunId
+from flowactor.identity import RunId
 from flowactor.limits import PAGE_BYTES_MAX, PAGE_ITEMS_MAX, REQUEST_NUMBER_MAX
 from flowactor.machine.replies import RunStatus
 from flowactor.machine.state import RunSummary
@@ -68,25 +68,13 @@ class Inspection:
     def __init__(
         self,
         *,
-        node: NodeId,
         group: ExecutionGroup,
         instances: Instances,
         states: StateFiles,
     ) -> None:
-        self._node: Final = node
         self._group: Final = group
         self._instances: Final = instances
         self._states: Final = states
-
-    def why_late(self, timeout_seconds: float) -> str:
-        """Why there is no outcome in time, as far as this node can tell."""
-        if self._group.leader:
-            return f"no outcome within {timeout_seconds:g} s"
-        members = len(self._group.status.configuration.members)
-        return (
-            f"no leader is known to node {self._node}: does a majority of its "
-            f"{members} members run, with room on their disks?"
-        )
 
     def run(self, summary: RunSummary) -> RunView:
         """One run with what is pending in it."""

@@ -66,6 +66,9 @@ class Peers(Protocol):
     def connected(self, peer: NodeId) -> bool:
         """Whether there is a link to the peer now."""
 
+    def hears(self, peer: NodeId) -> bool:
+        """Whether anything came from the peer of late."""
+
 
 class Elsewhere(Exception):  # no error: it says where to ask
     """Nothing happened: what the request is about is served by another group, or about to be."""
@@ -127,8 +130,21 @@ class GroupService:
             return await self._answer(request)
 
     def why_late(self, timeout_seconds: float) -> str:
-        """See ``Inspection``."""
-        return self._inspection.why_late(timeout_seconds)
+        """Why there is no outcome in time, as far as this node can tell."""
+        if self.group.leader:
+            return f"no outcome within {timeout_seconds:g} s"
+        others = [n for n in self.group.status.configuration.members if n != self._node]
+        silent = ", ".join(str(node) for node in others if not self._peers.hears(node))
+        if silent:
+            return (
+                f"no leader is known to node {self._node}, which hears nothing of {silent} among"
+                f" the {len(others) + 1} members of group {self.group.group}: do they run, and can"
+                " they reach each other?"
+            )
+        return (
+            f"no leader is known to node {self._node}, though all members of group"
+            f" {self.group.group} are alive: have their disks room, and do the machines keep up?"
+        )
 
     async def _answer(self, request: Request) -> Answer:
         body = request.body
@@ -314,7 +330,7 @@ class GroupService:
         try:
             await self.group.barrier(seconds)
         except Unavailable:
-            raise Unavailable(self._inspection.why_late(seconds)) from None
+            raise Unavailable(self.why_late(seconds)) from None
         self._check_here(name_of(request.body))
 
     def _registered(self) -> Iterable[tuple[str, int]]:
