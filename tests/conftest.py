@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_once(tmp_path_factory):
+def compiled_once(tmp_path_factory):
     """Where Python keeps no bytecode, each process that a test starts would compile everything
     again, for longer than most of them live. All workers of a run share one place.
     """

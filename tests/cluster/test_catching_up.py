@@ -1,5 +1,6 @@
 """A fourth node joins while a run is under way: it takes what was recorded, and goes on with it."""
 
+import pytest
 import trio
 
 import flowactor as fa
@@ -10,28 +11,29 @@ from tests.cluster.harness import OUTSIDE, cluster
 
 
 @fa.step
-async def ten_times(number: int) -> int:
+async def ten_times(number: int, gated: int) -> int:
     OUTSIDE.bump(f"{number}")
     await trio.sleep(0.01)
-    if number == GATED:
+    if number == gated:
         await OUTSIDE.gate("on")
     return 10 * number
 
 
 @fa.workflow
 class Adds:
-    """Adds 10 * i, each of them from a step, and keeps i in a variable."""
+    """Adds 10 * i, each of them from a step, and keeps i in a variable; step ``gated`` lasts until
+    the gate is opened.
+    """
 
-    async def run(self, iterations: int) -> int:
+    async def run(self, iterations: int, gated: int = -1) -> int:
         total = 0
         counter = await fa.variable("counter", 0)
         for number in range(iterations):
-            total += await ten_times(number)
+            total += await ten_times(number, gated)
             await counter.set(number)
         return total
 
 
-GATED = 1050
 APP, NO_CODE = fa.App([Adds]), fa.App([])
 
 
@@ -66,42 +68,45 @@ async def test_a_r8_joins_in_the_middle(tmp_path, autojump_clock):
         assert not c.seen(StepStarted, 4)
 
 
-async def test_a_r11_the_past_is_not_executed_again(tmp_path, autojump_clock):
-    """A-R11: of a thousand iterations node 4 takes half from the history and executes nothing,
-    follows the others live, and then becomes their owner: the counter ends at 999, and no step was
-    executed twice but that which was under way when the owner ended.
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.long)])
+async def test_a_r11_the_past_is_not_executed_again(tmp_path, autojump_clock, count):
+    """A-R11: of a thousand iterations (a hundred by default) node 4 takes half from the history and
+    executes nothing, follows the others live, and then becomes their owner: the counter ends at the
+    last, and no step was executed twice but that which was under way when the owner ended.
     """
     OUTSIDE.reset()
     async with cluster(tmp_path, {1: APP, 2: NO_CODE, 3: NO_CODE}) as c:
-        run = await c.client(1).start(Adds.run, 1000, id="adds")
-        await joins_when(c, 500)
+        run = await c.client(1).start(Adds.run, count, id="adds")
+        await joins_when(c, count // 2)
         assert c.node(4).group.machine.find("adds", "").position > 0
-        await c.until(lambda: len(OUTSIDE.done) >= 950)
+        await c.until(lambda: len(OUTSIDE.done) >= count * 95 // 100)
         assert not c.seen(StepStarted, 4)
         c.kill(1)  # nobody else has the code but node 4
         end = c.client(4).get_handle("adds", result_type=int)
-        assert await end.result() == 10 * sum(range(1000))
-        assert await end.variable("counter", int) == 999
+        assert await end.result() == 10 * sum(range(count))
+        assert await end.variable("counter", int) == count - 1
         assert run.id == "adds"
         assert c.seen(StepStarted, 4)
-        assert len(OUTSIDE.done) <= 1001
-        assert {name for name, _, _ in OUTSIDE.done} == {f"{number}" for number in range(1000)}
+        assert len(OUTSIDE.done) <= count + 1
+        assert {name for name, _, _ in OUTSIDE.done} == {f"{number}" for number in range(count)}
 
 
-async def test_a_r9_joins_by_a_snapshot(tmp_path, autojump_clock):
-    """A-R9, A-R10: of 1,100 iterations the log keeps the last 1,000 entries: node 4 joins by a
-    snapshot, reports the same end, and has the same state.
+@pytest.mark.parametrize("kept", [100, pytest.param(1000, marks=pytest.mark.long)])
+async def test_a_r9_joins_by_a_snapshot(tmp_path, autojump_clock, kept):
+    """A-R9, A-R10: of 1,100 iterations the log keeps the last 1,000 entries (by default of 110 the
+    last 100): node 4 joins by a snapshot, reports the same end, and has the same state.
     """
     OUTSIDE.reset()
-    rule = Compaction(entries_max=1000, trailing_entries=100, cache_bytes_max=0)
+    count, gated = kept * 11 // 10, kept * 21 // 20
+    rule = Compaction(entries_max=kept, trailing_entries=kept // 10, cache_bytes_max=0)
     async with cluster(tmp_path, APP, compaction=rule) as c:
-        run = await c.client(1).start(Adds.run, 1100)
-        await joins_when(c, GATED + 1)
+        run = await c.client(1).start(Adds.run, count, gated)
+        await joins_when(c, gated + 1)
         assert c.seen(SnapshotInstalled, 4)
         OUTSIDE.open("on")
         end = c.client(4).get_handle(run.id, result_type=int)
-        assert await end.result() == 6_044_500
+        assert await end.result() == 10 * sum(range(count))
         assert (await end.describe()).status is fa.RunStatus.COMPLETED
         await c.converge()
         assert not c.seen(StepStarted, 4)
-        assert len(OUTSIDE.done) == 1100
+        assert len(OUTSIDE.done) == count

@@ -47,11 +47,13 @@ APP = fa.App([Collects, Long])
 LESS = fa.App([Long])
 
 
-async def test_five_thousand_steps(tmp_path, autojump_clock):
-    """A run of 5,000 steps whose owner is killed in the middle, and that is replayed by a node that
-    comes back, ends right: each step is recorded once, and all of its history can be read.
+@pytest.mark.parametrize("rounds", [50, pytest.param(500, marks=pytest.mark.long)])
+async def test_five_thousand_steps(tmp_path, autojump_clock, rounds):
+    """A run of 5,000 steps (500 by default) whose owner is killed in the middle, and that is
+    replayed by a node that comes back, ends right: each step is recorded once, and all of its
+    history can be read.
     """
-    rounds, width = 500, 10
+    width = 10
     length = rounds * width
     async with cluster(tmp_path, APP) as c:
 
@@ -77,15 +79,18 @@ async def test_five_thousand_steps(tmp_path, autojump_clock):
         await c.converge()
 
 
-async def test_three_thousand_signals_at_once(tmp_path, autojump_clock):
-    """Thousands of signals that are under way together, at all nodes, are handled once each."""
+@pytest.mark.parametrize("count", [300, pytest.param(3000, marks=pytest.mark.long)])
+async def test_three_thousand_signals_at_once(tmp_path, autojump_clock, count):
+    """Thousands of signals (hundreds by default) that are under way together, at all nodes, are
+    handled once each.
+    """
     async with cluster(tmp_path, APP) as c:
-        run = await c.client(1).start(Collects.run, 3000)
+        run = await c.client(1).start(Collects.run, count)
         async with trio.open_nursery() as nursery:
-            for number in range(3000):
+            for number in range(count):
                 seen = c.client(1 + number % 3).get_handle(run.id)
                 nursery.start_soon(seen.signal, Collects.give, number)
-        assert sorted(await run.result()) == list(range(3000))
+        assert sorted(await run.result()) == list(range(count))
         await c.converge()
 
 

@@ -11,7 +11,7 @@ import trio
 import flowactor as fa
 from flowactor.cli.demo_cluster import free_addresses
 from flowactor.cluster.protocol.requests import ClusterView, RunView
-from tests.processes.nodes import NodeProcess
+from tests.processes.nodes import NodeProcess, Starter
 from tests.processes.outside import FOLDER, Outside, moment
 
 PATIENCE_SECONDS = 20.0
@@ -21,18 +21,19 @@ APP = "tests.processes.flows:app"
 
 
 class Cluster:
-    """``size`` nodes; numbered from 1, as their node ids are."""
+    """``size`` nodes, started by ``starter``; numbered from 1, as their node ids are."""
 
-    def __init__(self, folder: Path, size: int = 3, app: str = APP) -> None:
+    def __init__(self, folder: Path, starter: Starter, size: int = 3) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.outside = Outside(folder)
         addresses = sorted(free_addresses(size))  # as the cluster itself numbers its founders
         self.addresses = dict(enumerate(addresses, start=1))
         self.nodes = {
             number: NodeProcess(
-                self._options(folder / f"data-{number}", address, app),
+                self._options(folder / f"data-{number}", address, APP),
                 folder / f"node-{number}.log",
                 environment={FOLDER: str(folder)},
+                starter=starter,
             )
             for number, address in self.addresses.items()
         }

@@ -10,14 +10,22 @@ from attrs import frozen
 from flowactor.cli.demo_cluster import free_addresses
 from tests.processes.cluster import APP, Cluster
 from tests.processes.nodes import ROOT, NodeProcess
+from tests.processes.warm import warm_starter
 
 REFUSAL_SECONDS_MAX = 20
 
 
+@pytest.fixture(scope="session")
+def starter(compiled_once):
+    """Starts nodes at a tenth of what a start of Python costs."""
+    with warm_starter(ROOT) as warm:
+        yield warm
+
+
 @pytest.fixture(scope="module")
-def module_cluster(tmp_path_factory):
+def module_cluster(tmp_path_factory, starter):
     """Three running node processes, shared by the tests of one module."""
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), starter)
     try:
         cluster.start()
         yield cluster
@@ -33,9 +41,9 @@ async def cluster(module_cluster):
 
 
 @pytest.fixture
-def new_cluster(tmp_path):
+def new_cluster(tmp_path, starter):
     """A cluster of a test's own, none of whose nodes has been started."""
-    cluster = Cluster(tmp_path)
+    cluster = Cluster(tmp_path, starter)
     try:
         yield cluster
     finally:
@@ -43,13 +51,13 @@ def new_cluster(tmp_path):
 
 
 @pytest.fixture
-def new_node(tmp_path):
+def new_node(tmp_path, starter):
     """Makes nodes with these options and the app of these tests, to be started by the test."""
     nodes = []
 
     def make(*options: str) -> NodeProcess:
         log = tmp_path / f"node-{len(nodes)}.log"
-        nodes.append(NodeProcess([*options, "--app", APP], log))
+        nodes.append(NodeProcess([*options, "--app", APP], log, starter=starter))
         return nodes[-1]
 
     yield make

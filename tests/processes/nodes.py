@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, Protocol
 
 from attrs import Factory, define
 
@@ -16,6 +17,50 @@ READY_SECONDS_MAX = 20.0
 END_SECONDS_MAX = 10.0
 POLL_SECONDS = 0.005
 LOG_LINES_SHOWN = 12
+
+
+class Process(Protocol):
+    """What is needed of ``subprocess.Popen``."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Starter(Protocol):
+    """A way to start ``python -m flowactor`` with these arguments, and nothing to read."""
+
+    def __call__(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        environment: Mapping[str, str],
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+    ) -> Process: ...
+
+
+def start_cold(
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+) -> Process:
+    """As everybody does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flowactor", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+    )
 
 
 @define(eq=False)
@@ -27,13 +72,15 @@ class NodeProcess:
         log: where stderr of all lives goes; what the last life said on stdout is beside it.
         cwd: where the process runs, and finds its app.
         environment: added to this process's own.
+        starter: how the process is started.
     """
 
     options: Sequence[str]
     log: Path
     cwd: Path = ROOT
     environment: dict[str, str] = Factory(dict)
-    process: subprocess.Popen[bytes] | None = None
+    starter: Starter = start_cold
+    process: Process | None = None
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -41,12 +88,11 @@ class NodeProcess:
         """Start the process; it is not ready yet."""
         assert self.process is None or self.process.poll() is not None, "one at a time"
         with self.log.open("ab") as errors, self._said.open("wb") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "flowactor", "node", "--json", *self.options],
+            self.process = self.starter(
+                ["node", "--json", *self.options],
                 cwd=self.cwd,
                 # A fixed hash seed saves starting Python twice.
-                env=os.environ | {"PYTHONHASHSEED": "0"} | self.environment,
-                stdin=subprocess.DEVNULL,
+                environment=os.environ | {"PYTHONHASHSEED": "0"} | self.environment,
                 stdout=said,
                 stderr=errors,
             )
@@ -109,7 +155,7 @@ class NodeProcess:
     # -- looking ----------------------------------------------------------------------------------
 
     @property
-    def running(self) -> subprocess.Popen[bytes]:
+    def running(self) -> Process:
         assert self.process is not None, "never started"
         return self.process
 

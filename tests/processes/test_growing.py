@@ -10,15 +10,38 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
-def growing_cluster(tmp_path):
+def growing_cluster(tmp_path, starter):
     """Five nodes of a test's own, none of which has been started."""
-    cluster = GrowingCluster(tmp_path, size=5)
+    cluster = GrowingCluster(tmp_path, starter, size=5)
     try:
         yield cluster
     finally:
         cluster.close()
 
 
+async def test_one_three_with_a_kill(growing_cluster):
+    """1 -> 3 nodes while orders run, with a kill -9 of one that joins. Every order ends, with each
+    step recorded once.
+    """
+    cluster = growing_cluster
+    cluster.start(1)
+    async with cluster.client() as client:
+        async with orders(cluster) as load:
+            await grow_to_three(cluster, client, load)
+        await load.check(client)
+
+
+async def grow_to_three(cluster, client, load):
+    """Two join, and one of them is killed meanwhile."""
+    await load.more(2)
+    cluster.start(2, 3)
+    assert {cluster.node_id(number) for number in (1, 2, 3)} == {1, 2, 3}
+    cluster.restart(2)
+    await cluster.until_size(client, 3)
+    await load.more(2)
+
+
+@pytest.mark.long
 async def test_one_three_five_three_with_kills(growing_cluster):
     """1 -> 3 -> 5 -> 3 nodes while orders run, with a kill -9 in the middle of each change: of one
     that joins, of the leader that lets others in, of one that leaves. Every order ends, with each
@@ -27,12 +50,7 @@ async def test_one_three_five_three_with_kills(growing_cluster):
     cluster = growing_cluster
     cluster.start(1)
     async with cluster.client() as client, orders(cluster) as load:
-        await load.more(2)
-        cluster.start(2, 3)
-        assert {cluster.node_id(number) for number in (1, 2, 3)} == {1, 2, 3}
-        cluster.restart(2)
-        await cluster.until_size(client, 3)
-        await load.more(2)
+        await grow_to_three(cluster, client, load)
 
         cluster.start(4, 5)
         leader = cluster.number((await client.status()).groups[0].leader)
@@ -54,13 +72,14 @@ async def test_one_three_five_three_with_kills(growing_cluster):
         await load.check(client)
 
 
-async def test_rolling_restart_under_load(new_cluster):
-    """Each of three nodes is told to stop, and started again, while orders run: no caller sees an
-    error, and no order is lost or executed twice.
+@pytest.mark.parametrize("nodes", [1, pytest.param(3, marks=pytest.mark.long)])
+async def test_rolling_restart_under_load(new_cluster, nodes):
+    """The leader (or, in the long test, each of three nodes) is told to stop, and started again,
+    while orders run: no caller sees an error, and no order is lost or executed twice.
     """
-    await new_cluster.settle()
+    leader = await new_cluster.settle()
     async with orders(new_cluster) as load:
-        for number in new_cluster.nodes:
+        for number in [leader] if nodes == 1 else new_cluster.nodes:
             await load.more(2)
             assert new_cluster.end(signal.SIGTERM, number) == [0]
             new_cluster.start(number)

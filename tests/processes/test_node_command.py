@@ -12,6 +12,7 @@ import trio
 import flowactor as fa
 from flowactor.cli.demo_cluster import free_addresses
 from flowactor.cli.exits import Exit
+from flowactor.limits import CONNECT_TIMEOUT_SECONDS
 from tests.processes.cluster import APP
 from tests.processes.flows import Concat
 from tests.processes.nodes import NodeProcess
@@ -93,7 +94,7 @@ def test_node_that_still_waits_for_a_seed_ends_at_once(new_node, tmp_path):
         with waiting:
             begun = time.monotonic()
             node.stop()
-            assert time.monotonic() - begun < 2
+            assert time.monotonic() - begun < CONNECT_TIMEOUT_SECONDS
     assert "Traceback" not in node.log_text()
 
 
