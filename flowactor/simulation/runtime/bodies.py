@@ -69,15 +69,14 @@ def bodies_watched(on_escape: Callable[[SimulationEscape], None]) -> Iterator[No
 
     async def invoke(call: StepCall) -> bytes:
         mark = _IS_BODY.set(True)
-        sys.setprofile(watch.look)
+        watch.begin()
         try:
             return await original(call)
         finally:
-            sys.setprofile(watch.usual)
+            watch.end()
             _IS_BODY.reset(mark)
 
     setattr(StepCall, name, invoke)
-    trio.lowlevel.add_instrument(watch)
     try:
         yield
     finally:
@@ -85,13 +84,26 @@ def bodies_watched(on_escape: Callable[[SimulationEscape], None]) -> Iterator[No
 
 
 class _Watch(trio.abc.Instrument):
-    """Attributes:
-    usual: the profile function of the process.
-    """
+    """Looks at every step of a task while there are bodies: that costs too much at other times."""
 
     def __init__(self, on_escape: Callable[[SimulationEscape], None]) -> None:
-        self.usual: Final = sys.getprofile()
+        self._usual: Final = sys.getprofile()
         self._on_escape: Final = on_escape
+        self._bodies = 0
+
+    def begin(self) -> None:
+        """A body begins, in the present task."""
+        self._bodies += 1
+        if self._bodies == 1:
+            trio.lowlevel.add_instrument(self)
+        sys.setprofile(self.look)
+
+    def end(self) -> None:
+        """It has ended."""
+        sys.setprofile(self._usual)
+        self._bodies -= 1
+        if not self._bodies:
+            trio.lowlevel.remove_instrument(self)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """See ``Instrument``."""
@@ -101,7 +113,7 @@ class _Watch(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """See ``Instrument``."""
         if task.context.get(_IS_BODY, False):
-            sys.setprofile(self.usual)
+            sys.setprofile(self._usual)
 
     def look(self, frame: FrameType, event: str, called: Any) -> None:
         """A profile function.
