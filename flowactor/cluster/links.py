@@ -19,7 +19,7 @@ from flowactor.cluster.protocol.border import Serve, respond
 from flowactor.cluster.protocol.envelopes import Alive, Envelope, GroupEnvelope, Relay, Relayed
 from flowactor.cluster.protocol.requests import Answer, Request
 from flowactor.cluster.vigil import Vigil
-from flowactor.codec.records import encode
+from flowactor.codec.records import encode, join
 from flowactor.errors import InvalidInput, Unavailable
 from flowactor.identity import NodeId
 from flowactor.limits import BEAT_SECONDS, OPERATION_BYTES_MAX
@@ -38,6 +38,8 @@ from flowactor.transport import (
 __all__ = ["Links"]
 
 _BEAT: Final = encode(Alive())
+_BARE_BEAT: Final = join([_BEAT])
+"""The frame of a link that has nothing else to say."""
 
 
 class Link:
@@ -229,6 +231,8 @@ class Links:
                     while True:
                         frame = await connection.receive()
                         self._vigil.heard(link.peer)
+                        if frame == _BARE_BEAT:
+                            continue  # that it came is all it says
                         for envelope in frames.unpack(frame, Envelope):
                             self._dispatch(link, envelope, nursery, serve)
             finally:
@@ -261,7 +265,7 @@ class Links:
                 if promise is not None:
                     promise.set(response.answer)
             case Alive():
-                pass  # that it came is all it says
+                pass  # as above
             case _:
                 self._receive(link.peer, envelope)
 

@@ -8,8 +8,8 @@ import trio
 
 import flowactor as fa
 from flowactor.cluster.group.actor import GroupActor
-from flowactor.cluster.links import Links
 from flowactor.cluster.protocol.envelopes import Alive
+from flowactor.codec.records import encode
 from flowactor.limits import (
     BEAT_SECONDS,
     ELECTION_TICKS_MAX,
@@ -17,6 +17,7 @@ from flowactor.limits import (
     SILENCE_SECONDS,
     TICK_SECONDS,
 )
+from flowactor.transport import Outbox
 from tests.cluster.harness import OUTSIDE, Cluster, cluster
 
 NOTICED_SECONDS = SILENCE_SECONDS + 2 * BEAT_SECONDS
@@ -78,21 +79,21 @@ async def test_an_idle_cluster_sleeps(tmp_path, autojump_clock, monkeypatch):
     """
     async with sleeping(tmp_path) as nodes:
         handled, sent = [], []
-        process, dispatch = GroupActor.process, Links._dispatch
+        process, put = GroupActor.process, Outbox.put
 
         def processed(group, messages):
             handled.append(group.name)
             return process(group, messages)
 
-        def dispatched(links, link, envelope, *rest):
-            sent.append(envelope)
-            return dispatch(links, link, envelope, *rest)
+        def queued(outbox, message):
+            sent.append(message)
+            return put(outbox, message)
 
         monkeypatch.setattr(GroupActor, "process", processed)
-        monkeypatch.setattr(Links, "_dispatch", dispatched)
+        monkeypatch.setattr(Outbox, "put", queued)
         await trio.sleep(60)
         assert handled == []
-        assert set(map(type, sent)) == {Alive}
+        assert set(sent) == {encode(Alive())}
         assert len(sent) == pytest.approx(6 * 60 / BEAT_SECONDS, abs=12)
         assert all(group.status.quiet for group in groups(nodes))
 
