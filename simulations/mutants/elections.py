@@ -216,6 +216,18 @@ ELECTIONS: Final = (
         ),
     ),
     Mutant(
+        "promised-over-a-leader",
+        "disruptive_server_ignored",
+        "A node that hears its leader would vote for whoever asks, a node that was removed as well.",
+        (
+            Edit(
+                ELECTION,
+                "if vote.term > state.term and not state.in_lease and _is_up_to_date(state, vote):",
+                "if vote.term > state.term and _is_up_to_date(state, vote):",
+            ),
+        ),
+    ),
+    Mutant(
         "no-check-quorum",
         "check_quorum_steps_down",
         "A leader whom nobody answers leads on, and its followers with it.",

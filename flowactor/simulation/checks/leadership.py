@@ -62,6 +62,7 @@ class _Sight:
         untold: leader of an older term -> the tick at which it showed that nobody had told it.
         told: terms that messages of this step speak of.
         owed: the highest term that messages of this step oblige it to enter.
+        free: who asked in this step for a promise, while no leader was known to be alive.
         quiet: it lets time pass.
         begun_ns: when this life began, in true time.
         heard_ns: peer -> when anything of the group came from it.
@@ -80,6 +81,7 @@ class _Sight:
     untold: dict[int, int] = Factory(dict)
     told: set[int] = Factory(set)
     owed: int = 0
+    free: set[int] = Factory(set)
     quiet: bool = False
     begun_ns: int = 0
     heard_ns: dict[int, int] = Factory(dict)
@@ -138,7 +140,7 @@ class LeadershipChecker:
                     pass
         if sight.owed > sight.term and not effects.status_changed:
             raise CheckFailed("I40", f"node {node} was told of term {sight.owed}, and ignores it")
-        led_on = sight.role is Role.LEADER
+        led_on = led = sight.role is Role.LEADER
         terms: tuple[int, ...] = (sight.term,)
         if effects.status_changed:
             led_on = self._changed(node, sight, core) and led_on
@@ -160,12 +162,18 @@ class LeadershipChecker:
             sight.writing.append((effects.write.number, sight.ticks))
         for peer, message in effects.messages:
             sight.untold.pop(peer, None)
-            if isinstance(message, VoteReply) and message.pre and not message.granted:
+            if not isinstance(message, VoteReply) or not message.pre:
+                continue
+            if not message.granted:
                 self._refused(node, peer, message.term, terms)
+            elif not (led and sight.role is not Role.LEADER):  # who steps down may do so first
+                self._promised(node, sight, peer)
         if ticked and sight.untold and could_speak:
             self._told_off(node, sight)
         if sight.told:
             sight.told.clear()
+        if sight.free:
+            sight.free.clear()
         sight.owed = 0
 
     def is_leading(self, node: int) -> bool:
@@ -205,8 +213,9 @@ class LeadershipChecker:
                 else:
                     sight.untold.setdefault(sender, sight.ticks)
                 self._told(sight, term)
-            case Vote(pre=True):
-                pass  # it asks what would be, and obliges to nothing
+            case Vote(pre=True):  # it asks what would be, and obliges to nothing
+                if not sight.in_lease:
+                    sight.free.add(sender)
             case Vote(transfer=transfer):
                 if term > sight.term and (transfer or not sight.in_lease):
                     sight.told.add(term)
@@ -298,6 +307,16 @@ class LeadershipChecker:
         for leader, tick in sight.untold.items():
             if sight.ticks - tick > ELECTION_TICKS_MAX:
                 raise CheckFailed("I38", f"node {node} leaves leader {leader} of an older term be")
+
+    @staticmethod
+    def _promised(node: int, sight: _Sight, peer: int) -> None:
+        """A node says that it would vote for another, be that a member or one of the past."""
+        if peer not in sight.free:
+            raise CheckFailed(
+                "I38",
+                f"node {node} would vote for node {peer}, and has heard leader {sight.leader}"
+                f" {sight.leader_silence} ticks ago",
+            )
 
     @staticmethod
     def _refused(node: int, peer: int, term: int, terms: tuple[int, ...]) -> None:

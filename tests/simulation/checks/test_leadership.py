@@ -87,6 +87,9 @@ def test_a_sound_story_passes(story):
     story.step(
         2, Receive(3, Vote(2, 0, 0, pre=True)), messages=[(3, VoteReply(1, False, pre=True))]
     )
+    story.ticks(2, ELECTION_TICKS_MIN)
+    may = VoteReply(2, True, pre=True)
+    story.step(2, Receive(3, Vote(2, 0, 0, pre=True)), messages=[(3, may)])
     story.ticks(1, LEASE, answer(2, 1))
     story.checker.check_given_away(1, 3)
     story.step(1, write=Write(1, None, 0, ()))
@@ -142,6 +145,19 @@ def a_leader_disturbed_by_a_vote(story):
     return partial(story.step, 1, disturbing, role=Role.FOLLOWER, term=9)
 
 
+def a_promise_against_a_living_leader(story):
+    story.step(2, heartbeat(1, 1), term=1, leader=1)
+    story.ticks(2, ELECTION_TICKS_MIN - 1)
+    promise = VoteReply(2, True, pre=True)
+    return partial(story.step, 2, Receive(3, Vote(2, 0, 0, pre=True)), messages=[(3, promise)])
+
+
+def a_leader_promises_its_vote(story):
+    story.lead()
+    promise = VoteReply(2, True, pre=True)
+    return partial(story.step, 1, Receive(3, Vote(2, 0, 0, pre=True)), messages=[(3, promise)])
+
+
 def a_refusal_in_another_term(story):
     story.step(2, heartbeat(1, 3), term=3)
     return partial(story.step, 2, messages=[(3, VoteReply(4, False, pre=True))])
@@ -193,6 +209,8 @@ WRONG = (
     ("I40", a_living_leader_disturbed),
     ("I40", a_leader_disturbed_by_a_vote),
     ("I40", a_refusal_in_another_term),
+    ("I38", a_promise_against_a_living_leader),
+    ("I38", a_leader_promises_its_vote),
     ("I38", a_leader_that_hears_nobody),
     ("I38", a_leader_whose_disk_hangs),
     ("I38", an_older_leader_left_in_its_belief),
