@@ -79,7 +79,8 @@ class Replace:
 @frozen
 class Reshape:
     """At core depth: until then, whoever leads brings the group to these voters, as soon as it may;
-    all others are learners. One voter at a time, or ``at_once``, as a joint configuration.
+    all others are learners, or if these are ``alone`` no members any more, until the next change or
+    the end of all faults. One voter at a time, or ``at_once``, as a joint configuration.
 
     At node depth the management group says who votes, and nobody else.
     """
@@ -88,6 +89,7 @@ class Reshape:
     at: float
     until: float | None = None
     at_once: bool = False
+    alone: bool = False
 
 
 Change = Join | Remove | Restart | Replace | Reshape | Order

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from flowactor.errors import ConfigurationError
 from flowactor.simulation.changes import (
@@ -157,6 +157,8 @@ def draw_shapes(chance: Random, nodes: int, seconds: float) -> tuple[Reshape, ..
         at_once = chance.random() < 0.4
         shapes.append(Reshape(voters, _milliseconds(at), until, at_once=at_once))
         at = until + chance.uniform(0, slowness)
+    if chance.random() < 1 / 3:
+        shapes = [evolve(shape, alone=chance.random() < 0.5) for shape in shapes]
     return tuple(shapes)
 
 

@@ -62,6 +62,7 @@ RESHAPING: Final = {
     "members changed": "a change of a group's members was committed",
     "owner lost its vote": "runs of a node that votes no more went to others as that was committed",
     "leader changed inside a joint configuration": "both majorities elected it",
+    "stranger asked for votes": "a node stood for election among those who had taken it out",
 }
 """The same, at core depth, where it changes who votes: there are joint configurations, too."""
 

@@ -218,7 +218,7 @@ ELECTIONS: Final = (
     Mutant(
         "promised-over-a-leader",
         "disruptive_server_ignored",
-        "A node that hears its leader would vote for whoever asks, a node that was removed as well.",
+        "A node that hears its leader would vote for whoever asks, even a removed node.",
         (
             Edit(
                 ELECTION,

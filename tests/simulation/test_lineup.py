@@ -5,7 +5,9 @@ from itertools import pairwise
 from random import Random
 from typing import get_args
 
+from flowactor.raft import Configuration
 from flowactor.simulation.changes import Join, Reshape, check_changes, kind_of_change
+from flowactor.simulation.core.cluster import next_shape
 from flowactor.simulation.faults import Crash
 from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup, draw_orders, draw_shapes
 from flowactor.simulation.orders import Order
@@ -103,3 +105,18 @@ def test_shapes_follow_each_other():
         assert shapes
         assert all(one.until <= other.at for one, other in pairwise(shapes))
     assert {shape.at_once for shape in shapes} == {True, False}
+    drawn = [shape.alone for seed in range(100) for shape in draw_shapes(Random(seed), 4, 6.0)]
+    assert 1 / 20 < sum(drawn) / len(drawn) < 1 / 3
+
+
+def test_who_comes_back_learns_first():
+    """Whoever is no member gets no vote before it is a learner; who loses its vote is a learner, or
+    if the voters are to be alone no member; in the end the group is as it was wished.
+    """
+    for wish in (Reshape((1, 4), 1.0, alone=True), Reshape((1, 4), 1.0, at_once=True)):
+        present, steps = Configuration((2, 3), (1,)), []
+        while (wanted := next_shape(wish, present, (1, 2, 3, 4))) is not None:
+            assert set(wanted.voters) <= set(present.members)
+            present, steps = wanted, [*steps, wanted]
+        assert present == Configuration((1, 4), () if wish.alone else (2, 3))
+        assert len(steps) == (2 if wish.at_once else 5)

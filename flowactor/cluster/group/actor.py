@@ -420,9 +420,9 @@ class GroupActor(Generic[M]):
             case ReadAsk(token=token):
                 self._reads.add_remote(sender, token)
             case ReadAnswer(token=token, index=index):
-                if index < 0:
-                    self._reads.refuse(token)
-                else:
+                # Who does not lead is not asked again before it may know better: the next leader
+                # is, as soon as it is known, and after a while whoever is taken for the leader.
+                if index >= 0:
                     self._answer_reads(self._reads.answer(token, index, self.applied), index)
             case _:
                 gathered.afterwards.append(partial(self._take, sender, envelope))

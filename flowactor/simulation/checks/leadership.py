@@ -204,6 +204,8 @@ class LeadershipChecker:
         if sender in sight.silence:
             sight.silence[sender] = 0
         term = message.term
+        if isinstance(message, Vote) and sender not in sight.members.current.members:
+            self._marks["stranger asked for votes"] += 1
         match message:
             case AppendReply():
                 self._told(sight, term)

@@ -54,7 +54,8 @@ def check_falls_asleep(node: int, status: Status, checker: ConsensusChecker) -> 
     for peer, known in status.peers:
         its_term, its_last, _, _ = checker.place_of(peer)
         is_lost = known.ticks_silent >= ELECTION_TICKS_MAX
-        if 0 < its_term <= term and its_last != last and not is_lost:
+        is_member = peer in status.configuration.members
+        if is_member and 0 < its_term <= term and its_last != last and not is_lost:
             raise CheckFailed(
                 "I16", f"leader {node} goes quiet with {last} entries, node {peer} has {its_last}"
             )

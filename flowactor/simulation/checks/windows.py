@@ -11,7 +11,8 @@ from typing import Final
 from attrs import Factory, define, frozen
 
 from flowactor import limits
-from flowactor.raft import Append, AppendReply, Effects, Event, Receive
+from flowactor.codec.records import decode
+from flowactor.raft import Append, AppendReply, Effects, EntryKind, Event, Receive
 from flowactor.raft.log import size_bytes
 from flowactor.simulation.failure import CheckFailed
 
@@ -61,11 +62,13 @@ class WindowChecker:
     def __init__(self, windows: Windows) -> None:
         self._windows: Final = windows
         self._sent: Final[dict[tuple[int, int], dict[int, _Sent]]] = {}
+        self._members: Final[dict[int, tuple[int, ...]]] = {}
 
     def recovered(self, node: int) -> None:
         """A node begins a life: what it had sent in the last, it knows no more."""
         for place in [place for place in self._sent if place[0] == node]:
             del self._sent[place]
+        self._members.pop(node, None)
 
     def stepped(self, node: int, events: Sequence[Event], effects: Effects) -> None:
         """Check one step of a core, before anything comes of it.
@@ -79,9 +82,21 @@ class WindowChecker:
                 peers = self._sent.get((node, reply.term))
                 if peers is not None and reply.success and event.sender in peers:
                     peers[event.sender].heard(reply.index)
+        for entry in () if effects.write is None else effects.write.entries:
+            if entry.kind is EntryKind.CONFIGURATION:
+                self._members[node] = decode(entry.data).members
+        if node in self._members:
+            self._forget_strangers(node, set(self._members[node]))
         for peer, message in effects.messages:
             if isinstance(message, Append) and message.entries:
                 self._send(node, peer, message)
+
+    def _forget_strangers(self, node: int, members: set[int]) -> None:
+        """Who is taken out may come back with nothing; a leader begins with it again."""
+        for (leader, _), peers in self._sent.items():
+            if leader == node:
+                for peer in peers.keys() - members:
+                    del peers[peer]
 
     def _send(self, node: int, peer: int, append: Append) -> None:
         peers = self._sent.get((node, append.term))

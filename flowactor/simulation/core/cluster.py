@@ -1,6 +1,6 @@
 """A cluster at core depth: machines with clocks and disks, and the lives of nodes on them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from random import Random
 from typing import Final
@@ -19,6 +19,7 @@ from flowactor.simulation.core.heap import Heap
 from flowactor.simulation.core.life import Bodies, Habitat, Life, Machine
 from flowactor.simulation.core.network import CoreNetwork
 from flowactor.simulation.core.states import Vault
+from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.fleet import Fleet
 from flowactor.simulation.housekeeping import draw_compaction, draw_pace
 from flowactor.simulation.runtime import stream
@@ -74,6 +75,7 @@ class CoreCluster(Fleet[Machine]):
         self._heap: Final = heap
         self._handled = 0
         self._shapes: Final[list[Reshape]] = []
+        self._left_alone = False
         self._habitat: Final = Habitat(
             app=app,
             voters=tuple(map(NodeId, numbers)),
@@ -109,6 +111,7 @@ class CoreCluster(Fleet[Machine]):
         """See ``Fleet``."""
         assert isinstance(change, Reshape), "any other is refused before the run begins"
         self._shapes.append(change)
+        self._left_alone |= change.alone
         self._reshape(change)
 
     def change_over(self, change: Change) -> None:
@@ -118,16 +121,43 @@ class CoreCluster(Fleet[Machine]):
 
     def _reshape(self, change: Reshape) -> None:
         """Every node that takes itself for the leader does what it may."""
-        if change not in self._shapes:
-            return
+        if change in self._shapes:
+            self._ask_leaders(change)
+            self._heap.post(self._heap.now_ns + RESHAPE_NS, self._reshape, change)
+
+    def _ask_leaders(self, change: Reshape | None) -> None:
+        """Take the next step of the change, or without one let those in who are no members."""
+        everyone = tuple(map(NodeId, self.machines))
         for life in self._lives:
-            if life.group.is_leader and not life.paused:
-                present = life.group.progress().configuration
-                wanted = next_shape(change, present, tuple(map(NodeId, self.machines)))
-                if wanted is not None:
-                    life.group.change(wanted)
-                    life.touched = True
-        self._heap.post(self._heap.now_ns + RESHAPE_NS, self._reshape, change)
+            if not life.group.is_leader or life.paused:
+                continue
+            present = life.group.progress().configuration
+            step = change or Reshape(present.voters, 0.0)
+            wanted = next_shape(step, present, everyone)
+            if wanted is not None:
+                life.group.change(wanted)
+                life.touched = True
+
+    def heal(self, nodes: Collection[int]) -> None:
+        """See ``stage.Cast``: whoever was taken out is a member again."""
+        super().heal(nodes)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        if self._left_alone:
+            self._ask_leaders(None)
+            self._heap.post(self._heap.now_ns + RESHAPE_NS, self._let_in)
+
+    @property
+    def _strangers(self) -> list[int]:
+        members = self._judge.consensus.members.members
+        return [node for node in self.machines if node not in members]
+
+    def unsettled(self) -> CheckFailed | None:
+        """See ``healing.Cluster``."""
+        if strangers := self._strangers:
+            return CheckFailed("I35", f"node {strangers[0]} is not let in again")
+        return super().unsettled()
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -215,14 +245,21 @@ def next_shape(
     group is there.
     """
     wanted, voters = set(map(NodeId, change.voters)), set(present.voters)
+    members = wanted if change.alone else set(everyone)
+    if strangers := members.difference(present.members):  # they have to catch up
+        return _with_learners(present.voters, {*present.learners, *strangers})
     if voters == wanted:
-        return None
+        last = _with_learners(voters, members - voters)
+        return None if last.members == present.members else last
     if change.at_once:
         voters = wanted
     else:  # first one that is wanted, then one that is not
         voters ^= {min(wanted - voters or voters - wanted)}
-    learners = tuple(node for node in everyone if node not in voters)
-    return Configuration(tuple(sorted(voters)), learners)
+    return _with_learners(voters, members - voters)
+
+
+def _with_learners(voters: Iterable[NodeId], learners: Iterable[NodeId]) -> Configuration:
+    return Configuration(tuple(sorted(voters)), tuple(sorted(learners)))
 
 
 def draw_windows(chance: Random) -> Windows:

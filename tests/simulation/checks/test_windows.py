@@ -2,8 +2,18 @@
 
 import pytest
 
-from flowactor.raft import Append, AppendReply, Effects, Entry, EntryKind, Receive
+from flowactor.raft import (
+    Append,
+    AppendReply,
+    Configuration,
+    Effects,
+    Entry,
+    EntryKind,
+    Receive,
+    Write,
+)
 from flowactor.raft.log import size_bytes
+from flowactor.raft.membership import configuration_entry
 from flowactor.simulation.checks.windows import WindowChecker, Windows
 from flowactor.simulation.failure import CheckFailed
 
@@ -34,6 +44,11 @@ class Leader:
         reply = AppendReply(term, success, index, 0)
         self.checker.stepped(LEADER, (Receive(PEER, reply),), Effects())
 
+    def has_members(self, members):
+        entry = configuration_entry(1, 9, Configuration(members))
+        write = Write(1, None, 0, (entry,))
+        self.checker.stepped(LEADER, (), Effects(write=write))
+
     def insist(self, appends):
         """Send one after the other, whatever is answered."""
         for each in appends:
@@ -49,6 +64,15 @@ def test_a_window_may_be_filled_again_and_again():
     leader.send(append(4), append(5))
     leader.hear(5)
     leader.send(append(6), append(7), append(8))
+
+
+def test_who_was_taken_out_begins_again():
+    """What was under way to a node does not count any more when it is a member again."""
+    leader = Leader(inflight_appends_max=1)
+    leader.send(append(1), append(2))
+    leader.has_members((1,))
+    leader.has_members((1, PEER))
+    leader.send(append(3), append(4))
 
 
 def test_what_is_sent_again_is_not_under_way_twice():

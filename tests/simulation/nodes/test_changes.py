@@ -1,13 +1,14 @@
 """Clusters that change while they run, judged as all others are."""
 
 import pytest
+from attrs import evolve
 
 from flowactor.errors import ConfigurationError
 from flowactor.simulation.changes import Join, Remove, Replace, Reshape, Restart
-from flowactor.simulation.faults import Crash, Partition, Wipe
+from flowactor.simulation.faults import ClockDrift, Crash, Partition, Wipe
 from flowactor.simulation.orders import Abort, Dismiss, Drain, Enlist, Found, Shift, Split, Tune
 from flowactor.simulation.run import simulate
-from flowactor.simulation.scenario import Depth
+from flowactor.simulation.scenario import Depth, Read
 from flowactor.simulation.source import script_of
 from flowactor.simulation.trace import Kind
 from tests.simulation.test_faults import scenario
@@ -160,6 +161,38 @@ def test_voters_change_at_core_depth():
     assert outcome.failure is None
     assert outcome.marks["members changed"] >= 5
     assert outcome.marks["owner lost its vote"] >= 1
+
+
+def test_a_node_is_a_stranger_for_a_while():
+    """It is taken out while it cannot hear of it, stands for election when it is back, is told, and
+    is let in again when all is well.
+    """
+    outcome = simulate(
+        scenario(
+            changes=(Reshape((2, 3), 1.5, 6.0, alone=True),),
+            faults=(Partition(((1,), (2, 3)), 1.4, 4.0),),
+            seconds=6.0,
+        ),
+        Depth.CORE,
+    )
+    assert outcome.failure is None
+    assert outcome.marks["members changed"] >= 2
+    assert outcome.marks["stranger asked for votes"] >= 1
+
+
+def test_who_is_sent_away_with_a_read_does_not_ask_at_once_again():
+    """A stranger takes for the leader who was it once, and is told that it is not."""
+    story = scenario(
+        nodes=4,
+        changes=(Reshape((2, 3, 4), 1.5, 9.0, alone=True),),
+        faults=(ClockDrift(2, 2.0, 0.0, 1.5), Crash(2, 3.0, 5.0)),
+        seconds=9.0,
+    )
+    reads = (Read(6.0, "x", client) for client in range(1, 9))
+    outcome = simulate(evolve(story, acts=(*story.acts, *reads)), Depth.CORE, keep=True)
+    assert outcome.failure is None
+    asked = [line for line in outcome.lines if line[2] == Kind.SENT and line[3][2] == "read?"]
+    assert 5 < len(asked) < 100
 
 
 ORDERED = {
