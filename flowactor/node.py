@@ -385,6 +385,7 @@ class Node:
         nursery.start_soon(self._take_part, name="founding")
         nursery.start_soon(
             look_out,
+            world.clock,
             links,
             lambda: self.membership.addresses,
             lambda: bool(hosting.management.leader),

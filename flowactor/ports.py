@@ -34,6 +34,11 @@ class Clock(Protocol):
     def monotonic_ns(self) -> int:
         """Never goes back, arbitrary zero. For measuring what passed."""
 
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long. As ``trio.sleep``, and cheaper in a simulation: for what a node does again
+        and again for as long as it lives.
+        """
+
 
 class Entropy(Protocol):
     """The one source of chance."""

@@ -22,7 +22,7 @@ from flowactor.cluster.vigil import Vigil
 from flowactor.codec.records import encode, join
 from flowactor.errors import InvalidInput, Unavailable
 from flowactor.identity import NodeId
-from flowactor.limits import BEAT_SECONDS, OPERATION_BYTES_MAX
+from flowactor.limits import OPERATION_BYTES_MAX
 from flowactor.observability.events import LinkDown, LinkUp, Observer
 from flowactor.ports import Connection, Transport
 from flowactor.transport import (
@@ -148,7 +148,7 @@ class Links:
         ``nursery``, and have ``serve`` answer what they pass on.
         """
         self._opened = (nursery, serve)
-        nursery.start_soon(self._beat, name="signs of life")
+        nursery.start_soon(self._vigil.keep, self._beat, name="signs of life")
         for link in self._links.values():
             self._dial(link)
 
@@ -169,13 +169,10 @@ class Links:
                 link = self._links[peer] = Link(peer, address)
                 self._dial(link)
 
-    async def _beat(self) -> None:
-        while True:
-            await trio.sleep(BEAT_SECONDS)
-            self._vigil.look()
-            for link in self._links.values():
-                if link.connection is not None:
-                    link.outbox.put(_BEAT)
+    def _beat(self) -> None:
+        for link in self._links.values():
+            if link.connection is not None:
+                link.outbox.put(_BEAT)
 
     def _dial(self, link: Link) -> None:
         if self._opened is not None and self._node < link.peer:

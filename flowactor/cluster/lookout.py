@@ -14,11 +14,13 @@ from flowactor.cluster.runs.service import Peers
 from flowactor.errors import FlowactorError
 from flowactor.identity import NodeId, SessionId
 from flowactor.limits import RESEND_SECONDS
+from flowactor.ports import Clock
 
 __all__ = ["look_out"]
 
 
 async def look_out(
+    clock: Clock,
     peers: Peers,
     known: Callable[[], Iterable[NodeId]],
     is_led: Callable[[], bool],
@@ -27,6 +29,7 @@ async def look_out(
     """Ask, again and again, as long as nobody is known to lead; never returns.
 
     Args:
+        clock: of this node.
         peers: the links.
         known: the nodes that may be asked.
         is_led: whether the management group has a leader, as far as this node knows.
@@ -34,7 +37,7 @@ async def look_out(
     """
     asked = Request(0, int(RESEND_SECONDS * 1000), SessionId(""), 0, 0, DescribeCluster())
     while True:
-        await trio.sleep(RESEND_SECONDS)
+        await clock.sleep(RESEND_SECONDS)
         for node in () if is_led() else filter(peers.connected, list(known())):
             try:
                 with trio.fail_after(RESEND_SECONDS):

@@ -2,6 +2,8 @@
 
 import time
 
+import trio
+
 from flowactor.ports import Clock
 
 __all__ = ["SystemClock"]
@@ -15,3 +17,6 @@ class SystemClock(Clock):
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)

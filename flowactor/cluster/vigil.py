@@ -9,7 +9,7 @@ nothing is decided here, and to be wrong costs some wakefulness.
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from flowactor.identity import NodeId
 from flowactor.limits import (
@@ -66,6 +66,13 @@ class Vigil:
         """Its link has ended."""
         if self.is_alive(node):
             self._lose(node)
+
+    async def keep(self, beat: Callable[[], None]) -> NoReturn:
+        """Look, and have this node give a sign of life, every ``BEAT_SECONDS``."""
+        while True:
+            await self._clock.sleep(BEAT_SECONDS)
+            self.look()
+            beat()
 
     def look(self) -> None:
         """See who has fallen silent; to be called every ``BEAT_SECONDS``."""

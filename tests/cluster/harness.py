@@ -46,6 +46,9 @@ class TrioClock(Clock):
     def monotonic_ns(self) -> int:
         return round(trio.current_time() * 10**9)
 
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
 
 class SeededEntropy(Entropy):
     """Chance that can be repeated."""

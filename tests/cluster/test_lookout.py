@@ -6,6 +6,7 @@ from flowactor.cluster.lookout import look_out
 from flowactor.cluster.protocol.requests import ClusterView, DescribeCluster, NodeView
 from flowactor.errors import Unavailable
 from flowactor.identity import NodeId
+from tests.cluster.harness import TrioClock
 
 
 def node(number):
@@ -32,7 +33,7 @@ class Peers:
 
 async def looking(nursery, is_led):
     peers, found = Peers(), []
-    nursery.start_soon(look_out, peers, lambda: (2, 3, 4), is_led, found.append)
+    nursery.start_soon(look_out, TrioClock(), peers, lambda: (2, 3, 4), is_led, found.append)
     await trio.sleep(1.5)
     return peers.asked, found
 

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import trio
+
 from flowactor.limits import NANOSECONDS
 from flowactor.ports import Clock
 from flowactor.simulation.agenda import Agenda
@@ -38,6 +40,24 @@ class NodeClock(Clock):
         for rate in self._rates:
             passed = passed * rate // BILLION
         return self._shown_ns + passed
+
+    async def sleep(self, seconds: float) -> None:
+        """See ``ports.Clock``: an event of the agenda in place of a cancel scope with a deadline.
+        It goes by true time, as all deadlines do.
+        """
+        task, awaited = trio.lowlevel.current_task(), True
+
+        def wake() -> None:
+            if awaited:
+                trio.lowlevel.reschedule(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            nonlocal awaited
+            awaited = False
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._agenda.at(self._agenda.now_ns + round(seconds * NANOSECONDS), wake)
+        await trio.lowlevel.wait_task_rescheduled(abort)
 
     def begin(self, fault: ClockOffset | ClockDrift | ClockJump) -> None:
         """The clock goes wrong."""

@@ -1,11 +1,12 @@
 """The clocks of machines: exact, wrong where they are told to be, never going back."""
 
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.faults import ClockDrift, ClockJump, ClockOffset
-from flowactor.simulation.runtime import EPOCH_NS, NodeClock
+from flowactor.simulation.runtime import EPOCH_NS, NodeClock, simulate
 
 
 class HandTime:
@@ -76,3 +77,49 @@ def test_the_monotonic_clock_never_goes_back(history):
         now = clock.monotonic_ns()
         assert now >= before
         before = now
+
+
+def test_a_sleep_ends_at_its_moment():
+    """Not before and not after, however often; time leaps there."""
+
+    async def main(runtime):
+        woken, clock = [], NodeClock(runtime.time)
+        for _ in range(3):
+            await clock.sleep(0.25)
+            woken.append(trio.current_time())
+        return woken
+
+    assert simulate(main, seed=1) == [0.25, 0.5, 0.75]
+
+
+def test_a_sleep_can_be_cancelled():
+    """Its moment comes later, and wakes nobody."""
+
+    async def main(runtime):
+        clock = NodeClock(runtime.time)
+        with trio.move_on_after(1.0) as scope:
+            await clock.sleep(2.0)
+        await clock.sleep(3.0)
+        return scope.cancelled_caught, trio.current_time()
+
+    assert simulate(main, seed=1) == (True, 4.0)
+
+
+def test_a_stopped_process_oversleeps():
+    """What sleeps in it goes on when the process does, like everything else in it."""
+
+    async def main(runtime):
+        woken, clock = [], NodeClock(runtime.time)
+
+        async def sleeper():
+            await clock.sleep(1.0)
+            woken.append(trio.current_time())
+
+        async with trio.open_nursery() as nursery:
+            with runtime.processes.of(1):
+                nursery.start_soon(sleeper)
+            runtime.time.at(NANOSECONDS // 2, lambda: runtime.processes.pause(1))
+            runtime.time.at(3 * NANOSECONDS, lambda: runtime.processes.thaw(1))
+        return woken
+
+    assert simulate(main, seed=1) == [3.0]
