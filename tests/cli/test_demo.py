@@ -55,7 +55,9 @@ def test_demo_finishes_every_order(tmp_path):
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_interrupted_demo_leaves_no_process(tmp_path, number):
     """Ctrl-C and SIGTERM end the nodes too."""
     demo = subprocess.Popen(

@@ -141,10 +141,14 @@ class Cluster:
         )
 
     async def until_seen(
-        self, run: fa.WorkflowHandle[Any], what: str, condition: Callable[[RunView], object]
+        self,
+        run: fa.WorkflowHandle[Any],
+        what: str,
+        condition: Callable[[RunView], object],
+        seconds: float = PATIENCE_SECONDS,
     ) -> RunView:
         """Wait until a run is seen like that; returns how it is seen."""
-        with self.awaiting(f"{run.id}: {what}"):
+        with self.awaiting(f"{run.id}: {what}", seconds):
             while not condition(view := await run.describe()):
                 await moment(ASK_SECONDS)
         return view

@@ -1,8 +1,6 @@
 """Clusters and single nodes of real processes for these tests; none outlives its module."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 from attrs import frozen
@@ -87,21 +85,24 @@ class Refusal:
 
 
 @pytest.fixture
-def refused():
+def refused(starter, tmp_path_factory):
     """Starts a node that must end by itself; returns how it did."""
 
-    def start(*options: str, app: str = APP, cwd=ROOT, **environment: str) -> Refusal:
-        ended = subprocess.run(
-            [sys.executable, "-m", "flowactor", "node", *options, "--app", app],
-            cwd=cwd,
-            env=os.environ | {"PYTHONHASHSEED": "0"} | environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=REFUSAL_SECONDS_MAX,
-            check=False,
-        )
-        assert ended.returncode not in {0, -9}, ended
-        return Refusal(ended.returncode, ended.stdout, ended.stderr)
+    def start(*options: str, app: str = APP, cwd=ROOT, starter=starter, **environment) -> Refusal:
+        said = tmp_path_factory.mktemp("refused")
+        with (said / "stdout").open("wb") as stdout, (said / "stderr").open("wb") as stderr:
+            process = starter(
+                ["node", *options, "--app", app],
+                cwd=cwd,
+                environment=os.environ | {"PYTHONHASHSEED": "0"} | environment,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        try:
+            code = process.wait(REFUSAL_SECONDS_MAX)
+        finally:
+            process.kill()
+        assert code not in {0, -9}
+        return Refusal(code, (said / "stdout").read_text(), (said / "stderr").read_text())
 
     return start

@@ -78,7 +78,7 @@ async def test_a_r21_leader_killed_in_a_long_run(cluster, count):
     leader = await cluster.leader()
     async with cluster.client(leader % 3 + 1) as client:
         run = await client.start(Counting.run, count, id=f"a-r21-{count}")
-        await cluster.until_seen(run, "in its middle", lambda view: view.position > count // 4)
+        await cluster.until_seen(run, "in its middle", lambda view: view.position > count // 4, 40)
         cluster.nodes[leader].kill()
         assert (await run.describe()).status is fa.RunStatus.RUNNING
         with cluster.awaiting("the result", 40):

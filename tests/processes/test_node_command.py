@@ -15,7 +15,7 @@ from flowactor.cli.exits import Exit
 from flowactor.limits import CONNECT_TIMEOUT_SECONDS
 from tests.processes.cluster import APP
 from tests.processes.flows import Concat
-from tests.processes.nodes import NodeProcess
+from tests.processes.nodes import NodeProcess, start_cold
 
 pytestmark = pytest.mark.processes
 
@@ -166,7 +166,9 @@ def test_no_open_address_without_insecure(refused, tmp_path):
     """
     data = tmp_path / "data"
     refusal = refused(
-        "--listen", "[::]:0", "--bootstrap", "--data", str(data), PYTHONHASHSEED="random"
+        *("--listen", "[::]:0", "--bootstrap", "--data", str(data)),
+        starter=start_cold,
+        PYTHONHASHSEED="random",
     )
     assert refusal.code == Exit.REFUSED
     assert "--insecure" in refusal.line()

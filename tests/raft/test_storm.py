@@ -73,20 +73,24 @@ def season(storms, *, quiet=False):
     return marks
 
 
-def test_invariants_hold_in_every_storm():
+@pytest.mark.parametrize("storms", [STORMS // 4, pytest.param(STORMS, marks=pytest.mark.long)])
+def test_invariants_hold_in_every_storm(storms):
     """I1 to I8, I10 to I12 and I14 hold after each event of many storms over 3 and 5 nodes, every
     storm ends in agreement, and together they reach the situations that are hard to reach.
     """
-    marks = season(STORMS)
+    marks = season(storms)
     assert marks.missing(MARKS) == []
 
 
-def test_quiet_groups_wake_in_every_storm():
+@pytest.mark.parametrize(
+    "storms", [QUIET_STORMS // 3, pytest.param(QUIET_STORMS, marks=pytest.mark.long)]
+)
+def test_quiet_groups_wake_in_every_storm(storms):
     """I16, and all the others, where groups may go quiet: whoever is quiet has what the leader has;
     an idle group goes quiet after the calm, and is at work in bounded time when it is asked, when a
     member restarts, or when its leader's node is found dead.
     """
-    marks = season(QUIET_STORMS, quiet=True)
+    marks = season(storms, quiet=True)
     assert marks.missing(QUIET_MARKS) == []
 
 

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SEEDS = {"core": (4, 8), "node": (5,)}
+SEEDS = {"core": (4,), "node": (5,)}
+"""As few as can be played in another order: a seed more is the same proof again, and swarms play
+many seeds.
+"""
 PROGRAM = """
 import json, sys
 from flowactor.simulation.scenario import Depth

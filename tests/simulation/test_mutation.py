@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from simulations.mutants import CONTROLS, MUTANTS, NOT_APPLICABLE, Edit, Mutant, Rotted
+from simulations.mutants import CHANGING, CONTROLS, MUTANTS, NOT_APPLICABLE, Edit, Mutant, Rotted
 from simulations.mutation import copy_mutated, judge, main
 
 PACKAGE = Path(__file__).parents[2] / "flowactor"
@@ -44,11 +44,28 @@ def test_unknown_mutant_is_refused():
     assert "there is no mutant 'vote-twice'" in outcome.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
 def test_flowactor_as_it_is_passes(control):
     """The controls are clean: what catches mutants does not catch the code itself."""
-    verdict = judge(control, seeds=3)
-    assert (verdict.caught, verdict.seeds, verdict.is_as_wanted) == (False, 3, True)
+    look_at(control, seeds=3)
+
+
+@pytest.mark.parametrize(
+    "control",
+    [control for control in CONTROLS if control.scenario != CHANGING],
+    ids=lambda control: control.name,
+)
+def test_flowactor_as_it_is_passes_once(control):
+    """The same of one seed, which is played twice, and without the days of whole nodes, which are
+    the longest: ``nodes/test_changes.py`` plays others, and the swarms of ``.ci/run`` many.
+    """
+    look_at(control, seeds=1)
+
+
+def look_at(control, *, seeds):
+    verdict = judge(control, seeds=seeds)
+    assert (verdict.caught, verdict.seeds, verdict.is_as_wanted) == (False, seeds, True)
 
 
 @pytest.mark.parametrize(

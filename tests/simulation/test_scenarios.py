@@ -24,9 +24,16 @@ from simulations.workflows import app
 STORIES = find_stories()
 EVERY = 12
 """Of a story that strikes at each of its points, a test plays one in so many."""
+LONG = {"a-long-absence", "grows-and-shrinks", "rolling-restart", "two-joiners"}
+"""Whole nodes that come and go for minutes. By default ``nodes/test_changes.py`` plays two joiners,
+and a node that goes; ``tests/cluster`` long absences, and ``tests/processes`` rolling restarts.
+"""
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in STORIES],
+)
 def test_story(name):
     """Nothing is found that must never be, and what the story is about is seen."""
     _, story = STORIES[name]

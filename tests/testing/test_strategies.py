@@ -113,38 +113,54 @@ def test_sound_code_passes(scenario):
     assert check(scenario).failure is None
 
 
+CARELESS = scenarios(
+    app,
+    Careless,
+    ("tea",),
+    runs=1,
+    seconds=1.5,
+    kinds=("crash", "power-cut"),
+    shapes=clusters(sizes=(3,), wrong_clocks=False),
+    invariants=(each_order_charged_once,),
+)
+
+
+def charges_twice(scenario):
+    try:
+        check(scenario)
+    except ScenarioFailed as error:
+        return error.failure.checker == "ledger payments"
+    return False
+
+
+def test_a_planted_bug_is_found():
+    """An effect without an idempotency key fails on a day that is drawn, and the error has the
+    script of that day; ``test_stateful.py`` shows by default that bugs shrink.
+    """
+    found = find(CARELESS, charges_twice, settings=settings(SEARCH, phases=[Phase.generate]))
+    assert script_of(found) == found
+
+
+def script_of(scenario):
+    """What the script in the error makes, which tells the bug."""
+    with pytest.raises(ScenarioFailed) as caught:
+        check(scenario)
+    assert "'tea' happened twice" in str(caught.value)
+    written = {}
+    exec(str(caught.value).partition("\n\n")[2], written)
+    return written["SCENARIO"]
+
+
+@pytest.mark.long
 def test_a_planted_bug_shrinks_to_what_it_needs():
     """An effect without an idempotency key: one run, and one crash in the second it takes."""
-    drawn = scenarios(
-        app,
-        Careless,
-        ("tea",),
-        runs=1,
-        seconds=1.5,
-        kinds=("crash", "power-cut"),
-        shapes=clusters(sizes=(3,), wrong_clocks=False),
-        invariants=(each_order_charged_once,),
-    )
-
-    def fails(scenario):
-        try:
-            check(scenario)
-        except ScenarioFailed as error:
-            return error.failure.checker == "ledger payments"
-        return False
-
-    smallest = find(drawn, fails, settings=SEARCH)
+    smallest = find(CARELESS, charges_twice, settings=SEARCH)
     [start] = smallest.acts
     assert (start.workflow, start.arguments, start.client) == ("Careless", ("tea",), 1)
     [crash] = smallest.faults
     assert len(nodes_of(crash)) == 1
     assert crash.until is None
-    with pytest.raises(ScenarioFailed) as caught:
-        check(smallest)
-    assert "'tea' happened twice" in str(caught.value)
-    written = {}
-    exec(str(caught.value).partition("\n\n")[2], written)  # the script in the error
-    assert written["SCENARIO"] == smallest
+    assert script_of(smallest) == smallest
 
 
 def test_at_node_depth_the_order_of_tasks_is_drawn():

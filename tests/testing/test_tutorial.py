@@ -59,8 +59,17 @@ def run(command, folder):
     return done.stdout
 
 
+COMMANDS = range(len(CONSOLE.findall(PAGE)))
+LONGEST = 0
+"""A hundred seeds, and one of them shrunk; the others are parts of that, and show no less. By
+default ``tests/cli/test_simulate.py`` looks at what a campaign prints.
+"""
+
+
 @pytest.mark.parametrize(
-    "place", range(len(CONSOLE.findall(PAGE))), ids=lambda place: f"command {place + 1}"
+    "place",
+    [pytest.param(place, marks=[pytest.mark.long] * (place == LONGEST)) for place in COMMANDS],
+    ids=lambda place: f"command {place + 1}",
 )
 def test_commands_of_the_tutorial_print_what_it_shows(place, folder):
     """Each command, on the shop as it is at that point of the page, but for numbers."""

@@ -36,13 +36,12 @@ def hostile():
     return sample.small(workflow_id=HOSTILE, title=HOSTILE)
 
 
-@pytest.mark.parametrize("hash_seed", ["0", "77"])
 @pytest.mark.processes
-def test_bytes_do_not_depend_on_the_process(hash_seed):
+def test_bytes_do_not_depend_on_the_process():
     """Another process with another seed of hashes renders the same bytes."""
     answer = subprocess.run(
         [sys.executable, "-c", PRINT_DIGESTS],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        env={**os.environ, "PYTHONHASHSEED": "77"},
         cwd=ROOT,
         capture_output=True,
         text=True,
