@@ -18,16 +18,30 @@ settings.register_profile("nightly", settings.get_profile("fast"), max_examples=
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 STARTING_PROCESSES = frozenset({"cli", "docs", "examples", "processes"})
+LASTING_SECONDS = frozenset({"simulation", "testing", "workflow"})
+LONG_SECONDS_MAX = 400
 
 
 def pytest_collection_modifyitems(items):
     """Tests that start processes share one worker: two clusters of three at a time are more than
-    two cores keep in step, and each wants ports that nobody else takes.
+    two cores keep in step, and each wants ports that nobody else takes. What takes longest starts
+    first, or one worker would end with it alone.
     """
     for item in items:
-        folder = Path(item.path).relative_to(Path(__file__).parent).parts[0]
-        if folder in STARTING_PROCESSES:
+        if item.get_closest_marker("long") is not None:
+            item.add_marker(pytest.mark.timeout(LONG_SECONDS_MAX))
+        if folder_of(item) in STARTING_PROCESSES:
             item.add_marker(pytest.mark.xdist_group("processes"))
+    items.sort(key=urgency)
+
+
+def urgency(item):
+    folder = folder_of(item)
+    return (folder not in STARTING_PROCESSES, folder not in LASTING_SECONDS)
+
+
+def folder_of(item):
+    return Path(item.path).relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,9 +9,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def outputs_under_hash_seeds(code: str) -> set[str]:
-    """What ``code`` prints under several values of ``PYTHONHASHSEED``; one element if all agree."""
+    """What ``code`` prints under two values of ``PYTHONHASHSEED``; one element if both agree. The
+    caller, with a value of its own, is the third.
+    """
     running = []
-    for seed in ("0", "1", "77"):
+    for seed in ("0", "77"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", code]
         process = subprocess.Popen(

@@ -59,13 +59,18 @@ def test_one_group_to_four_and_one_drained():
     assert world.groups[1].served == {}
 
 
-def test_fifty_nodes_and_thirty_groups():
-    """The same rules at size: every group full, places even, slots even."""
+@pytest.mark.parametrize(
+    ("nodes", "groups"), [(17, 10), pytest.param(50, 30, marks=pytest.mark.long)]
+)
+def test_fifty_nodes_and_thirty_groups(nodes, groups):
+    """The same rules at size (at a third of it by default): every group full, places even, slots
+    even.
+    """
     world = World(2, lagging=False)
-    for _ in range(50):
+    for _ in range(nodes):
         world.join()
     world.settle()
-    while len(world.topology.groups) < 30:
+    while len(world.topology.groups) < groups:
         world.ask(SplitGroup(1))
     world.settle()
     world.check_settled()
@@ -74,7 +79,7 @@ def test_fifty_nodes_and_thirty_groups():
     assert set(sizes) == {3}
     assert set(loads) <= {1, 2}
     slots = {len(world.topology.slots_of(group)) for group in world.topology.groups}
-    assert slots == {SLOTS // 30, SLOTS // 30 + 1}
+    assert slots == {SLOTS // groups, SLOTS // groups + 1}
 
 
 def operate(world, random):

@@ -13,7 +13,7 @@ from flowactor.transport.hello import Verdict
 
 
 @given(
-    names=st.lists(st.text(max_size=50), min_size=1, max_size=300),
+    names=st.lists(st.text(max_size=50), min_size=1, max_size=100),
     target=st.integers(1, 5000),
 )
 def test_packed_messages_come_back_in_order(names, target) -> None:
