@@ -186,7 +186,12 @@ def draw_handovers(
     first, second, *others = chance.sample(range(1, nodes + 1), nodes)
     faults: list[Fault] = [ClockDrift(first, 2.0, 0.0), ClockDrift(second, 1.4, 0.0)]
     begins = _rounds(seconds)
-    for begin in begins:
+    is_late = {"disk-stall", "disk-slow"} <= set(kinds) and chance.random() < 1 / 4
+    for place, begin in enumerate(begins):
+        if is_late:
+            away, gone = ((first, second), (second, first))[place % 2]
+            faults += _late_writes(chance, away, tuple(sorted((gone, *others))), begin)
+            continue
         away, gone = chance.choice(((first, second), (first, second), (second, first)))
         back = round(begin + chance.uniform(1.0, 1.8), 3)
         rest = tuple(sorted((gone, *others)))
@@ -196,6 +201,20 @@ def draw_handovers(
         if chance.random() < 0.7 and "crash" in kinds:
             faults.append(Crash(gone, round(back - 0.1, 3), round(begin + 2.5, 3)))
     return tuple(sorted(faults, key=lambda fault: fault.at)) if begins else ()
+
+
+def _late_writes(
+    chance: Random, away: int, rest: tuple[int, ...], begin: float
+) -> tuple[Fault, ...]:
+    """Who leads has a lot to write, and its disk stands still. It is back in time to be asked for
+    its vote, and hears the first entry of whom the others elect while its own are being written.
+    """
+    back, writes = begin + chance.uniform(0.4, 0.8), begin + chance.uniform(0.6, 1.2)
+    return (
+        Partition(((away,), rest), begin, round(back, 3)),
+        DiskStall(away, begin, round(writes, 3)),
+        DiskSlow(away, 0.5, begin, round(begin + 2.0, 3)),
+    )
 
 
 def draw_bursts(chance: Random, seconds: float) -> Iterator[Act]:

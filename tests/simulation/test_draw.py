@@ -137,6 +137,14 @@ def test_days_differ():
     assert ways(kinds=("wipe",)) == ways(kinds=()) == {"mixed"}
 
 
+def test_some_handovers_find_a_disk_that_is_late():
+    """Whoever is cut off then is back before its disk has done all that it wrote."""
+    days = [draw_bad_day(seed, nodes=3, kinds=ALL, seconds=6.0) for seed in range(200)]
+    handovers = [day for day in days if day.way == "handovers"]
+    late = [day for day in handovers if "disk-slow" in map(kind_of, day.faults)]
+    assert 5 < len(late) < len(handovers) / 2
+
+
 def test_what_is_written_on_a_bad_day_is_written_once():
     """No client writes a value that another wrote: the checkers tell values apart by that."""
     for seed in range(100):
