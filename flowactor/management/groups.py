@@ -282,7 +282,7 @@ def change_group(topology: Topology, body: GroupBody, clock_ns: int) -> Done | C
 def _cannot_serve(topology: Topology, node: NodeId) -> Rejected | None:
     known = topology.nodes.get(node)
     if known is None or known.state.is_gone:
-        return Rejected("NotFound", f"there is no node {node}, or no more")
+        return Rejected("NotFound", f"there is no node {node}; `members list` names them")
     if not known.is_available:
         state = f"{known.state.value}, {known.liveness.value}"
         return Rejected("InvalidInput", f"node {node} is {state}: choose a member that is alive")
@@ -311,6 +311,8 @@ def _split(topology: Topology, group: Group) -> Created | Rejected:
     if not chosen:
         message = f"no node is alive to take a part of group {group.id}: add one first"
         return Rejected("InvalidInput", message)
+    # Whoever asks for two groups wants both: else the planner might drain the old one for the new.
+    topology.groups[group.id] = evolve(group, kept=True)
     return Created(_found(topology, chosen, kept=True))
 
 
@@ -367,7 +369,8 @@ def _set_metadata(topology: Topology, group: Group, body: SetMetadata) -> Done |
 def _move_slots(topology: Topology, body: MoveSlots, clock_ns: int) -> Done | Rejected:
     target = topology.groups.get(body.target)
     if target is None or not target.is_active:
-        return Rejected("NotFound", f"there is no active group {body.target}")
+        message = f"there is no active group {body.target}; `groups list` names them"
+        return Rejected("NotFound", message)
     if not body.slots or not all(0 <= slot < SLOTS for slot in body.slots):
         return Rejected("InvalidInput", f"name slots from 0 to {SLOTS - 1}")
     if target.id not in ready_groups(topology):

@@ -201,7 +201,7 @@ def remove(topology: Topology, body: RemoveNode) -> Done | Rejected:
     """An operator takes a node out, or it asks for that itself as it stops for good."""
     node = topology.nodes.get(body.node)
     if node is None:
-        return Rejected("NotFound", f"there is no node {body.node}")
+        return Rejected("NotFound", f"there is no node {body.node}; `members list` names them")
     if node.state.is_gone:
         return Done(changed=False)
     others = (other for other in topology.nodes.values() if other.id != node.id)
@@ -253,7 +253,7 @@ def pin(topology: Topology, body: PinNode) -> Done | Rejected:
     """An operator says what a node is to be in the management group."""
     node = topology.nodes.get(body.node)
     if node is None or node.state.is_gone:
-        return Rejected("NotFound", f"there is no node {body.node}, or no more")
+        return Rejected("NotFound", f"there is no node {body.node}; `members list` names them")
     pins = {
         other.id: other.pin for other in topology.nodes.values() if other.state is NodeState.MEMBER
     }

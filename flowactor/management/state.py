@@ -157,7 +157,7 @@ class Group:
         dismissed: founders that ought to be in it no more, or were out of it in between: they may
             not come back as founders, for then they would vote without their memory.
         version: counts the changes of ``members``.
-        kept: an operator made it, so the planner does not drain it.
+        kept: an operator made or split it, so the planner does not drain it; an operator may.
         placed: an operator chose its members, so the planner only replaces who leaves or dies.
         first: it was founded with all slots; every other group is founded with none.
         metadata: (name, value) pairs of an operator's, sorted.

@@ -201,8 +201,8 @@ def test_a_group_without_leader_gets_no_slots(settled):
 # -- refusals -------------------------------------------------------------------------------------
 
 REFUSED = [
-    (RemoveNode(9), "NotFound", "no node 9"),
-    (PinNode(9, Pin.VOTER), "NotFound", "no node 9"),
+    (RemoveNode(9), "NotFound", "no node 9; `members list` names them"),
+    (PinNode(9, Pin.VOTER), "NotFound", "no node 9; `members list` names them"),
     (CreateGroup(()), "InvalidInput", "1 to 6 different nodes"),
     (CreateGroup((1, 1)), "InvalidInput", "different"),
     (CreateGroup((1, 9)), "NotFound", "no node 9"),
@@ -215,7 +215,7 @@ REFUSED = [
     (SetMetadata(1, "x", "y" * 100_000), "InvalidInput", "at most"),
     (MoveSlots((), 1), "InvalidInput", "from 0 to 1023"),
     (MoveSlots((SLOTS,), 1), "InvalidInput", "from 0 to 1023"),
-    (MoveSlots((1,), 9), "NotFound", "no active group 9"),
+    (MoveSlots((1,), 9), "NotFound", "no active group 9; `groups list` names them"),
     (AbortMove(1), "NotFound", "no move 1"),
     (ChangeSettings((("colour", 1),)), "InvalidInput", "there are: group_size_target"),
     (ChangeSettings((("shared", 2),)), "InvalidInput", "0 (no) or 1 (yes)"),

@@ -115,6 +115,21 @@ def test_one_group_to_four_and_one_drained(cluster):
     assert cluster.topology.slots_version > version
 
 
+@pytest.mark.parametrize("nodes", [1, 2, 3])
+def test_both_parts_of_a_split_are_kept(cluster, nodes):
+    """However few the nodes, the group that was split goes on beside the new one, and ends only
+    when an operator drains it.
+    """
+    cluster.join(nodes)
+    cluster.obey()
+    assert cluster.ask(SplitGroup(1)) == Created(2)
+    cluster.obey()
+    assert cluster.counts() == {1: SLOTS // 2, 2: SLOTS // 2}
+    assert cluster.ask(DrainGroup(1)) == Done()
+    cluster.obey()
+    assert cluster.counts() == {2: SLOTS}
+
+
 def test_the_silent_are_replaced_in_time():
     """A suspect keeps its places; after the set time it is dead and replaced, and may come back."""
     cluster = Cluster(replace_after_seconds=60, shared=0)
