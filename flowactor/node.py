@@ -64,6 +64,7 @@ from flowactor.management.operations import AdmitNode
 from flowactor.management.replies import Admitted
 from flowactor.observability import Observer, ignore
 from flowactor.observability.events import (
+    JoinIgnored,
     NodeStarted,
     NodeStopped,
     ObservedEvent,
@@ -101,7 +102,8 @@ class NodeConfig:
         listen: ``HOST:PORT`` to bind; port 0 picks a free one (for a cluster of one).
         bootstrap: found a new cluster, of ``peers`` or of this node alone.
         peers: the addresses of all members of a new cluster, the same list on each of them.
-        join: seeds of the cluster whose founding list has this node's address.
+        join: nodes of a cluster, one or more, through any of which this one is let in as a new
+            node.
         advertise: the address others reach this node by, if it is not ``listen``.
         insecure: allow an address that other machines can reach, without encryption.
         owner_lease_seconds: how long a silent node keeps its runs.
@@ -275,6 +277,8 @@ class Node:
                     " cluster for good: start with an empty directory, and have that join"
                 )
             self._check_peers(disk, membership)
+            if self.config.join and not {*self.config.join} & {*membership.addresses.values()}:
+                self._observe(JoinIgnored(membership.node, membership.cluster, self.config.join))
             return self._at_address(disk, membership, own)
         disk_id = self._world.entropy.token_hex(8)
         if self.config.join:
@@ -326,12 +330,15 @@ class Node:
             admitted = await client.manage(AdmitNode(disk_id, own, FEATURE_LEVEL))
             assert isinstance(admitted, Admitted)
             view = await client.status()
+        # Another seed may have told about the cluster, which has not heard of this node yet.
+        addresses = {node.node: node.address for node in view.nodes} | {admitted.node: own}
+        disks = {node.node: node.disk for node in view.nodes if node.disk}
         return Membership(
             ClusterId(view.cluster),
             admitted.node,
             disk_id,
-            {node.node: node.address for node in view.nodes},
-            disks={node.node: node.disk for node in view.nodes},
+            addresses,
+            disks=disks | {admitted.node: disk_id},
         )
 
     def _assemble(self, nursery: trio.Nursery, disk: Disk, closing: ExitStack) -> None:

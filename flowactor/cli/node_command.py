@@ -30,6 +30,7 @@ from flowactor.node import Node, NodeConfig
 from flowactor.observability.events import (
     ActorFailed,
     ConnectionRefused,
+    JoinIgnored,
     LinkDown,
     ObservedEvent,
     RequestFailed,
@@ -304,6 +305,7 @@ EVENT_LEVELS: Final[dict[type[ObservedEvent], str]] = {
     SnapshotReceived: "debug",
     LinkDown: "warning",
     ConnectionRefused: "warning",
+    JoinIgnored: "warning",
     RunDiverged: "warning",
     RunParked: "warning",
     SnapshotFailed: "warning",

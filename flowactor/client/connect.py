@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager, contextmanager
 import trio
 
 from flowactor.client.client import Client
-from flowactor.client.remote import RemoteChannel
+from flowactor.client.remote import Dial, RemoteChannel
 from flowactor.client.system import SystemEntropy
 from flowactor.errors import ConfigurationError, Unavailable
 from flowactor.limits import CONNECT_TIMEOUT_SECONDS, REQUEST_TIMEOUT_SECONDS
-from flowactor.ports import Entropy, Transport
+from flowactor.ports import Connection, Entropy, Transport
 from flowactor.transport import Hello, WebSocketTransport, dial_and_greet
 from flowactor.transport.network import parse_address
 
@@ -29,7 +29,9 @@ async def connect(
     """A client of the cluster that has a node at ``"HOST:PORT[,HOST:PORT]"``.
 
     Any node serves; with several addresses the client goes on with another when one is lost. What
-    was under way then is asked again, and still happens at most once. Time-outs are in seconds.
+    was under way then is asked again, and still happens at most once. The first node that answers
+    says which cluster it is; nodes of another one are refused from then on. Time-outs are in
+    seconds.
 
     Raises:
         ConfigurationError: an address that is none.
@@ -40,7 +42,7 @@ async def connect(
     wire = transport or WebSocketTransport()
     channel = RemoteChannel(
         parse_addresses(addresses),
-        lambda address: dial_and_greet(wire, address, Hello()),
+        _faithful(wire),
         chance.seed(),
     )
     with _unwrapped():
@@ -51,6 +53,31 @@ async def connect(
                 raise Unavailable(f"no node can be reached: {channel.describe_trouble()}")
             yield Client(channel, entropy=chance, request_timeout=request_timeout)
             nursery.cancel_scope.cancel()
+
+
+def _faithful(wire: Transport) -> Dial:
+    """Dials nodes of one cluster: that of the first which answered."""
+    cluster = ""
+
+    async def dial(address: str) -> Connection:
+        nonlocal cluster
+        theirs = ""
+
+        def accept(hello: Hello) -> str | None:
+            nonlocal theirs
+            theirs = hello.cluster
+            if not cluster or theirs == cluster:
+                return None
+            return (
+                f"it is of cluster {theirs!r}, and this client is one of cluster {cluster!r}: name"
+                " the nodes of one cluster only; if these are, the node has lost its data directory"
+            )
+
+        connection = await dial_and_greet(wire, address, Hello(), accept)
+        cluster = theirs
+        return connection
+
+    return dial
 
 
 def parse_addresses(text: str) -> tuple[str, ...]:

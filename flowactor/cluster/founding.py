@@ -2,13 +2,15 @@
 
 The nodes that found a cluster are named by each of them: their ids follow from the sorted list of
 addresses and the cluster's id from the same list, so that nodes given equal lists agree without
-talking. Who joins later is given its id by the management group.
+talking. Who founds one alone has to agree with nobody: the id of its cluster follows from its data
+directory, so that the same command line on an empty one founds another cluster, not a twin of the
+first. Who joins later is given its id by the management group.
 """
 
 import hashlib
 import ipaddress
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from attrs import Factory, frozen
@@ -64,6 +66,11 @@ def is_loopback(address: str) -> bool:
 def found(own_address: str, peers: tuple[str, ...], disk: str) -> Membership:
     """The membership of a new cluster of ``peers`` (empty: of this node alone).
 
+    Args:
+        own_address: ``HOST:PORT`` of this node.
+        peers: the addresses of all founders.
+        disk: the random id of this node's data directory.
+
     Raises:
         ConfigurationError: this node's address is not among them, or one is named twice.
     """
@@ -78,10 +85,14 @@ def found(own_address: str, peers: tuple[str, ...], disk: str) -> Membership:
             f"this node's address {own_address} is not among the peers {', '.join(members)}: "
             "give every node the same list, with its own --listen (or --advertise) address in it"
         )
-    digest = hashlib.blake2b(_SEPARATOR.join(members).encode(), digest_size=8).hexdigest()
+    cluster = ClusterId(_digest(members if len(members) > 1 else [*members, disk]))
     addresses = {NodeId(number): address for number, address in enumerate(members, start=1)}
     own = next(node for node, address in addresses.items() if address == own_address)
-    return Membership(ClusterId(digest), own, disk, addresses, tuple(addresses))
+    return Membership(cluster, own, disk, addresses, tuple(addresses))
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.blake2b(_SEPARATOR.join(texts).encode(), digest_size=8).hexdigest()
 
 
 def membership_facts(membership: Membership) -> dict[str, str]:
@@ -187,8 +198,7 @@ class Founding:
         founders = self._membership.founders
         if self.done.done or not set(founders) <= set(self._met):
             return
-        disks = _SEPARATOR.join(self._met[node] for node in founders)
-        digest = hashlib.blake2b(disks.encode(), digest_size=8).hexdigest() if founders else ""
+        digest = _digest(self._met[node] for node in founders) if founders else ""
         if self._told - {digest} and founders:
             return
         if not self._membership.disks:

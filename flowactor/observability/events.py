@@ -14,6 +14,7 @@ from flowactor.identity import GroupId, NodeId, RunId
 __all__ = [
     "ActorFailed",
     "ConnectionRefused",
+    "JoinIgnored",
     "LeaderChanged",
     "LinkDown",
     "LinkUp",
@@ -50,6 +51,17 @@ class NodeStarted:
 @frozen
 class NodeStopped:
     node: NodeId
+
+
+@frozen
+class JoinIgnored:
+    """The node was told to join through ``seeds``, but its data directory belongs to ``cluster``,
+    which has no node at any of them, as far as is known here.
+    """
+
+    node: NodeId
+    cluster: str
+    seeds: tuple[str, ...]
 
 
 @frozen
@@ -207,6 +219,7 @@ class StorageFailed:
 ObservedEvent = (
     NodeStarted
     | NodeStopped
+    | JoinIgnored
     | Recovered
     | LeaderChanged
     | LogCompacted

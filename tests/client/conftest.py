@@ -60,7 +60,10 @@ class FakeNode:
     those that ended.
     """
 
-    def __init__(self, network: MemoryNetwork, address: str, answer: Callable) -> None:
+    def __init__(
+        self, network: MemoryNetwork, address: str, answer: Callable, cluster: str = ""
+    ) -> None:
+        self.cluster = cluster
         self.transport = MemoryTransport(network, address)
         self.address = address
         self.answer = answer
@@ -78,7 +81,7 @@ class FakeNode:
         self._open.clear()
 
     async def _serve(self, connection) -> None:
-        await greet(connection, Hello(node=1, role="peer"), self.accept)
+        await greet(connection, Hello(cluster=self.cluster, node=1, role="peer"), self.accept)
         self.connections += 1
         self._open.append(connection)
         try:
@@ -128,4 +131,4 @@ def network():
 
 @pytest.fixture
 def make_node(network):
-    return lambda address, answer: FakeNode(network, address, answer)
+    return lambda *of: FakeNode(network, *of)

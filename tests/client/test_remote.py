@@ -296,6 +296,36 @@ async def test_connect_says_why_it_is_refused(network, make_node, nursery):
             raise AssertionError("not reached")
 
 
+async def test_a_client_stays_with_one_cluster(network, make_node, nursery, autojump_clock):
+    """Once a node has answered, one of another cluster at the next address is refused, in words
+    that name both.
+    """
+
+    def answer(request: Request) -> Answer:
+        return Opened(1) if isinstance(request.body, OpenSession) else Done()
+
+    ours, twin = make_node("a:1", answer, "blue"), make_node("b:1", answer, "red")
+    await nursery.start(twin.run)
+    serving = await nursery.start(run_until_stopped, ours)
+    async with connect(
+        "a:1,b:1", transport=MemoryTransport(network), request_timeout=5.0
+    ) as client:
+        assert await client.variable("v", int).delete()
+        serving.cancel()
+        with pytest.raises(Unavailable, match="'red', and this client is one of cluster 'blue'"):
+            await client.variable("v", int).delete()
+        await nursery.start(ours.run)
+        assert await client.variable("v", int).delete()
+    assert twin.requests == []
+
+
+async def run_until_stopped(node, *, task_status) -> None:
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(node.run)
+            task_status.started(scope)
+
+
 async def test_connect_raises_what_its_block_raises(network, make_node, nursery):
     """An error of the caller's own code comes out as itself, not wrapped in a group."""
     await nursery.start(make_node("a:1", lambda _: Done()).run)

@@ -142,3 +142,31 @@ def test_a_founder_restarts_when_another_has_left(founders):
     assert meet(a, b) == (None, None)
     b.start()
     assert meet(a, b) == (None, None)
+
+
+def test_a_cluster_of_one_is_another_one_with_another_directory():
+    """The same command line on an empty directory founds no twin of the cluster that was founded
+    before; founders of several agree on theirs, whatever their directories.
+    """
+    lone = [found("a:1", peers, disk).cluster for peers in ((), ("a:1",)) for disk in ("x", "y")]
+    assert len(set(lone)) == 2
+    assert lone[:2] == lone[2:]
+    assert len({found(own, ADDRESSES, own).cluster for own in ADDRESSES}) == 1
+
+
+def test_one_of_several_founders_founds_no_twin(founders):
+    """With an empty directory it takes no part whomever it meets, before and after the others have
+    been restarted, and also if it meets nobody.
+    """
+    a, b, c = founders
+    for pair in ((a, b), (a, c), (b, c)):
+        meet(*pair)
+    twin = Founder(1, "other")
+    assert twin.membership.cluster == a.membership.cluster
+    assert not twin.takes_part
+    for knows in (b, c):
+        knows.start()
+        assert meet(knows, twin)[0]
+        assert not twin.takes_part
+    twin.start()
+    assert not twin.takes_part

@@ -7,9 +7,21 @@ import pytest
 import trio
 
 import flowactor as fa
+from flowactor.cluster.protocol.requests import (
+    ClusterView,
+    NodeView,
+    Opened,
+    Request,
+    Response,
+)
+from flowactor.codec import records
 from flowactor.errors import ConfigurationError, Unavailable
-from flowactor.observability.events import LinkDown
-from flowactor.transport import MemoryNetwork, MemoryTransport
+from flowactor.identity import NodeId
+from flowactor.machine.operations import OpenSession
+from flowactor.management.operations import AdmitNode
+from flowactor.management.replies import Admitted
+from flowactor.observability.events import JoinIgnored, LinkDown
+from flowactor.transport import PEER, Hello, MemoryNetwork, MemoryTransport, frames, greet
 from tests.cluster.harness import cluster
 
 
@@ -55,6 +67,65 @@ async def test_peers_that_differ_from_the_founding_ones_are_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="founded with the peers memory:1, memory:2, but"):
         async with node("memory:1", "memory:3"):
             pass
+
+
+async def test_a_node_joins_though_its_seed_has_not_heard_of_it(tmp_path, autojump_clock):
+    """Who admits it and who tells it about the cluster may be two seeds, of which the second lags:
+    the node knows of itself what it was told, and starts again with that.
+    """
+    network = MemoryNetwork()
+
+    async def seed(connection):
+        await greet(connection, Hello(cluster="c", node=1, role=PEER))
+        while True:
+            for request in frames.unpack(await connection.receive(), Request):
+                match request.body:
+                    case OpenSession():
+                        answer = Opened(1)
+                    case AdmitNode():
+                        answer = Admitted(NodeId(7), created=True)
+                    case _:
+                        view = NodeView(NodeId(1), "memory:1", True, (), 0, disk="d")
+                        answer = ClusterView("c", NodeId(1), "1", (view,), (), 0)
+                await connection.send(
+                    frames.pack([records.encode(Response(request.number, answer))])[0]
+                )
+
+    def joiner():
+        config = fa.NodeConfig(data=tmp_path, listen="memory:7", join=("memory:1",), insecure=True)
+        return fa.Node(fa.App([]), config, fa.World(transport=MemoryTransport(network, "memory:7")))
+
+    async with trio.open_nursery() as nursery:
+        serve = MemoryTransport(network, "memory:1").serve
+        await nursery.start(lambda task_status: serve("memory:1", seed, task_status=task_status))
+        async with joiner() as node:
+            assert node.membership.addresses == {1: "memory:1", 7: "memory:7"}
+        nursery.cancel_scope.cancel()
+    async with joiner() as node:
+        assert node.node_id == 7
+
+
+async def test_a_join_that_leads_elsewhere_is_not_ignored_in_silence(tmp_path):
+    """A directory that belongs to a cluster stays with it; that ``join`` names nobody of it is
+    said once, and if it names one, nothing is.
+    """
+    events = []
+
+    def node(**how):
+        network = MemoryNetwork()
+        world = fa.World(transport=MemoryTransport(network, "memory:1"))
+        config = fa.NodeConfig(
+            data=tmp_path, listen="memory:1", insecure=True, on_event=events.append, **how
+        )
+        return fa.Node(fa.App([]), config, world)
+
+    async with node(bootstrap=True) as first:
+        cluster = first.cluster_id
+    for seeds in (("memory:1", "memory:9"), ("memory:8", "memory:9")):
+        async with node(join=seeds):
+            pass
+    ignored = [event for event in events if isinstance(event, JoinIgnored)]
+    assert ignored == [JoinIgnored(NodeId(1), cluster, ("memory:8", "memory:9"))]
 
 
 @pytest.mark.parametrize("lease_seconds", [0, 0.9, -1, float("inf"), float("nan")])
