@@ -40,8 +40,9 @@ from flowactor.errors import (
     WorkflowTimedOut,
     WorldError,
 )
+from flowactor.local import local_cluster
 from flowactor.machine.replies import RunStatus
-from flowactor.node import Node, NodeConfig, World, local_cluster
+from flowactor.node import Node, NodeConfig, World
 from flowactor.workflow import (
     App,
     Cancelled,

@@ -81,14 +81,12 @@ from flowactor.storage import (
 from flowactor.transport import (
     PEER,
     Hello,
-    MemoryNetwork,
-    MemoryTransport,
     WebSocketTransport,
     greet,
 )
 from flowactor.workflow import App
 
-__all__ = ["Node", "NodeConfig", "World", "local_cluster"]
+__all__ = ["Node", "NodeConfig", "World"]
 
 _logger: Final = logging.getLogger("flowactor")
 
@@ -572,30 +570,3 @@ def _unwrapped() -> Iterator[None]:
         if isinstance(only, BaseExceptionGroup):
             raise
         raise only from only.__cause__
-
-
-@asynccontextmanager
-async def local_cluster(
-    app: App, *, data: Path, size: int = 3, on_event: Observer = ignore
-) -> AsyncIterator[list[Node]]:
-    """``size`` nodes in this process, over in-memory links, with real files below ``data``.
-
-    For tests and for trying things out; leaving the block stops all of them. Entered again with the
-    same ``data``, they go on where they were.
-    """
-    network = MemoryNetwork()
-    addresses = tuple(f"memory:{number}" for number in range(1, size + 1))
-    async with AsyncExitStack() as stack:
-        nodes = []
-        for address in addresses:
-            config = NodeConfig(
-                data=data / address.replace(":", "-"),
-                listen=address,
-                peers=addresses,
-                bootstrap=True,
-                insecure=True,  # there is no wire
-                on_event=on_event,
-            )
-            world = World(transport=MemoryTransport(network, address))
-            nodes.append(await stack.enter_async_context(Node(app, config, world)))
-        yield nodes
