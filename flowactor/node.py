@@ -331,13 +331,8 @@ class Node:
         # Another seed may have told about the cluster, which has not heard of this node yet.
         addresses = {node.node: node.address for node in view.nodes} | {admitted.node: own}
         disks = {node.node: node.disk for node in view.nodes if node.disk}
-        return Membership(
-            ClusterId(view.cluster),
-            admitted.node,
-            disk_id,
-            addresses,
-            disks=disks | {admitted.node: disk_id},
-        )
+        disks[admitted.node] = disk_id
+        return Membership(ClusterId(view.cluster), admitted.node, disk_id, addresses, disks=disks)
 
     def _assemble(self, nursery: trio.Nursery, disk: Disk, closing: ExitStack) -> None:
         """Recover from disk, wire all parts together, start their tasks."""
