@@ -133,10 +133,14 @@ def core(chosen: Options) -> list[Row]:
 
 
 def whole_nodes(chosen: Options) -> list[Row]:
-    """Virtual seconds a second."""
-    seconds, times = (6.0, 2) if chosen.quick else (12.0, 5)
+    """Virtual seconds a second. Of the long runs the start, and the seconds in which groups are
+    still awake, are a small part.
+    """
+    seconds, long_seconds, times = (6.0, 60.0, 2) if chosen.quick else (12.0, 300.0, 5)
 
-    def virtual(name: str, nodes: int, acts: tuple[Act, ...], *, sockets: bool) -> Row:
+    def virtual(
+        name: str, nodes: int, acts: tuple[Act, ...], seconds: float, *, sockets: bool
+    ) -> Row:
         link = "WebSockets" if sockets else "frames"
         scenario = Scenario(app=APP, nodes=nodes, acts=acts, seconds=seconds, sockets=sockets)
         probe = simulate(scenario, Depth.NODE, keep=True)
@@ -151,9 +155,13 @@ def whole_nodes(chosen: Options) -> list[Row]:
         )
 
     return [
-        virtual(name, nodes, acts, sockets=sockets)
+        virtual(name, nodes, acts, lasting, sockets=sockets)
         for nodes in (3, 5)
-        for name, acts in (("idle", ()), ("15 writes/s", writes(15, seconds)))
+        for name, acts, lasting in (
+            ("start, then idle", (), seconds),
+            ("idle for long", (), long_seconds),
+            ("15 writes/s", writes(15, seconds), seconds),
+        )
         for sockets in (True, False)
     ]
 
