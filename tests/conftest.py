@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.processes.warm import warm_starter
+
 settings.register_profile(
     "fast",
+    max_examples=50,  # .ci/run goes through all properties again with "ci"
     deadline=None,  # a shared machine stalls now and then; pytest-timeout bounds the whole test
     print_blob=True,  # a failure prints what reproduces it, on another machine too
     suppress_health_check=[HealthCheck.too_slow],
@@ -42,6 +45,13 @@ def urgency(item):
 
 def folder_of(item):
     return Path(item.path).relative_to(Path(__file__).parent).parts[0]
+
+
+@pytest.fixture(scope="session")
+def starter(compiled_once):
+    """Starts nodes at a tenth of what a start of Python costs."""
+    with warm_starter(Path(__file__).parents[1]) as warm:
+        yield warm
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from flowactor.cli import main
-from tests.processes.nodes import NodeProcess
+from tests.processes.nodes import NodeProcess, Starter
 
 APP = '''
 """An app for tests of the command line."""
@@ -69,14 +69,14 @@ def app_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def start_node(app_folder):
+def start_node(app_folder, starter):
     """Starts node processes on free ports; none of them outlives its module."""
     started = []
 
-    def start(*options: str) -> NodeProcess:
+    def start(*options: str, starter: Starter = starter) -> NodeProcess:
         everywhere = ("--listen", "127.0.0.1:0", "--data", "data", "--app", "cli_app:app")
         log = app_folder / f"node-{len(started)}.log"
-        node = NodeProcess([*everywhere, *options], log, cwd=app_folder)
+        node = NodeProcess([*everywhere, *options], log, cwd=app_folder, starter=starter)
         started.append(node)
         node.start()
         return node

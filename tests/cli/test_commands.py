@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from flowactor.cli.exits import Exit
+from tests.processes.nodes import start_cold
 
 pytestmark = pytest.mark.processes
 
@@ -17,7 +18,7 @@ ORDER = '{"item": "tea", "amount": 5}'
 
 @pytest.fixture(scope="module")
 def node(start_node):
-    return start_node("--bootstrap")
+    return start_node("--bootstrap", starter=start_cold)
 
 
 @pytest.fixture

@@ -8,16 +8,8 @@ from attrs import frozen
 from flowactor.cli.demo_cluster import free_addresses
 from tests.processes.cluster import APP, Cluster
 from tests.processes.nodes import ROOT, NodeProcess
-from tests.processes.warm import warm_starter
 
 REFUSAL_SECONDS_MAX = 20
-
-
-@pytest.fixture(scope="session")
-def starter(compiled_once):
-    """Starts nodes at a tenth of what a start of Python costs."""
-    with warm_starter(ROOT) as warm:
-        yield warm
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import IO, Protocol
 from attrs import Factory, define
 
 ROOT = Path(__file__).parents[2]
-READY_SECONDS_MAX = 20.0
+READY_SECONDS_MAX = 60.0
 END_SECONDS_MAX = 10.0
 POLL_SECONDS = 0.005
 LOG_LINES_SHOWN = 12
