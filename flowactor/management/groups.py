@@ -83,7 +83,7 @@ GroupBody = (
 def set_members(topology: Topology, group: Group, members: Iterable[NodeId]) -> Group:
     """Change who ought to be in a group. A founder that goes is no founder any more."""
     chosen = tuple(sorted(members))
-    gone = set(group.founders) - set(chosen)
+    gone = set(group.members) - set(chosen)
     changed = evolve(
         group,
         members=chosen,
@@ -127,17 +127,15 @@ def _drain(topology: Topology, group: Group) -> None:
 
 
 def end_stillborn(topology: Topology) -> None:
-    """A group that never had a leader, and lost a majority of its founders, never will have one. If
-    it has no slots nobody misses it, and the planner finds other places for its members.
+    """A group that lost a majority of its voters will never have a leader again, nor will one that
+    never had a leader, and lost a majority of its founders. If it has no slots nobody misses it,
+    none may come to it, and the planner finds other places for its members.
     """
     for group in topology.groups_in_order():
-        left = sum(not topology.nodes[node].state.is_gone for node in group.founders)
-        if (
-            2 * left <= len(group.founders)
-            and group.is_active
-            and group.id not in topology.reports
-            and not topology.slots_of(group.id)
-        ):
+        report = topology.reports.get(group.id)
+        voters = group.founders if report is None else report.configuration.voters
+        left = sum(not topology.nodes[node].state.is_gone for node in voters)
+        if 2 * left <= len(voters) and group.is_active and group.id not in topology.slots:
             _drain(topology, group)
 
 

@@ -3,7 +3,7 @@
 from hashlib import blake2b
 from typing import Any, TypeVar, assert_never, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from flowactor.codec import records
 from flowactor.identity import GroupId, NodeId, SessionId
@@ -57,7 +57,9 @@ from flowactor.management.replies import ManagementReply
 from flowactor.management.settings import change_settings
 from flowactor.management.slots import balance
 from flowactor.management.state import (
+    MANAGEMENT_GROUP,
     Group,
+    Membership,
     Move,
     MoveId,
     Node,
@@ -131,8 +133,17 @@ class Management:
         return ManagementApplied(tuple(replies), tuple(notices))
 
     def configured(self, index: int, voters: tuple[NodeId, ...]) -> ManagementApplied:  # noqa: ARG002
-        """The members of group 0 changed. Its leader reports them, as those of any group."""
-        return ManagementApplied((), ())
+        """The members of group 0 changed. Its leader reports them, as those of any group; but who
+        votes counts from here on: nobody may leave in between.
+        """
+        known = self.topology.reports.get(MANAGEMENT_GROUP)
+        if known is None:
+            return ManagementApplied((), ())
+        learners = tuple(node for node in known.configuration.learners if node not in voters)
+        members = Membership(tuple(sorted(voters)), learners)
+        self.topology.reports[MANAGEMENT_GROUP] = evolve(known, configuration=members)
+        self._changed = True
+        return ManagementApplied((), (GroupsChanged((MANAGEMENT_GROUP,)),))
 
     def _perform(self, operation: ManagementOperation, term: int) -> None:
         topology = self.topology

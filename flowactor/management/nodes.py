@@ -8,6 +8,7 @@ from flowactor.identity import NodeId
 from flowactor.limits import NAME_BYTES_MAX, NANOSECONDS
 from flowactor.machine.replies import Done, Rejected
 from flowactor.management.groups import set_members
+from flowactor.management.majorities import Need, need_of
 from flowactor.management.operations import (
     AdmitNode,
     AnnounceMember,
@@ -64,6 +65,14 @@ def admit(topology: Topology, body: AdmitNode) -> Admitted | Rejected:
             message = (
                 f"{body.address} is the address of node {before.id}, which is alive: give this "
                 f"node another one, or stop node {before.id} and try again"
+            )
+            return Rejected("Refused", message)
+        if need := need_of(topology, before.id):
+            message = (
+                f"{body.address} is the address of node {before.id}, which is silent; if it were "
+                f"given up for another data directory, {need}. If that of node {before.id} is "
+                f"there, start it with that{_others_of(need, before)}; if it is lost, give this "
+                "node another address"
             )
             return Rejected("Refused", message)
         _make_gone(topology, before, NodeState.LOST)
@@ -198,7 +207,9 @@ def bury_suspects(topology: Topology, clock_ns: int) -> None:
 
 
 def remove(topology: Topology, body: RemoveNode) -> Done | Rejected:
-    """An operator takes a node out, or it asks for that itself as it stops for good."""
+    """An operator takes a node out, or it asks for that itself as it stops for good. One that is
+    silent is gone at once, unless a group needs it: what it has might be lost for good by that.
+    """
     node = topology.nodes.get(body.node)
     if node is None:
         return Rejected("NotFound", f"there is no node {body.node}; `members list` names them")
@@ -210,15 +221,20 @@ def remove(topology: Topology, body: RemoveNode) -> Done | Rejected:
     if node.liveness is Liveness.ALIVE:
         topology.nodes[node.id] = evolve(node, state=NodeState.LEAVING)
         return Done(changed=node.state is not NodeState.LEAVING)
-    for group in topology.groups_in_order():
-        if group.members == (node.id,) and topology.slots_of(group.id):
-            message = (
-                f"node {node.id} does not answer, and alone has what is in group {group.id}: "
-                "start it again, then remove it"
-            )
-            return Rejected("InvalidInput", message)
+    if need := need_of(topology, node.id):
+        message = (
+            f"node {node.id} does not answer, and if it were given up {need}. Start it "
+            f"again{_others_of(need, node)}, then remove it"
+        )
+        return Rejected("InvalidInput", message)
     _make_gone(topology, node, NodeState.REMOVED)
     return Done()
+
+
+def _others_of(need: Need, node: Node) -> str:
+    """Who could make up for the node instead."""
+    others = [str(other) for other in need.silent if other != node.id]
+    return f", or node {', '.join(others)}, which is silent, too" if others else ""
 
 
 def _make_gone(topology: Topology, node: Node, state: NodeState) -> None:
@@ -237,11 +253,8 @@ def conclude_leaving(topology: Topology) -> None:
 
 
 def _is_needed(topology: Topology, node: NodeId) -> bool:
-    for group in topology.groups.values():
-        report = topology.reports.get(group.id)
-        inside = group.founders if report is None else report.configuration.members
-        if node in group.members or node in inside:
-            return True
+    if any(topology.may_be_in(group, node) for group in topology.groups.values()):
+        return True
     management = topology.reports.get(MANAGEMENT_GROUP)
     return management is not None and node in management.configuration.voters
 

@@ -154,8 +154,9 @@ class Group:
     Attributes:
         members: sorted; what the reconciler works towards.
         founders: the voters of the founding configuration, for ever the same.
-        dismissed: founders that ought to be in it no more, or were out of it in between: they may
-            not come back as founders, for then they would vote without their memory.
+        dismissed: those that ought to be in it no more, or were out of it in between. As founders
+            they may not come back, for then they would vote without their memory; and until a
+            leader has reported that it knows, they may still be in it.
         version: counts the changes of ``members``.
         kept: an operator made or split it, so the planner does not drain it; an operator may.
         placed: an operator chose its members, so the planner only replaces who leaves or dies.
@@ -264,6 +265,20 @@ class Topology:
     def moves_of(self, group: GroupId) -> list[Move]:
         """Those that come to the group or go from it, in order."""
         return [move for move in self.moves_in_order() if group in (move.source, move.target)]
+
+    def actual_members(self, group: Group) -> Membership:
+        """Who is in a group, as its leader last said, or else as it was founded."""
+        report = self.reports.get(group.id)
+        return Membership(group.founders) if report is None else report.configuration
+
+    def may_be_in(self, group: Group, node: NodeId) -> bool:
+        """Whether the node is in the group, or ought to be, or may be without that anybody has
+        reported it: that ought to have been, and who leads may not know that it is over.
+        """
+        report = self.reports.get(group.id)
+        known = 1 if report is None else report.version
+        inside = self.actual_members(group).members.union(group.members)
+        return node in inside or (node in group.dismissed and known < group.version)
 
     def has_ended(self, group: GroupId) -> bool:
         """Whether there was such a group and is no more; False of a group yet to come, which a

@@ -264,7 +264,7 @@ def test_nodes_leave_or_are_removed():
     cluster.obey()
     cluster.ask(RemoveMember(1, 2))
     cluster.declare(1, alive=False)
-    assert "start it again" in cluster.ask(RemoveNode(1)).message
+    assert "Start it again" in cluster.ask(RemoveNode(1)).message
     cluster.declare(1, alive=True)
     assert cluster.ask(RemoveNode(2)) == Done()
     assert cluster.topology.nodes[2].state is NodeState.LEAVING

@@ -64,6 +64,7 @@ def test_a_wiped_node_is_a_new_node(cluster):
     admitted and takes its place; at the address of one that is alive it is refused.
     """
     cluster.join(3)
+    cluster.obey()
     refused = cluster.admit("empty", "host of disk 3")
     assert isinstance(refused, Rejected)
     assert "alive" in refused.message

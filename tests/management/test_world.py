@@ -133,6 +133,32 @@ def test_the_plan_is_reached_from_any_point(seed):
     assert all(node.liveness is Liveness.ALIVE for node in alive)
 
 
+@pytest.mark.parametrize("seed", [*range(4), 137, 154])
+def test_nobody_is_given_up_whom_a_group_needs(seed):
+    """Nodes crash and are taken out at any moment, more of them than a group can bear; with all of
+    them healed the world comes to rest, with everything that was written.
+    """
+    world = World(seed)
+    world.join()
+    world.settle()
+    world.ask(ChangeSettings((("slots_per_move", 100),)))
+    for _ in range(60):
+        there = [key for key in world.nodes if not world.topology.nodes[key].state.is_gone]
+        dice = world.random.random()
+        if dice < 0.3:
+            operate(world, world.random)
+        elif dice < 0.4:
+            world.crash(world.random.choice(there))
+        elif dice < 0.5:
+            world.ask(RemoveNode(world.random.choice(there)))
+        elif dice < 0.6:
+            for node in there:
+                world.restart(node)
+        world.disturb()
+    world.settle()
+    world.check_settled()
+
+
 def test_a_lost_disk_is_replaced():
     """A wiped node comes back as a new one, which takes its place in every group and as a voter."""
     world = World(3)

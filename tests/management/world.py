@@ -113,7 +113,16 @@ class World:
         self.log.append((term, batch))
         applied = self.truth.apply(len(self.log), term, batch)
         check(self.topology)
+        self.check_majorities()
         return applied
+
+    def check_majorities(self):
+        """Nobody is gone without whom a group with slots, as it is, could not go on for ever."""
+        topology = self.topology
+        for key in {MANAGEMENT_GROUP, *topology.slots} & self.groups.keys():
+            voters = self.groups[key].configuration.voters
+            there = [node for node in voters if not topology.nodes[node].state.is_gone]
+            assert 2 * len(there) > len(voters), f"group {key} will never have a majority again"
 
     def ask(self, body):
         self.sequence += 1
@@ -126,7 +135,10 @@ class World:
         until = len(self.log) if count is None else min(len(self.log), node.applied + count)
         for term, batch in self.log[node.applied : until]:
             node.applied += 1
-            node.view.apply(node.applied, term, batch)
+            if isinstance(batch, Membership):
+                node.view.configured(node.applied, batch.voters)
+            else:
+                node.view.apply(node.applied, term, batch)
 
     def join(self, disk=None):
         """A node is admitted. The first one founds the management group."""
@@ -264,6 +276,9 @@ class World:
         group.index += 1
         group.configuration = membership
         group.configuration_index = group.index
+        if group.id == MANAGEMENT_GROUP:
+            self.log.append((group.term, membership))
+            self.truth.configured(len(self.log), membership.voters)
         assert self.working(group), "a change keeps a quorum of live nodes"
         for node in set(membership.voters) - set(before.voters):
             assert node in before.learners, "a learner first"

@@ -20,6 +20,7 @@ from flowactor.observability.events import (
     StepStarted,
 )
 from flowactor.raft import (
+    Configuration,
     Effects,
     Entry,
     EntryKind,
@@ -105,7 +106,7 @@ class Judge:
         self._windows: Final = windows
         self._machines: Final = {node: node for node in range(1, nodes + 1)}
         self.groups: Final[dict[GroupId, GroupChecks]] = {}
-        self.topology: Final = TopologyChecker(marks)
+        self.topology: Final = TopologyChecker(marks, self._members_of)
         self.slots: Final = SlotsChecker()
         self.idle: Final = IdleChecker()
         self.point: Final = point
@@ -152,6 +153,10 @@ class Judge:
                 ),
             )
         return checks
+
+    def _members_of(self, group: GroupId) -> Configuration | None:
+        checks = self.groups.get(group)
+        return None if checks is None else checks.consensus.members
 
     # -- machines ---------------------------------------------------------------------------------
 

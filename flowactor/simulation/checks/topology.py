@@ -4,7 +4,7 @@ Its state is small and its log is quiet, so the whole state is compared at every
 are those of ``docs/design/management.md``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from flowactor.cluster.group.driven import Outcome
@@ -17,7 +17,8 @@ from flowactor.management import (
     Phase,
     Topology,
 )
-from flowactor.raft import Entry
+from flowactor.raft import Configuration, Entry
+from flowactor.simulation.checks.members import is_quorum
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.marks import Marks
 
@@ -29,15 +30,17 @@ class TopologyChecker:
 
     Args:
         marks: counts what was ever reached.
+        members: the newest committed configuration of a group, None of one that never began.
 
     Attributes:
         topology: as of the newest entry that any node has applied; None before there is one. To
             read at once: the node that applied it goes on with it.
     """
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: Marks, members: Callable[[GroupId], Configuration | None]) -> None:
         self.topology: Topology | None = None
         self._marks: Final = marks
+        self._members: Final = members
         self._applied = 0
         self._outcomes: Final[dict[int, Outcome]] = {}
         self._digests: Final[dict[int, bytes]] = {}
@@ -70,6 +73,7 @@ class TopologyChecker:
     def _look(self, topology: Topology) -> None:
         for broken in (
             *self._slots_without_group(topology),
+            *self._majorities_given_up(topology),
             *self._ids_again(topology),
             *_members_that_are_gone(topology),
             *_moves_that_cross(topology),
@@ -87,6 +91,21 @@ class TopologyChecker:
             yield "there are slots of no group that is there"
         if self._tables.setdefault(topology.slots_version, table) != table:
             yield f"version {topology.slots_version} of the table is another table"
+
+    def _majorities_given_up(self, topology: Topology) -> Iterator[str]:
+        """Nobody is declared gone while a group with slots, or this one, would never again have a
+        majority for it: the disk may well be there.
+        """
+        there = {node.id for node in topology.nodes.values() if not node.state.is_gone}
+        for node in sorted(topology.nodes.keys() - there - self._gone.keys()):
+            for group in (MANAGEMENT_GROUP, *sorted(set(topology.slots) - {MANAGEMENT_GROUP})):
+                members = self._members(group)
+                if (
+                    members is not None
+                    and node in (*members.voters, *members.outgoing)
+                    and not is_quorum(there, members)
+                ):
+                    yield f"node {node} is gone, and with it the majority of group {group}"
 
     def _ids_again(self, topology: Topology) -> Iterator[str]:
         """No id is used again: not one of a node with another disk, nor of one that is gone, nor of

@@ -17,6 +17,7 @@ from flowactor.errors import StorageCorrupt, StorageError, WorldError
 from flowactor.identity import GroupId, NodeId
 from flowactor.limits import NANOSECONDS
 from flowactor.management import MANAGEMENT_GROUP, NodeState
+from flowactor.management.majorities import need_of
 from flowactor.node import Node, NodeConfig
 from flowactor.node import World as Surroundings
 from flowactor.ports import Transport
@@ -148,12 +149,12 @@ class Cluster(Fleet[Machine]):
 
     @property
     def sound(self) -> list[int]:
-        """See ``healing.Cluster``: those that were taken out have nothing to do any more, and
-        nobody can be let in where nobody can decide about that.
+        """See ``healing.Cluster``: those that were taken out have nothing to do any more; nobody
+        can be let in where nobody can decide about that, nor in the place of a node that is needed.
         """
         there = [number for number in super().sound if not self._is_out(number)]
         if self._is_able(MANAGEMENT_GROUP):
-            return there
+            return [number for number in there if not self._is_kept_out(number)]
         return [number for number in there if not self.machines[number].is_fresh]
 
     def belongs(self, node: int, group: GroupId) -> bool:
@@ -207,6 +208,16 @@ class Cluster(Fleet[Machine]):
         """Whether the node on this machine was taken out, and not put in again as another one."""
         state = self._state_of(number)
         return state in (NodeState.LEFT, NodeState.REMOVED) and not self.machines[number].is_fresh
+
+    def _is_kept_out(self, number: int) -> bool:
+        """Whether this machine lost its disk, and the node that it was cannot be given up."""
+        topology, node = self._judge.topology.topology, NodeId(self._judge.node_of(number))
+        return (
+            topology is not None
+            and self.machines[number].is_fresh
+            and self._is_in(number)
+            and need_of(topology, node) is not None
+        )
 
     def serving(self) -> dict[int, Node]:
         """The nodes that could answer now, by number."""

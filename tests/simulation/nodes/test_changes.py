@@ -90,14 +90,27 @@ def test_who_loses_its_disk_before_there_is_a_cluster_founds_it_again():
 
 
 def test_a_group_without_a_majority_keeps_nobody_from_joining():
-    """The first group has lost one of its two nodes for good; the cluster has not, and lets a new
-    node in.
+    """The only group, with two nodes of three, has lost one for good. The cluster has not: it lets
+    a new node in, and keeps that out which comes to the place of the lost one with an empty disk.
     """
-    changes = (Split(0, 0.8), Dismiss(1, 0, 2.0), Replace(3, 4.0, 4.5, (1,)))
+    changes = (Dismiss(1, 0, 1.0), Replace(3, 3.0, 3.5, (1,)), Join(4, 5.0, (1,)))
     outcome = simulate(scenario(changes=changes, seconds=15.0), Depth.NODE, keep=True)
+    assert outcome.failure is None
     assert outcome.marks["a majority was lost"] == 1
+    assert lives(outcome, 4)[-1][0] == Kind.STARTED
+    assert {kind for kind, *_ in lives(outcome, 3)[1:]} == {Kind.STOPPED}
+    assert "node lost" not in outcome.marks
+
+
+def test_a_node_that_is_needed_is_not_given_up():
+    """An operator takes out a node that is silent, without which the only group would have no
+    majority; that is refused, and once the node is back everything goes on.
+    """
+    changes = (Dismiss(1, 0, 1.0), Restart(3, 2.0, 6.0), Remove(3, 4.5))
+    outcome = simulate(scenario(changes=changes, seconds=8.0), Depth.NODE, keep=True)
+    assert outcome.failure is None
+    assert "node removed" not in outcome.marks
     assert lives(outcome, 3)[-1][0] == Kind.STARTED
-    assert outcome.marks["node lost"] == 1
 
 
 def test_who_dies_as_the_others_are_healed_ends():
