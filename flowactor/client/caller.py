@@ -25,6 +25,7 @@ from flowactor.identity import SessionId
 from flowactor.limits import REQUEST_TIMEOUT_SECONDS, SESSION_EXPIRY_SECONDS
 from flowactor.machine.operations import OpenSession
 from flowactor.machine.replies import Rejected
+from flowactor.management.operations import ManagementBody
 from flowactor.ports import Entropy
 
 __all__ = ["Caller", "expect"]
@@ -55,6 +56,7 @@ class Caller:
         self._timeout = timeout_seconds
         self._attempt_ms = math.ceil(timeout_seconds * 1000 / ATTEMPTS_PER_CALL)
         self._session: Session | None = None
+        self._management: Session | None = None
         self._opening = trio.Lock()
 
     async def read(self, body: Read, *, wait_seconds: float = 0.0) -> Answer:
@@ -82,6 +84,8 @@ class Caller:
             FlowactorError: what it was refused with; it did not happen.
         """
         deadline = trio.current_time() + self._timeout
+        if isinstance(body, ManagementBody):
+            return await self._change_in(self._management_session(), body, deadline)
         while True:
             session = self._session
             try:
@@ -128,6 +132,16 @@ class Caller:
                 session.opened_ns = expect(opened, Opened).opened_ns
                 self._session = session
             return session
+
+    def _management_session(self) -> Session:
+        """Of its own: the management group opens it when it is first used, and no other group has
+        to be able to decide anything for that.
+        """
+        session = self._management
+        if session is None or self._is_stale(session):
+            session = Session(SessionId(self.entropy.token_hex(16)), trio.current_time())
+            self._management = session
+        return session
 
     def _is_stale(self, session: Session) -> bool:
         return session.used_at + SESSION_IDLE_SECONDS_MAX < trio.current_time()

@@ -26,6 +26,7 @@ from flowactor.cluster.runs.service import (
     Peers,
     name_of,
     refusal_of,
+    why_late,
 )
 from flowactor.errors import (
     DeadlineExceeded,
@@ -278,6 +279,8 @@ class Router:
                 f"node {self._node} does not know the cluster yet: do all of its founders run, or"
                 " the nodes that it joins?"
             )
+        if isinstance(request.body, ManagementBody):
+            return why_late(self._management, self._node, self._peers, seconds)
         service = self._services().get(self._group_of(request))
         if service is None:
             return f"no outcome within {seconds:g} s"

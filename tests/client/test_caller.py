@@ -16,6 +16,7 @@ from flowactor.errors import (
 )
 from flowactor.machine.operations import CancelRun
 from flowactor.machine.replies import Done, Rejected, Written
+from flowactor.management.operations import RemoveNode
 
 CHANGE = CancelRun("w", "", "")
 READ = ReadVariable("v")
@@ -46,6 +47,20 @@ async def test_session_is_opened_once_before_the_first_change(make_caller):
     assert sorted(r.sequence for r in channel.requests[1:]) == [1, 2, 3]
     assert {r.session for r in channel.requests[1:]} == set(channel.opened)
     assert channel.requests[0].session == ""
+
+
+async def test_a_change_of_the_cluster_needs_no_session_of_a_group(make_caller):
+    """It has one of its own, which the management group opens when it is first used: other groups
+    may have no majority.
+    """
+    caller, channel = make_caller(Done())
+    await caller.change(RemoveNode(1))
+    await caller.change(RemoveNode(2))
+    assert channel.opened == []
+    await caller.change(CHANGE)
+    first, second, other = channel.requests
+    assert first.session == second.session != other.session
+    assert (first.sequence, second.sequence, second.acknowledged) == (1, 2, 2)
 
 
 async def test_change_is_sent_again_with_the_same_session_and_sequence(make_caller, autojump_clock):

@@ -11,7 +11,7 @@ from typing import Final, Protocol, assert_never
 import trio
 from attrs import evolve
 
-from flowactor.cluster.group.actor import ExecutionGroup
+from flowactor.cluster.group.actor import ExecutionGroup, ManagementGroup
 from flowactor.cluster.protocol import border, requests
 from flowactor.cluster.protocol.requests import Answer, Request
 from flowactor.cluster.runs.inspection import Inspection
@@ -46,7 +46,7 @@ from flowactor.machine.state import RunSummary, Variable
 from flowactor.management import MoveId
 from flowactor.workflow import App
 
-__all__ = ["HOPS_MAX", "Elsewhere", "GroupService", "Peers", "name_of", "refusal_of"]
+__all__ = ["HOPS_MAX", "Elsewhere", "GroupService", "Peers", "name_of", "refusal_of", "why_late"]
 
 HOPS_MAX: Final = 2
 """To a node that has the group, and from there to one that has the code."""
@@ -86,6 +86,26 @@ def name_of(body: requests.Body) -> str:
     """The workflow id or the variable that a request is about; empty if it names none."""
     name: str = body.name if isinstance(body, _NAMED) else getattr(body, "workflow_id", "")
     return name
+
+
+def why_late(
+    group: ExecutionGroup | ManagementGroup, node: NodeId, peers: Peers, timeout_seconds: float
+) -> str:
+    """Why a group gave no outcome in time, as far as this node can tell."""
+    if group.leader:
+        return f"no outcome within {timeout_seconds:g} s"
+    others = [other for other in group.status.configuration.members if other != node]
+    silent = ", ".join(str(other) for other in others if not peers.hears(other))
+    if silent:
+        return (
+            f"no leader is known to node {node}, which hears nothing of {silent} among the"
+            f" {len(others) + 1} members of group {group.group}: do they run, and can they reach"
+            " each other?"
+        )
+    return (
+        f"no leader is known to node {node}, though all members of group {group.group} are alive:"
+        " have their disks room, and do the machines keep up?"
+    )
 
 
 class GroupService:
@@ -131,20 +151,7 @@ class GroupService:
 
     def why_late(self, timeout_seconds: float) -> str:
         """Why there is no outcome in time, as far as this node can tell."""
-        if self.group.leader:
-            return f"no outcome within {timeout_seconds:g} s"
-        others = [n for n in self.group.status.configuration.members if n != self._node]
-        silent = ", ".join(str(node) for node in others if not self._peers.hears(node))
-        if silent:
-            return (
-                f"no leader is known to node {self._node}, which hears nothing of {silent} among"
-                f" the {len(others) + 1} members of group {self.group.group}: do they run, and can"
-                " they reach each other?"
-            )
-        return (
-            f"no leader is known to node {self._node}, though all members of group"
-            f" {self.group.group} are alive: have their disks room, and do the machines keep up?"
-        )
+        return why_late(self.group, self._node, self._peers, timeout_seconds)
 
     async def _answer(self, request: Request) -> Answer:
         body = request.body
