@@ -27,7 +27,14 @@ from flowactor.simulation.campaign import Campaign, play, run_campaign
 from flowactor.simulation.changes import Change
 from flowactor.simulation.draw import draw_bad_day, draw_deviations
 from flowactor.simulation.faults import KINDS
-from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup, draw_orders, draw_shapes
+from flowactor.simulation.lineup import (
+    Lineup,
+    draw_blows,
+    draw_changes,
+    draw_lineup,
+    draw_orders,
+    draw_shapes,
+)
 from flowactor.simulation.marks import CHANGING, EXPECTED, RESHAPING
 from flowactor.simulation.outcome import Outcome
 from flowactor.simulation.quarrels import NODES, draw_quarrel
@@ -105,16 +112,18 @@ def _draw(seed: int, chance: Random, lineup: Lineup, changing: Random | None = N
         acts += registers(EVENING_SECONDS if is_night else seconds, every=every)
     seconds = max(seconds, *(act.at for act in acts))
     changes: tuple[Change, ...] = ()
+    faults = day.faults
     if changing:
         changes = draw_changes(changing, lineup, day.faults, seconds)
         if changing.random() < ORDERED:
             changes += draw_orders(changing, lineup, seconds)
+        faults += draw_blows(Random(f"blows {seed}"), lineup, changes, faults, seconds)
     return Scenario(
         app=app,
         nodes=lineup.nodes,
         seed=seed,
         acts=day.beside(acts),
-        faults=day.faults,
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
         changes=changes,
         seconds=seconds,
         healing_seconds=HEALING_SECONDS,

@@ -3,7 +3,7 @@ cluster among all that goes wrong.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Final
 
@@ -19,7 +19,7 @@ from flowactor.simulation.changes import (
     Restart,
     check_changes,
 )
-from flowactor.simulation.faults import Fault
+from flowactor.simulation.faults import Crash, Fault
 from flowactor.simulation.orders import (
     Abort,
     Dismiss,
@@ -32,7 +32,7 @@ from flowactor.simulation.orders import (
     Tune,
 )
 
-__all__ = ["Lineup", "draw_changes", "draw_lineup", "draw_orders", "draw_shapes"]
+__all__ = ["Lineup", "draw_blows", "draw_changes", "draw_lineup", "draw_orders", "draw_shapes"]
 
 SIZES: Final = ((1, 2), (1, 4), (1, 2), (3, 0), (3, 0), (3, 1), (3, 2), (3, 3), (5, 0), (5, 1))
 """How many found a cluster, and how many may join it."""
@@ -89,6 +89,40 @@ def draw_changes(
         seconds: in which all of it begins.
     """
     return _Draw(chance, lineup, tuple(faults), seconds).all()
+
+
+def draw_blows(
+    chance: Random,
+    lineup: Lineup,
+    changes: Sequence[Change],
+    faults: Iterable[Fault],
+    seconds: float,
+) -> tuple[Crash, ...]:
+    """Crashes of those who come and go, in the midst of it: half of them are killed soon after they
+    begin, if nothing else has them down then.
+
+    Args:
+        chance: decides.
+        lineup: of the cluster.
+        changes: of it.
+        faults: strike the same machines.
+        seconds: in which all of it begins.
+    """
+    blows: list[Crash] = []
+    known = tuple(faults)
+    for change in changes:
+        if not isinstance(change, Join | Remove) or chance.random() < 0.5:
+            continue
+        at = round(change.at + chance.choice((0.02, 0.1, 0.5)) * (0.2 + chance.random()), 3)
+        until = round(at + chance.choice((0.1, 1.0, 3.0)) * (0.2 + chance.random()), 3)
+        blow = Crash(change.node, at, until)
+        try:
+            check_changes(changes, (*known, *blows, blow), lineup.nodes)
+        except ConfigurationError:
+            continue
+        if until < seconds:
+            blows.append(blow)
+    return tuple(blows)
 
 
 def draw_orders(chance: Random, lineup: Lineup, seconds: float) -> tuple[Order, ...]:

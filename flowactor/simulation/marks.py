@@ -43,6 +43,8 @@ CHANGING: Final = {
     "node left": "a node that was taken out had handed over all it had",
     "node removed": "a node that did not answer was taken out",
     "node lost": "a machine came back with an empty disk, as another node",
+    "node killed while it joined": "it had not said yet that it is up",
+    "node killed while it left": "its replicas were being replaced",
     "removed node stopped": "a node heard that it was taken out, and ended",
     "run moved to another group": "an open run went on in a group that had not begun it",
     "owner lost its vote": "runs of a node that votes no more went to others as that was committed",

@@ -6,10 +6,17 @@ from random import Random
 from typing import get_args
 
 from flowactor.raft import Configuration
-from flowactor.simulation.changes import Join, Reshape, check_changes, kind_of_change
+from flowactor.simulation.changes import Join, Remove, Reshape, check_changes, kind_of_change
 from flowactor.simulation.core.cluster import next_shape
 from flowactor.simulation.faults import Crash
-from flowactor.simulation.lineup import Lineup, draw_changes, draw_lineup, draw_orders, draw_shapes
+from flowactor.simulation.lineup import (
+    Lineup,
+    draw_blows,
+    draw_changes,
+    draw_lineup,
+    draw_orders,
+    draw_shapes,
+)
 from flowactor.simulation.orders import Order
 from flowactor.simulation.quarrels import NODES, draw_quarrel
 from flowactor.simulation.scenario import Depth
@@ -84,6 +91,23 @@ def test_every_order_is_drawn():
         assert list(orders) == sorted(orders, key=lambda order: order.at)
     assert set(kinds) == {kind.__name__.lower() for kind in get_args(Order)}
     assert min(kinds.values()) > 10
+
+
+def test_blows_fall_on_those_who_come_and_go():
+    """Each machine that is struck joins or is taken out just then, and nothing else has it down."""
+    lineup, found = Lineup(3, 2), []
+    for seed in range(100):
+        chance = Random(seed)
+        faults = (Crash(1, 2.0, 3.0),)
+        changes = draw_changes(chance, lineup, faults, 8.0)
+        blows = draw_blows(chance, lineup, changes, faults, 8.0)
+        check_changes(changes, (*faults, *blows), lineup.nodes)
+        for blow in blows:
+            begun = [c.at for c in changes if isinstance(c, Join | Remove) and c.node == blow.node]
+            assert any(0 < blow.at - at < 0.7 for at in begun)
+        found.append(len(blows))
+    assert sum(map(bool, found)) > 50
+    assert not all(found)
 
 
 def test_quarrels_are_about_everybody():

@@ -302,6 +302,8 @@ class GroupActor(Generic[M]):
 
     def _stirred(self, wake: Wake) -> None:
         status = self.status
+        if wake.silent_ticks and self._is_alive(wake.node):
+            return  # this waited here for longer than the silence lasted
         if wake.node == status.leader or (
             self.is_leader and wake.node in status.configuration.members
         ):

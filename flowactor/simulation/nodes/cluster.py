@@ -325,6 +325,15 @@ class Cluster(Fleet[Machine]):
         if restart_ns is not None:
             time.at(time.now_ns + restart_ns, partial(self.start, number))
 
+    def take_down(self, node: int, why: str, *, power_cut: bool = False) -> None:
+        """See ``Fleet``."""
+        machine, state = self.machines[node], self._state_of(node)
+        if machine.life is not None:
+            joins = machine.seeds and (machine.is_fresh or state is NodeState.JOINING)
+            self._judge.marks["node killed while it joined"] += bool(joins)
+            self._judge.marks["node killed while it left"] += state is NodeState.LEAVING
+        super().take_down(node, why, power_cut=power_cut)
+
     def kill(self, node: int, why: str, *, power_cut: bool = False) -> None:
         """See ``Fleet``."""
         machine = self.machines[node]
