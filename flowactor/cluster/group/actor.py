@@ -422,8 +422,7 @@ class GroupActor(Generic[M]):
             case ReadAsk(token=token):
                 self._reads.add_remote(sender, token)
             case ReadAnswer(token=token, index=index):
-                # Who does not lead is not asked again before it may know better: the next leader
-                # is, as soon as it is known, and after a while whoever is taken for the leader.
+                # Who does not lead may know better in a while; ``_repair`` asks again.
                 if index >= 0:
                     self._answer_reads(self._reads.answer(token, index, self.applied), index)
             case _:
