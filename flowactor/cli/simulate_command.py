@@ -31,7 +31,7 @@ from flowactor.simulation.campaign import Campaign, Found, run_campaign
 from flowactor.simulation.exhaustive import Exhaustive, every_strike, strike_everywhere
 from flowactor.simulation.faults import KINDS, parse_kinds
 from flowactor.simulation.marks import EXPECTED
-from flowactor.simulation.outcome import Outcome
+from flowactor.simulation.outcome import ENDLESS, Outcome
 from flowactor.simulation.scenario import Depth, Scenario
 from flowactor.simulation.shrink import BUDGET
 from flowactor.simulation.strike import STRIKES
@@ -238,6 +238,8 @@ class _Session:
         if not campaign.failures:
             return None
         found = campaign.failures[0]
+        if found.failure.checker == ENDLESS and self._timeline is None:
+            return None  # another run of it would take as long again, and show nothing
         scenario = found.shrunk.scenario if found.shrunk else self.plan.draw(found.seed)
         return self._draw_page(scenario, self.plan.watch(scenario), f"seed {found.seed}")
 
@@ -245,7 +247,8 @@ class _Session:
         text = self.output.text
         for found in campaign.failures[:1]:
             self._tell_failure(found)
-            text(f"timeline: {page}")
+            if page is not None:
+                text(f"timeline: {page}")
             text(f"repeat:   {self.plan.command('--seed', str(found.seed))}")
             text("")
         for found in campaign.failures[1:]:

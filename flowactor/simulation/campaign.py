@@ -10,7 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from flowactor.simulation.marks import Marks
-from flowactor.simulation.outcome import Failure, Outcome
+from flowactor.simulation.outcome import ENDLESS, Failure, Outcome
 from flowactor.simulation.scenario import Scenario
 from flowactor.simulation.shrink import BUDGET, Progress, Runner, Shrunk, shrink
 
@@ -183,8 +183,8 @@ def _found(
     budget: int,
     shrinking: Callable[[Progress], None],
 ) -> Found:
-    """The failure, with its scenario shrunk unless that may take no run at all."""
-    if not budget:
+    """The failure, with its scenario shrunk unless that may take no run, or takes too long."""
+    if not budget or failure.checker == ENDLESS:
         return Found(scenario.seed, failure, None, script(scenario, failure))
     shrunk = shrink(scenario, failure, runner, budget=budget, progress=shrinking)
     return Found(scenario.seed, failure, shrunk, script(shrunk.scenario, shrunk.failure))

@@ -2,7 +2,7 @@
 
 from flowactor.errors import CallerError
 
-__all__ = ["CheckFailed", "Deadlocked", "SimulationEscape"]
+__all__ = ["CheckFailed", "Deadlocked", "Endless", "SimulationEscape"]
 
 
 class CheckFailed(AssertionError):
@@ -19,6 +19,12 @@ class CheckFailed(AssertionError):
 
 class Deadlocked(AssertionError):
     """Nothing can happen any more in the simulated world, and it is not done; shows its tasks."""
+
+
+class Endless(Deadlocked):
+    """Code works on and on without an ``await``; names its line. How long it was let is measured in
+    time of the processor, so this alone of all failures is not repeated to the byte.
+    """
 
 
 class SimulationEscape(CallerError):

@@ -1,20 +1,24 @@
 """What came of one simulated run."""
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Final, Self
 
 from attrs import field, frozen
 
-from flowactor.simulation.failure import CheckFailed, Deadlocked, SimulationEscape
+from flowactor.simulation.failure import CheckFailed, Deadlocked, Endless, SimulationEscape
 from flowactor.simulation.trace import Line
 
-__all__ = ["Failure", "Outcome"]
+__all__ = ["ENDLESS", "Failure", "Outcome"]
+
+ENDLESS: Final = "endless"
+"""Of code that never awaits: each run of it takes many seconds, so it is not shrunk."""
 
 
 @frozen
 class Failure:
     """Attributes:
-    checker: the invariant that broke (``I8``), or ``liveness``, ``deadlock``, a user's check.
+    checker: the invariant that broke (``I8``), or ``liveness``, ``deadlock``, ``endless``, or a
+        user's check.
     message: what was found.
     at_seconds: of virtual time.
     """
@@ -31,6 +35,8 @@ class Failure:
         match error:
             case CheckFailed():
                 checker = error.checker
+            case Endless():
+                checker = ENDLESS
             case Deadlocked():
                 checker = "deadlock"
             case SimulationEscape():

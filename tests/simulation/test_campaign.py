@@ -157,3 +157,21 @@ def test_what_is_no_verdict_names_its_seed():
     with pytest.raises(SimulationEscape, match=r"orders\.py:7") as raised:
         list(play(range(5), draw, escaping))
     assert raised.value.__notes__ == ["in the run of seed 2"]
+
+
+def test_code_without_an_end_is_not_shrunk():
+    """Each run of a loop that never awaits takes seconds: it is reported as it is."""
+    runs = []
+
+    def endless(scenario):
+        runs.append(scenario.seed)
+        failure = Failure("endless", "flows.py:3 in Order.run", 1.0)
+        return Outcome(
+            seed=scenario.seed, digest="", failure=failure, events=1, virtual_seconds=1.0
+        )
+
+    campaign = run_campaign(
+        play(range(5), draw, endless), draw, endless, script=lambda *_: "", now=Clock()
+    )
+    assert runs == [0]
+    assert campaign.failures[0].shrunk is None

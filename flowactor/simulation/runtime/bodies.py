@@ -22,8 +22,8 @@ from flowactor.simulation.runtime.escapes import (
     TIME,
     WAIT,
     explain,
-    user_behind,
 )
+from flowactor.simulation.runtime.frames import user_behind
 from flowactor.workflow import StepCall
 
 __all__ = ["bodies_watched"]

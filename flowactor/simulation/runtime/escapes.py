@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from inspect import currentframe
 from random import Random
-from sys import stdlib_module_names
 from threading import get_ident
 from types import FrameType
 from typing import Any, Final
@@ -20,8 +19,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from flowactor.simulation.failure import SimulationEscape
+from flowactor.simulation.runtime.frames import is_harmless, place_of, top_package
 
-__all__ = ["CHANCE", "FILE", "TIME", "WAIT", "explain", "no_way_out", "user_behind"]
+__all__ = ["CHANCE", "FILE", "TIME", "WAIT", "explain", "no_way_out"]
 
 _SHARED: Final[Random] = random.random.__self__  # type: ignore[attr-defined]
 """What the functions of the module ``random`` share."""
@@ -72,23 +72,8 @@ _EXITS: Final = (
     _Exit("subprocess", "Popen.__init__", "a step that uses a ledger: there are no processes"),
 )
 
-_HARMLESS: Final = frozenset(
-    {
-        # What these read or stamp shows in no trace, and people want to see it.
-        "_frozen_importlib",
-        "_frozen_importlib_external",
-        "importlib",
-        "linecache",
-        "logging",
-        "tokenize",
-        "traceback",
-        "warnings",
-        "zoneinfo",
-    }
-)
 _SEEDED: Final = frozenset({"h11", "trio_websocket", "wsproto"})
 """Libraries that draw nonces and masks: they get theirs from the seed."""
-_LOOP: Final = "trio._core._run"
 
 
 @contextmanager
@@ -134,14 +119,12 @@ class _Guard:
             asker = currentframe()
             assert asker is not None
             asker = asker.f_back
-            if asker is not None and _top(asker) in _SEEDED:
+            if asker is not None and top_package(asker) in _SEEDED:
                 return self._seeded(way)(*args, **options)
-            if _is_harmless(asker):
+            if is_harmless(asker):
                 return original(*args, **options)
-            frames = list(_stack(asker))
-            user = next(filter(_is_user, frames), frames[0] if frames else None)
             called = f"{way.module}.{way.path}".removeprefix("builtins.")
-            error = SimulationEscape(explain(called.removesuffix(".__init__"), user, way.cure))
+            error = SimulationEscape(explain(called.removesuffix(".__init__"), asker, way.cure))
             self._on_escape(error)
             raise error
 
@@ -153,48 +136,9 @@ class _Guard:
         return seeded
 
 
-def _top(frame: FrameType) -> str:
-    name: str = frame.f_globals.get("__name__", "")
-    return name.partition(".")[0]
-
-
-def _stack(frame: FrameType | None) -> Iterator[FrameType]:
-    """From this frame outwards, up to Trio's loop."""
-    while frame is not None and frame.f_globals.get("__name__") != _LOOP:
-        yield frame
-        frame = frame.f_back
-
-
-def _is_harmless(asker: FrameType | None) -> bool:
-    return any(_top(frame) in _HARMLESS for frame in _stack(asker))
-
-
 def explain(called: str, asker: FrameType | None, cure: str) -> str:
     """What is wrong, with the line of whoever asked, and what to write instead."""
-    place = f"{asker.f_code.co_filename}:{asker.f_lineno}" if asker is not None else "somebody"
     return (
-        f"{place} calls {called}, which leaves the simulation: a run could not be repeated."
-        f" Write instead: {cure}"
-    )
-
-
-def user_behind(frame: FrameType) -> FrameType | None:
-    """The user's frame on whose behalf the standard library acts; None if it acts for a library, or
-    does what shows nowhere.
-    """
-    for asker in _stack(frame):
-        top = _top(asker)
-        if top in _HARMLESS:
-            return None
-        if top not in stdlib_module_names or top == "__main__":
-            return asker if _is_user(asker) else None
-    return None
-
-
-def _is_user(frame: FrameType) -> bool:
-    top = _top(frame)
-    return (
-        (top not in stdlib_module_names or top == "__main__")
-        and top != "flowactor"
-        and "site-packages" not in frame.f_code.co_filename
+        f"{place_of(asker)} calls {called}, which leaves the simulation:"
+        f" a run could not be repeated. Write instead: {cure}"
     )

@@ -17,6 +17,7 @@ from flowactor.simulation.runtime.escapes import no_way_out
 from flowactor.simulation.runtime.memory import collected_at_its_end
 from flowactor.simulation.runtime.processes import Processes
 from flowactor.simulation.runtime.scheduling import Schedule, in_order, unshield
+from flowactor.simulation.runtime.turns import Turns
 from flowactor.simulation.runtime.watchdog import Limits, Watchdog
 
 __all__ = ["Limits", "Runtime", "simulate"]
@@ -32,6 +33,7 @@ class Runtime:
         processes: which task belongs to which machine.
         failure: what the run has failed with, if it has.
         failed_ns: when that was, in virtual time.
+        turns: ends what awaits nothing.
     """
 
     def __init__(self, seed: int, deviations: frozenset[int] | None, limits: Limits) -> None:
@@ -42,6 +44,7 @@ class Runtime:
         self._scope: Final = trio.CancelScope()
         self._closing: Final = ExitStack()
         self._watchdog: Final = Watchdog(limits, self._give_up, self._insist)
+        self.turns: Final = Turns(limits.turn_seconds, lambda: self.steps, self.fail)
         self.time: Final = Timeline(
             self._watchdog.stuck, self.fail, self._watchdog.time_passed, self._watchdog.stepped
         )
@@ -125,6 +128,7 @@ def simulate(
 
     Raises:
         CheckFailed, SimulationEscape, Deadlocked: and whatever else ended the run.
+        KeyboardInterrupt: somebody pressed Ctrl-C; it comes through at once, from anywhere.
         RuntimeError: called inside another simulation.
     """
     with collected_at_its_end():
@@ -132,37 +136,37 @@ def simulate(
             return _play(Runtime(seed, deviations, limits or Limits()), main)
         except _EndedByForce as end:
             failure = end.failure
-        _bury()
+            _bury(end)
         raise failure
 
 
 class _EndedByForce(Exception):
     """Tasks did not let themselves be cancelled, so the loop has left them behind."""
 
-    def __init__(self, failure: Exception) -> None:
+    def __init__(self, failure: BaseException) -> None:
         super().__init__()
         self.failure: Final = failure.with_traceback(None)
 
 
 def _play(runtime: Runtime, main: Callable[[Runtime], Awaitable[T]]) -> T:
-    with in_order(runtime.schedule), runtime.restoring():
+    with in_order(runtime.schedule), runtime.restoring(), runtime.turns.bounded():
         try:
             return trio.run(runtime.run, main, clock=runtime.time)
-        except trio.TrioInternalError:
-            if runtime.failure is None:
-                raise
-            raise _EndedByForce(runtime.failure) from None
-        except Exception as error:
+        except BaseException as error:
             # What failed first is the reason of all that followed it.
-            if runtime.failure is None or runtime.failure is error:
+            reason = KeyboardInterrupt() if runtime.turns.interrupted else runtime.failure
+            if reason is None or reason is error:
                 raise
-            raise runtime.failure from error
+            if isinstance(error, trio.TrioInternalError):
+                raise _EndedByForce(reason) from None
+            raise reason from error
 
 
-def _bury() -> None:
+def _bury(end: _EndedByForce) -> None:
     """Collect abandoned tasks now; what their clean-up has to complain of is of no interest."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
+        end.with_traceback(None).__context__ = None
         gc.collect()
     finally:
         sys.unraisablehook = hook

@@ -12,7 +12,7 @@ from flowactor.simulation.failure import Deadlocked
 
 __all__ = ["Limits", "Watchdog", "task_tree"]
 
-GRACE_STEPS: Final = 1_000_000
+GRACE_STEPS: Final = 100_000
 """For tasks to end in, once the run has been cancelled."""
 
 
@@ -21,10 +21,12 @@ class Limits:
     """Attributes:
     steps_max: of tasks in one run.
     instant_steps_max: while virtual time stands still; more is a busy loop.
+    turn_seconds: of processor time for code that awaits nothing.
     """
 
     steps_max: int = 200_000_000
-    instant_steps_max: int = 1_000_000
+    instant_steps_max: int = 100_000
+    turn_seconds: float = 5.0
 
 
 class Watchdog:
