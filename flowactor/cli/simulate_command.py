@@ -1,6 +1,7 @@
 """``simulate``: a cluster and its workflows in a made-up world where everything breaks that can."""
 
 import os
+import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -171,11 +172,16 @@ def simulate(
 
     def body() -> Exit:
         session.plan.check()
-        if exhaustive is not None:
-            return session.strike(exhaustive, seed or 0)
-        if seed is not None:
-            return session.repeat(seed)
-        return session.play(range(first_seed, first_seed + seeds))
+        try:
+            if exhaustive is not None:
+                return session.strike(exhaustive, seed or 0)
+            if seed is not None:
+                return session.repeat(seed)
+            return session.play(range(first_seed, first_seed + seeds))
+        except KeyboardInterrupt:
+            # Tasks that a run left behind complain as they are collected: of no interest any more.
+            sys.unraisablehook = lambda _: None
+            raise
 
     call_to_exit(body, session.output)
 

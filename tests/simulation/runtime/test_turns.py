@@ -1,5 +1,6 @@
 """Code that never awaits ends, with its line; and Ctrl-C comes through from wherever it strikes.
 Time is virtual here, as under MockClock.
+"""
 
 import signal
 from contextlib import suppress
