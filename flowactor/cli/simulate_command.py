@@ -5,10 +5,12 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -69,7 +71,40 @@ def check_kinds(_: click.Context, __: click.Parameter, value: str) -> tuple[str,
         raise click.BadParameter(str(error)) from error
 
 
-positive = click.FloatRange(min=0, min_open=True)
+class _Seconds(click.FloatRange):
+    """A length of time: more than nothing, and not for ever."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """See ``ParamType``."""
+        seconds: float = super().convert(value, param, ctx)
+        if not isfinite(seconds):
+            self.fail(f"{value} is no length of time.", param, ctx)
+        return seconds
+
+
+def check_timeline(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """Where a timeline can be written, before hours of simulation are."""
+    if value is None:
+        return None
+    if value.suffix not in {".html", ".svg"}:
+        raise click.BadParameter(f"{value}: end the name with .html or .svg")
+    if not os.access(value.parent, os.W_OK | os.X_OK):
+        missing = "may not be written to" if value.parent.is_dir() else "is no folder"
+        raise click.BadParameter(f"{value} cannot be written: {value.parent} {missing}")
+    return value
+
+
+def refuse_unused(context: click.Context, chosen: str, unused: tuple[str, ...]) -> None:
+    """An option that would be ignored is a usage error."""
+    for name in unused:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = next(p for p in context.command.params if p.name == name).opts[0]
+            raise click.UsageError(f"{option} does nothing together with {chosen}: leave one out")
+
+
+positive = _Seconds(min=0, min_open=True)
 
 
 @click.command(epilog=EPILOG)
@@ -143,6 +178,7 @@ positive = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--timeline",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    callback=check_timeline,
     help="HTML or SVG file of the failure, or of --seed; else flowactor-seed-N.html.",
 )
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
@@ -165,6 +201,11 @@ def simulate(
     Checks what flowactor promises and what --invariant demands. The first failure is shrunk to the
     shortest schedule that still fails, and told as Python. Code 1 if anything failed.
     """
+    context = click.get_current_context()
+    if exhaustive is not None:
+        refuse_unused(context, "--exhaustive", ("seeds", "first_seed", "kinds", "cancels"))
+    elif seed is not None:
+        refuse_unused(context, "--seed", ("seeds", "first_seed"))
     fix_hash_seed(os.environ, os.execve)
     session = _Session(
         Plan(depth=Depth(depth), **plan), Output(as_json), timeline, jobs, keep_going, budget

@@ -20,7 +20,7 @@ from flowactor.simulation.draw import draw_scenario
 from flowactor.simulation.faults import KINDS
 from flowactor.simulation.outcome import Failure, Outcome
 from flowactor.simulation.run import simulate
-from flowactor.simulation.scenario import Depth, Invariant, Scenario
+from flowactor.simulation.scenario import Depth, Invariant, Scenario, check_invariants
 from flowactor.simulation.source import script_of
 from flowactor.simulation.strike import Strike
 from flowactor.workflow import App
@@ -126,8 +126,10 @@ class Plan:
     def _checks(self) -> tuple[Invariant, ...]:
         checks = tuple(load_attribute(path, "--invariant") for path in self.invariants)
         for path, check in zip(self.invariants, checks, strict=True):
-            if not callable(check):
-                raise ConfigurationError(f"--invariant {path!r}: it is no function")
+            try:
+                check_invariants((check,))
+            except ConfigurationError as error:
+                raise ConfigurationError(f"--invariant {path!r}: {error}") from error
         return checks
 
     # -- runs -------------------------------------------------------------------------------------
@@ -191,7 +193,7 @@ class Plan:
                 case _, bool():
                     words.append(f"--{name}")
                 case _, float():
-                    words += [f"--{name.replace('_', '-')}", f"{value:g}"]
+                    words += [f"--{name.replace('_', '-')}", repr(value)]
                 case _:
                     words += [f"--{name}", str(value)]
         return shlex.join([*words, *more])

@@ -10,6 +10,7 @@ them, and one that comes back with an empty disk is another node on the same mac
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from math import isfinite
 from typing import Final
 
 from attrs import frozen
@@ -162,9 +163,11 @@ def _complaint(change: Change, machines: int) -> str:
         return "it names no machine, or one twice"
     if isinstance(change, Join | Replace) and (change.node in seeds or not seeds):
         return "its seeds are other machines, at least one"
+    until = getattr(change, "until", None)
+    if not all(map(isfinite, (change.at, until or 0.0))):
+        return "its times are no times"
     if change.at < 0:
         return "it begins before the run does"
-    until = getattr(change, "until", None)
     if until is not None and until <= change.at:
         return "it ends before it begins"
     return ""

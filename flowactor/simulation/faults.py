@@ -9,6 +9,7 @@ again finds on its disk what the fault left there.
 
 from collections.abc import Iterable
 from itertools import pairwise
+from math import isfinite
 from typing import Final
 
 from attrs import fields_dict, frozen
@@ -341,15 +342,18 @@ def parse_kinds(words: str) -> tuple[str, ...]:
     Raises:
         ConfigurationError: a word that names no fault; lists those there are.
     """
-    given = [word.strip() for word in words.split(",") if word.strip()]
+    given = [word.strip() for word in words.split(",")]
     if given == ["all"]:
         return tuple(KINDS)
     if given == ["none"]:
         return ()
     for word in given:
+        if word in {"all", "none"}:
+            raise ConfigurationError(f"{word!r} stands alone: ask for it, or for kinds of fault")
         if word not in KINDS:
+            said = f"there is no fault {word!r}" if word else "a name is missing"
             raise ConfigurationError(
-                f"there is no fault {word!r}: choose from all, none, {', '.join(KINDS)}"
+                f"{said}: ask for all, or for none, or for some of {', '.join(KINDS)}"
             )
     return tuple(dict.fromkeys(given))
 
@@ -381,6 +385,10 @@ def _complaint(fault: Fault, nodes: int) -> str:
     for node in nodes_of(fault):
         if not 1 <= node <= nodes:
             return f"there is no node {node}, nodes are 1 to {nodes}"
+    for name in fields_dict(type(fault)):
+        value = getattr(fault, name)
+        if isinstance(value, float) and not isfinite(value):
+            return f"{name}={value} is no number to work with"
     if fault.at < 0:
         return "it begins before the run does"
     if end_of(fault, float("inf")) < fault.at or getattr(fault, "until", None) == fault.at:

@@ -1,11 +1,13 @@
 """What came of one simulated run."""
 
 from collections.abc import Mapping
+from traceback import walk_tb
 from typing import Final, Self
 
 from attrs import field, frozen
 
 from flowactor.simulation.failure import CheckFailed, Deadlocked, Endless, SimulationEscape
+from flowactor.simulation.runtime.frames import is_user
 from flowactor.simulation.trace import Line
 
 __all__ = ["ENDLESS", "Failure", "Outcome"]
@@ -32,6 +34,7 @@ class Failure:
         """What ended a run, in the words of a report."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
+        place = ""
         match error:
             case CheckFailed():
                 checker = error.checker
@@ -42,10 +45,16 @@ class Failure:
             case SimulationEscape():
                 checker = "escape"
             case AssertionError():
-                checker = "assertion"
+                checker, place = "assertion", _place(error)
             case _:
-                checker = type(error).__name__
-        return cls(checker, str(error).removeprefix(f"{checker}: "), at_seconds)
+                checker, place = type(error).__name__, _place(error)
+        return cls(checker, str(error).removeprefix(f"{checker}: ") + place, at_seconds)
+
+
+def _place(error: BaseException) -> str:
+    """The user's innermost line in the traceback, if it went through any."""
+    lines = [(f.f_code.co_filename, n) for f, n in walk_tb(error.__traceback__) if is_user(f)]
+    return " (at {}:{})".format(*lines[-1]) if lines else ""
 
 
 @frozen(kw_only=True)

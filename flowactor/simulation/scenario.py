@@ -13,8 +13,10 @@ A run has three phases::
 """
 
 import enum
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterable
+from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction, signature
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from flowactor.simulation.world import World
 
 __all__ = [
+    "NODES_MAX",
     "Act",
     "AskQuery",
     "Cancel",
@@ -39,7 +42,13 @@ __all__ = [
     "Start",
     "Terminate",
     "Write",
+    "check_invariants",
+    "judge_world",
 ]
+
+
+NODES_MAX: Final = 9
+"""Of a cluster when it is founded."""
 
 
 class Depth(enum.Enum):
@@ -143,6 +152,50 @@ the end of every run; what must never be, even for a moment, belongs into a ledg
 """
 
 
+def check_invariants(invariants: Iterable[Any]) -> None:
+    """Refuse what cannot be called with the world, or would only make a coroutine then.
+
+    Raises:
+        ConfigurationError: names it.
+    """
+    for invariant in invariants:
+        name = getattr(invariant, "__qualname__", repr(invariant))
+        if not callable(invariant):
+            raise ConfigurationError(f"the invariant {name} is no function")
+        if iscoroutinefunction(invariant) or isasyncgenfunction(invariant):
+            raise ConfigurationError(
+                f"the invariant {name} is async: nobody would await it. Write a plain def; a world"
+                " that is looked at stands still"
+            )
+        try:
+            signature(invariant).bind(object())
+        except TypeError as error:
+            raise ConfigurationError(
+                f"the invariant {name} must take the world as its one argument: {error}"
+            ) from error
+        except ValueError:
+            continue  # made in C: what it takes is not known
+
+
+def judge_world(invariants: Iterable[Invariant], world: "World") -> None:
+    """Call all of them.
+
+    Raises:
+        ConfigurationError: one returned what has to be awaited, so it has checked nothing.
+        Exception: whatever one raises.
+    """
+    for invariant in invariants:
+        result: object = invariant(world)
+        if isawaitable(result):
+            if isinstance(result, Coroutine):
+                result.close()
+            name = getattr(invariant, "__qualname__", repr(invariant))
+            raise ConfigurationError(
+                f"the invariant {name} returned what has to be awaited, and checked nothing: write"
+                " a plain def"
+            )
+
+
 @frozen(kw_only=True)
 class Scenario:
     """One run of a simulated cluster.
@@ -185,10 +238,16 @@ class Scenario:
     deviations: frozenset[int] | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not 1 <= self.nodes <= 9:
-            raise ConfigurationError(f"a cluster of {self.nodes} nodes: 1 to 9 can be simulated")
+        if not 1 <= self.nodes <= NODES_MAX:
+            raise ConfigurationError(
+                f"a cluster of {self.nodes} nodes: 1 to {NODES_MAX} can be simulated"
+            )
+        for name in ("seconds", "healing_seconds", "horizon_seconds"):
+            if not isfinite(value := getattr(self, name)):
+                raise ConfigurationError(f"{name}={value} is no length of time")
         if self.seconds <= 0 or self.healing_seconds <= 0:
             raise ConfigurationError("both phases of a run need more than 0 seconds")
+        check_invariants(self.invariants)
         check_changes(self.changes, self.faults, self.nodes)
         check_faults(self.faults, self.machines)
         late = [one for one in (*self.faults, *self.changes) if one.at > self.seconds]
@@ -197,6 +256,8 @@ class Scenario:
         if self.core and (len(set(self.core)) * 2 <= self.nodes or max(self.core) > self.machines):
             raise ConfigurationError(f"core {self.core} is no majority of {self.nodes} nodes")
         for act in self.acts:
+            if not isfinite(act.at) or act.at < 0:
+                raise ConfigurationError(f"{act}: it has to happen at some time of the run")
             if isinstance(act, Start):
                 definition = self.app.get(act.workflow, act.version)
                 definition.run.encode_json(list(act.arguments))

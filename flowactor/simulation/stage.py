@@ -28,7 +28,7 @@ from flowactor.simulation.faults import (
     source_of,
 )
 from flowactor.simulation.marks import Marks
-from flowactor.simulation.scenario import Scenario
+from flowactor.simulation.scenario import Scenario, judge_world
 from flowactor.simulation.strike import Strike
 from flowactor.simulation.trace import Kind, Trace
 from flowactor.simulation.world import Effect, Ledger, World
@@ -117,8 +117,7 @@ class Stage:
         Raises:
             AssertionError: one of them found something.
         """
-        for invariant in self.scenario.invariants:
-            invariant(self.world)
+        judge_world(self.scenario.invariants, self.world)
         self.judge.write(0, Kind.PHASE, "done")
 
     def _begin(self, one: Fault | Change) -> None:

@@ -63,12 +63,21 @@ _HOMES: Final = {
     ),
 }
 """module -> the names of it that are public here."""
+_EXTRA: Final = frozenset({"hypothesis", "pytest"})
+"""What ``flowactor[testing]`` brings."""
 
 
 def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
-            return getattr(import_module(module), name)
+            try:
+                return getattr(import_module(module), name)
+            except ModuleNotFoundError as error:
+                if error.name not in _EXTRA:
+                    raise
+                raise ModuleNotFoundError(
+                    f"{name} needs {error.name}: pip install 'flowactor[testing]'", name=error.name
+                ) from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

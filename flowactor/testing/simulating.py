@@ -16,7 +16,7 @@ from flowactor.simulation.nodes import Clients, Cluster
 from flowactor.simulation.outcome import Failure
 from flowactor.simulation.runtime import Runtime, collected_at_its_end, simulate
 from flowactor.simulation.runtime.watchdog import task_tree
-from flowactor.simulation.scenario import Invariant
+from flowactor.simulation.scenario import Invariant, check_invariants, judge_world
 from flowactor.simulation.timeline import Timeline, render_text
 from flowactor.simulation.trace import Kind, Trace
 from flowactor.simulation.world import Effect, Ledger, World
@@ -66,11 +66,13 @@ def simulate_test(
         invariants: called with the world at the very end; raise what is wrong.
 
     Raises:
+        ConfigurationError: an invariant is async, or takes something else than the world.
         CheckFailed: a promise was broken.
         SimulationEscape: code in the simulation reached for the real world; names its line.
         Deadlocked: the body is not done at its limit, or nothing can happen any more; shows tasks.
         RuntimeError: called inside another simulation.
     """
+    check_invariants(invariants)
     with collected_at_its_end():
         return _Run(
             body,
@@ -156,8 +158,7 @@ class _Run(Generic[T]):
                 self._returned.append(await self._play(runtime, handle, judge))
                 if self._settle_seconds:
                     await self._settle(runtime, nursery, cluster, handle, judge)
-                for invariant in self._invariants:
-                    invariant(world)
+                judge_world(self._invariants, world)
             except trio.Cancelled:
                 raise
             except BaseException as error:  # noqa: BLE001  # raised as it is, outside of all groups

@@ -19,11 +19,12 @@ from attrs import frozen
 from hypothesis import strategies as st
 
 from flowactor.client.references import workflow_name
+from flowactor.errors import ConfigurationError
 from flowactor.simulation import faults as f
 from flowactor.simulation.chores import made_up_arguments
 from flowactor.simulation.draw import draw_partition, lost_nodes
 from flowactor.simulation.faults import DOWN, KINDS, Fault, end_of, nodes_of, parse_kinds
-from flowactor.simulation.scenario import Act, Depth, Invariant, Scenario, Signal, Start
+from flowactor.simulation.scenario import NODES_MAX, Act, Depth, Invariant, Scenario, Signal, Start
 from flowactor.workflow import App, WorkflowDefinition
 
 __all__ = [
@@ -76,7 +77,14 @@ def clusters(
     Args:
         sizes: numbers of nodes, the simplest first.
         wrong_clocks: whether any is.
+
+    Raises:
+        ConfigurationError: no size at all, or one that cannot be simulated.
     """
+    if not sizes:
+        raise ConfigurationError("clusters of no size: name one, such as sizes=(3,)")
+    for size in sizes:
+        _check_size(size)
 
     def of_size(nodes: int) -> st.SearchStrategy[ClusterShape]:
         node = st.integers(1, nodes)
@@ -120,14 +128,25 @@ def fault_schedules(
         max_size: how many faults at most.
 
     Raises:
-        ConfigurationError: a kind that there is not.
+        ConfigurationError: a kind that there is not, or a cluster that cannot be.
     """
-    wanted = parse_kinds(",".join(kinds) or "none")
+    _check_size(nodes)
+    wanted = _wanted(kinds)
     if nodes < 2:
         wanted = tuple(kind for kind in wanted if kind not in NETWORK_KINDS)
     if not wanted:
         return st.just(())
     return _schedules(nodes, seconds, wanted, max_size)
+
+
+def _wanted(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Also of one text, as the command line takes it."""
+    return parse_kinds(kinds if isinstance(kinds, str) else ",".join(kinds) or "none")
+
+
+def _check_size(nodes: int) -> None:
+    if not 1 <= nodes <= NODES_MAX:
+        raise ConfigurationError(f"a cluster of {nodes} nodes: 1 to {NODES_MAX} can be simulated")
 
 
 @lru_cache(maxsize=STRATEGIES_MAX)
@@ -292,7 +311,7 @@ def scenarios(
     given = arguments if isinstance(arguments, st.SearchStrategy) else st.just(arguments)
     given = given.map(lambda chosen: _fitting(definition, chosen))
     each = clusters(sizes=(3,)) if shapes is None else shapes
-    wanted = tuple(kinds)
+    wanted = _wanted(kinds)
     checks = tuple(invariants)
 
     @st.composite

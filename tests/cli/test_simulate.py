@@ -43,6 +43,12 @@ alone = fa.App([Wait])
 number = 3
 
 
+async def later(world) -> None: ...
+
+
+def blind() -> None: ...
+
+
 def charged_once(world) -> None:
     world.ledger("payments").check_each_step_once()
 '''
@@ -98,12 +104,21 @@ def simulator(monkeypatch):
     ("arguments", "code", "text"),
     [
         ((), Exit.USAGE, "MODULE:APP"),
-        ((*BUY, "--faults", "crash,flood"), Exit.USAGE, "there is no fault 'flood': choose from"),
+        ((*BUY, "--faults", "crash,flood"), Exit.USAGE, "there is no fault 'flood': ask for all"),
         ((*BUY, "--depth", "deep"), Exit.USAGE, "'core', 'node'"),
         ((*BUY, "--exhaustive", "flood"), Exit.USAGE, "'owner-crash', 'crash', 'partition'"),
         ((*BUY, "--input", "{bad"), Exit.USAGE, "is not JSON"),
         ((*BUY, "--nodes", "12"), Exit.USAGE, "--nodes"),
+        ((*BUY, "--faults", ""), Exit.USAGE, "a name is missing"),
+        ((*BUY, "--faults", "crash,,partition"), Exit.USAGE, "a name is missing"),
+        ((*BUY, "--faults", "all,crash"), Exit.USAGE, "'all' stands alone"),
         ((*BUY, "--seconds", "0"), Exit.USAGE, "--seconds"),
+        ((*BUY, "--seconds", "nan"), Exit.USAGE, "nan is no length of time"),
+        ((*BUY, "--healing-seconds", "inf"), Exit.USAGE, "inf is no length of time"),
+        ((*BUY, "--seed", "3", "--seeds", "10"), Exit.USAGE, "--seeds does nothing together"),
+        ((*BUY, "--exhaustive", "crash", "--faults", "all"), Exit.USAGE, "--faults does nothing"),
+        ((*BUY, "--timeline", "nope/x.html"), Exit.USAGE, "nope is no folder"),
+        ((*BUY, "--timeline", "x.txt"), Exit.USAGE, ".html or .svg"),
         ((*BUY, "--seeds", "0"), Exit.USAGE, "--seeds"),
         ((*BUY, "--jobs", "0"), Exit.USAGE, "--jobs"),
         ((*BUY, "--input", '"much"'), Exit.REFUSED, "amount"),
@@ -116,7 +131,9 @@ def simulator(monkeypatch):
         (("simulated_shop:number",), Exit.REFUSED, "of type int, not a flowactor App"),
         (("simulated_shop:nothing",), Exit.REFUSED, "it has the App app, alone"),
         ((*BUY, "--invariant", "simulated_shop:nope"), Exit.REFUSED, "has no 'nope'"),
-        ((*BUY, "--invariant", "simulated_shop:number"), Exit.REFUSED, "it is no function"),
+        ((*BUY, "--invariant", "simulated_shop:number"), Exit.REFUSED, "is no function"),
+        ((*BUY, "--invariant", "simulated_shop:later"), Exit.REFUSED, "later is async"),
+        ((*BUY, "--invariant", "simulated_shop:blind"), Exit.REFUSED, "must take the world"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(command, simulator, arguments, code, text):
@@ -196,8 +213,9 @@ def test_a_campaign_for_machines(command, simulator, shop):
 def test_a_timeline_that_cannot_be_written_is_refused(command, simulator):
     """A folder that is not there is one line, not a traceback."""
     result = command("simulate", *BUY, "--seed", "1", "--timeline", "nowhere/page.html")
-    assert result.exit_code == Exit.REFUSED
-    assert "nowhere/page.html cannot be written: No such file" in result.stderr
+    assert result.exit_code == Exit.USAGE
+    assert "nowhere/page.html cannot be written: nowhere is no folder" in result.stderr
+    assert simulator.calls == []
 
 
 def test_the_only_workflow_need_not_be_named(command, simulator):
@@ -292,14 +310,14 @@ def test_the_command_that_repeats_says_what_is_unusual():
         kinds=(),
         nodes=5,
         depth=Depth.NODE,
-        seconds=2.5,
+        seconds=10.1234567,
         healing_seconds=30.0,
         cancels=True,
         invariants=("shop:one", "shop:two"),
     )
     assert plan.command("--seed", "3") == (
         "python -m flowactor simulate shop:app --input '[\"a b\"]' --faults none --nodes 5 "
-        "--depth node --seconds 2.5 --healing-seconds 30 --cancels --invariant shop:one "
+        "--depth node --seconds 10.1234567 --healing-seconds 30.0 --cancels --invariant shop:one "
         "--invariant shop:two --seed 3"
     )
     assert Plan(app_path="shop:app").command() == "python -m flowactor simulate shop:app"

@@ -171,13 +171,15 @@ def test_a_run_that_hangs_is_no_liveness(play):
 
 
 def test_a_failing_check_of_the_user_is_the_outcome(play):
-    """An invariant that raises is reported as it is, with the time."""
+    """An invariant that raises is reported as it is, with its line."""
 
     def never(_):
         raise AssertionError("never satisfied")
 
     failure = play(invariants=(never,)).failure
-    assert (failure.checker, failure.message) == ("assertion", "never satisfied")
+    line = never.__code__.co_firstlineno + 1
+    assert failure.checker == "assertion"
+    assert failure.message == f"never satisfied (at {__file__}:{line})"
 
 
 def test_points_are_counted_and_struck_exactly(play, depth):

@@ -1,5 +1,8 @@
 """The stories of ``simulations``: each is played once, and can tell when it fails."""
 
+import re
+from functools import partial
+
 import pytest
 from attrs import evolve
 from click.testing import CliRunner
@@ -218,3 +221,50 @@ def test_command_lists_stories():
     assert result.exit_code == 0
     for name in (*STORIES, *WAITING):
         assert f"{name}\n" in result.output
+
+
+async def later(world):
+    raise ValueError("never seen")
+
+
+def returned(check, world):
+    return check(world)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"seconds": float("nan")}, "seconds=nan is no length of time"),
+        ({"healing_seconds": float("inf")}, "healing_seconds=inf"),
+        ({"faults": (Crash(1, float("nan"), 2.0),)}, "at=nan is no number"),
+        ({"faults": (Crash(1, 1.0, float("inf")),)}, "until=inf is no number"),
+        ({"acts": (Start(at=float("nan"), workflow="Greeting", id="a"),)}, "at some time"),
+        ({"invariants": (later,)}, "the invariant later is async"),
+        ({"invariants": (lambda: None,)}, "must take the world"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(wrong, text):
+    """Times that are none, and checks that would check nothing, never get into a run."""
+    with pytest.raises(ConfigurationError, match=re.escape(text)):
+        Scenario(app=app, **wrong)
+
+
+def test_an_invariant_that_returns_an_awaitable_fails_the_run():
+    """What only shows when it is called is not taken for a check that passed."""
+    failure = simulate(
+        Scenario(app=app, seconds=1.0, invariants=(partial(returned, later),))
+    ).failure
+    assert failure is not None
+    assert "checked nothing" in failure.message
+
+
+def crashes(world):
+    raise TypeError("a bug of its own")
+
+
+def test_an_invariant_that_crashes_names_its_line():
+    """Who writes a check finds the place of its bug in the report."""
+    failure = simulate(Scenario(app=app, seconds=1.0, invariants=(crashes,))).failure
+    line = crashes.__code__.co_firstlineno + 1
+    assert failure.checker == "TypeError"
+    assert failure.message == f"a bug of its own (at {__file__}:{line})"

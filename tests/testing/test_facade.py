@@ -31,6 +31,10 @@ needs |= {"clusters", "deviations", "fault_schedules", "scenarios"}
 for name in flowactor.testing.__all__:
     if name not in needs:
         getattr(flowactor.testing, name)
+try:
+    from flowactor.testing import *
+except ImportError as error:
+    print(error)
 """
 
 
@@ -56,8 +60,10 @@ def test_every_public_name_is_there():
 
 
 def test_neither_pytest_nor_hypothesis_is_needed_for_the_rest():
-    """Where they are not installed, all names are there that are not built on them."""
-    output(WITHOUT)
+    """Where they are not installed, all names are there that are not built on them; the others
+    say what to install.
+    """
+    assert output(WITHOUT).strip().endswith("needs hypothesis: pip install 'flowactor[testing]'")
 
 
 def test_a_simulated_test_is_the_same_run_in_every_process():

@@ -63,6 +63,18 @@ def test_schedules_of_no_kind_or_for_nobody_are_empty():
         fault_schedules(kinds=("crsh",))
 
 
+def test_what_no_cluster_can_be_is_refused_in_our_own_words():
+    """Sizes that cannot be simulated are named; a single word is a kind, as on the command line."""
+    with pytest.raises(fa.ConfigurationError, match="of 0 nodes: 1 to 9"):
+        fault_schedules(nodes=0)
+    with pytest.raises(fa.ConfigurationError, match="of no size"):
+        clusters(sizes=())
+    with pytest.raises(fa.ConfigurationError, match="of 12 nodes"):
+        clusters(sizes=(3, 12))
+    [fault] = find(fault_schedules(kinds="crash"), bool, settings=SEARCH)
+    assert kind_of(fault) == "crash"
+
+
 def test_of_two_that_contradict_the_first_stays():
     """Who is down already is left alone; who is up again is not."""
     first, second, third = Crash(1, 1.0, 3.0), PowerCut((1, 2), 2.0, 4.0), Crash(1, 3.0, 5.0)
