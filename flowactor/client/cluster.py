@@ -65,7 +65,9 @@ class Cluster:
         prepared. Returns once another node leads; False if ``to`` did before.
 
         Raises:
-            Unavailable: nobody took it in time; the leader is as before, or there is another one.
+            Refused: the node does not answer, lacks too much, or did not take it in time; the
+                leader is as before.
+            Unavailable: no leader is known, or there is another one.
         """
         body = TransferLead(GroupId(group), NodeId(to))
         return expect(await self._caller.read(body), Done).changed

@@ -6,34 +6,51 @@ What cannot be handed over in time, or to nobody, is left as a crash would leave
 """
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import trio
 
 from flowactor.cluster.group.actor import ExecutionGroup, ManagementGroup
 from flowactor.codec.records import encode
-from flowactor.errors import InvalidInput, Unavailable
+from flowactor.errors import InvalidInput, Refused, Unavailable
 from flowactor.identity import NodeId
-from flowactor.limits import HAND_OVER_SECONDS, LOOK_SECONDS, RESEND_SECONDS
+from flowactor.limits import (
+    ELECTION_TICKS_MAX,
+    HAND_OVER_SECONDS,
+    LOOK_SECONDS,
+    RESEND_SECONDS,
+    TICK_SECONDS,
+)
 from flowactor.machine.operations import DrainNode
 from flowactor.machine.replies import Done
 
 __all__ = ["hand_over", "transfer"]
 
+_TRY_SECONDS: Final = 2 * ELECTION_TICKS_MAX * TICK_SECONDS
+"""Raft gives up after half of it, and the rest is for whoever was told to campaign."""
 
-async def transfer(group: ExecutionGroup | ManagementGroup, node: NodeId, to: NodeId) -> Done:
-    """Hand the lead of a group to a voter, and return once another leads; there is no end to
-    trying, so the caller has to set one.
+
+async def transfer(
+    group: ExecutionGroup | ManagementGroup,
+    node: NodeId,
+    to: NodeId,
+    hears: Callable[[NodeId], bool],
+) -> Done:
+    """Hand the lead of a group to a voter, and return once another leads. That is tried once, for
+    nothing can be written meanwhile: for as long as an election would take.
 
     Args:
         group: that this node leads.
         node: this one.
         to: the voter; 0 is the one that is best prepared.
+        hears: whether anything came from a node of late.
 
     Returns:
         Whether that changed anything.
 
     Raises:
         InvalidInput: ``to`` does not vote in this group, or there is nobody else.
+        Refused: it does not answer, or lacks too much, or did not take the lead.
         Unavailable: somebody else was faster than ``to``.
     """
     voters = sorted(group.progress().configuration.voters)
@@ -45,13 +62,51 @@ async def transfer(group: ExecutionGroup | ManagementGroup, node: NodeId, to: No
             f"{who} votes in group {group.group}, and only a voter can lead; its voters are: "
             + ", ".join(map(str, voters))
         )
-    while group.leader in (node, NodeId(0)):
-        if group.is_leader and not group.progress().transferring:
-            group.transfer(to)
-        await trio.sleep(LOOK_SECONDS)
+    heirs = [to] if to else [voter for voter in voters if voter != node]
+    with trio.move_on_after(_TRY_SECONDS):
+        while reason := _why_not(group, heirs, hears):
+            if not any(map(hears, heirs)):
+                break
+            await trio.sleep(LOOK_SECONDS)
+    if reason:
+        raise Refused(f"{reason}: `status` shows who leads, and who lags")
+    group.transfer(to)
+    if not await _is_led_by_another(group, node):
+        raise Refused(
+            f"node {' or '.join(map(str, heirs))} did not take the lead of group {group.group} in"
+            " time: does it run, and does it keep up? `status` shows who leads, and who lags"
+        )
     if to not in (NodeId(0), group.leader):
         raise Unavailable(f"node {group.leader} leads group {group.group} now, not yet node {to}")
     return Done()
+
+
+async def _is_led_by_another(group: ExecutionGroup | ManagementGroup, node: NodeId) -> bool:
+    """Whether another node leads in time."""
+    for _ in range(round(_TRY_SECONDS / LOOK_SECONDS)):
+        if group.leader not in (node, NodeId(0)):
+            return True
+        await trio.sleep(LOOK_SECONDS)
+    return False
+
+
+def _why_not(
+    group: ExecutionGroup | ManagementGroup,
+    heirs: Iterable[NodeId],
+    hears: Callable[[NodeId], bool],
+) -> str:
+    """Why none of these could take the lead now; empty if one could, or this node does not lead."""
+    status = group.progress()
+    if not group.is_leader:
+        return ""
+    peers = dict(status.peers)
+    near = [heir for heir in heirs if hears(heir)]
+    names = " or ".join(map(str, near or heirs))
+    if not near:
+        return f"node {names} does not answer, so it cannot take the lead of group {group.group}"
+    if not any(heir in peers and peers[heir].heard and peers[heir].caught_up for heir in near):
+        return f"node {names} lacks too much of the log of group {group.group} to take its lead"
+    return ""
 
 
 async def hand_over(

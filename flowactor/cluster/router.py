@@ -251,13 +251,10 @@ class Router:
             return await self._relay(request, body.group)
         with trio.move_on_after(request.timeout_ms / 1000 * _TRANSFER_SHARE):
             if group.is_leader:
-                return await transfer(group, self._node, body.to)
+                return await transfer(group, self._node, body.to, self._peers.hears)
             if group.leader and request.hops < HOPS_MAX:
                 return await self._peers.relay(group.leader, request)
-        raise Unavailable(
-            f"node {body.to} did not take the lead of group {body.group} in time: does it run, and"
-            " does it keep up? `status` shows who leads, and who lags"
-        )
+        raise Unavailable(why_late(group, self._node, self._peers, request.timeout_ms / 1000))
 
     async def _manage(self, request: Request, body: ManagementBody) -> Answer:
         """A change of the cluster, at most once by the client's session, which is opened in the

@@ -7,7 +7,13 @@ import trio
 
 import flowactor as fa
 from flowactor.client import remote
-from flowactor.limits import ELECTION_TICKS_MIN, OWNER_LEASE_SECONDS, TICK_SECONDS
+from flowactor.errors import Refused
+from flowactor.limits import (
+    ELECTION_TICKS_MAX,
+    ELECTION_TICKS_MIN,
+    OWNER_LEASE_SECONDS,
+    TICK_SECONDS,
+)
 from flowactor.observability.events import LeaderChanged, StepFinished
 from tests.cluster.harness import OUTSIDE, cluster
 
@@ -92,3 +98,54 @@ async def test_nobody_waits_for_a_time_out(tmp_path, autojump_clock, redirects, 
             assert len(mine) <= 101
             assert max(after - before for before, after in pairwise(mine)) < NOTICED_SECONDS / 2
         assert max(redirects) == 1
+
+
+async def write_for(client, seconds):
+    """Write all the time; how long the slowest write took."""
+    counter, slowest, end = client.variable("counter", int), 0.0, trio.current_time() + seconds
+    while trio.current_time() < end:
+        before = trio.current_time()
+        await counter.set(1)
+        slowest = max(slowest, trio.current_time() - before)
+        await trio.sleep(0.05)
+    return slowest
+
+
+async def test_the_lead_is_not_offered_to_the_dead(tmp_path, autojump_clock):
+    """Whoever does not answer cannot take the lead: that is said at once, and no write waits."""
+    async with cluster(tmp_path, APP) as c:
+        leader = c.leader()
+        dead = next(number for number in c.running if number != leader)
+        client = c.client(leader)
+        c.kill(dead)
+        await c.dead(dead)
+        before = trio.current_time()
+        with pytest.raises(Refused, match=f"node {dead} does not answer"):
+            await client.cluster.transfer(1, dead)
+        assert trio.current_time() - before < 0.1
+        assert await write_for(client, 2.0) < 0.5
+        assert await client.cluster.transfer(1)
+        assert c.leader() not in (leader, dead)
+
+
+async def test_a_lead_that_is_not_taken_is_kept(tmp_path, autojump_clock):
+    """The other is alive and hears nothing, so nobody can know that it will not lead: one try, in
+    which writes wait, and an answer.
+    """
+    async with cluster(tmp_path, APP) as c:
+        leader = c.leader()
+        deaf = next(number for number in c.running if number != leader)
+        client, took = c.client(leader), []
+        await client.variable("counter", int).set(0)
+
+        async def write():
+            took.append(await write_for(client, 10.0))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            c.silence([leader], [deaf])
+            before = trio.current_time()
+            with pytest.raises(Refused, match=f"node {deaf} "):
+                await client.cluster.transfer(1, deaf)
+            assert trio.current_time() - before < 5.0
+        assert took[0] < 2 * ELECTION_TICKS_MAX * TICK_SECONDS

@@ -41,6 +41,20 @@ def test_what_another_leader_was_sent_is_proposed_ever_more_rarely():
     assert sent_at(proposals, 0, 32) == [1, 3, 7, 15, 23, 31]
 
 
+async def test_what_was_turned_away_is_proposed_again():
+    """This node leads and did not take it into its log: it is on its way nowhere, and copies of it
+    burden nobody. One that was never taken may still be refused.
+    """
+    proposals = Proposals()
+    waiting = proposals.add(KEY, b"x", 0, 100 * SECOND, leading_term=3)
+    for second in (1, 2, 3):
+        proposals.turned_away({b"x"})
+        assert proposals.stale(second * SECOND, SECOND, 3) == [b"x"]
+    assert sent_at(proposals, 3, 20) == [], "it was taken"
+    proposals.overloaded({b"x"})
+    assert waiting.promise.done
+
+
 async def test_only_a_first_proposal_can_be_refused():
     """One that was sent before may be in the log, so "nothing happened" would be a lie."""
     proposals = Proposals()

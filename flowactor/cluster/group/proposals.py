@@ -77,6 +77,15 @@ class Proposals:
             if entry is not None:
                 entry.promise.set(reply)
 
+    def turned_away(self, operations: Collection[bytes]) -> None:
+        """This node took none of these into its log, though it leads: it hands the lead over, or
+        has done so. They are sent again as if they had not been.
+        """
+        for entry in self._waiting.values():
+            if entry.operation in operations:
+                entry.appended_term = 0
+                entry.times_sent -= 1
+
     def overloaded(self, operations: Collection[bytes]) -> None:
         """The leader, this node, has no room for these. One that was sent before may be in the
         log already, so it is not refused, but sent again later.
@@ -105,10 +114,14 @@ class Proposals:
             entry
             for entry in self._waiting.values()
             if not (leading_term and entry.appended_term == leading_term)
-            and now_ns - entry.sent_ns >= age_ns * 2 ** min(entry.times_sent - 1, DOUBLINGS_MAX)
+            and now_ns - entry.sent_ns >= age_ns * 2 ** _doublings(entry)
         ]
         for entry in again:
             entry.sent_ns = now_ns
             entry.appended_term = leading_term
             entry.times_sent += 1
         return [entry.operation for entry in again]
+
+
+def _doublings(entry: Waiting) -> int:
+    return max(0, min(entry.times_sent - 1, DOUBLINGS_MAX))
