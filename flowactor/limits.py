@@ -46,6 +46,10 @@ CONNECT_TIMEOUT_SECONDS: Final = 5.0
 RECONNECT_SECONDS_MIN: Final = 0.05
 RECONNECT_SECONDS_MAX: Final = 2.0
 LINK_STABLE_SECONDS: Final = 10.0
+KNOCK_SECONDS: Final = 2.0
+"""A node whom a peer ought to dial, and does not, asks there so often whether it still belongs; a
+link to a node that was taken out stands no longer than this.
+"""
 """A link that held this long starts again with the shortest reconnection delay."""
 HAND_OVER_SECONDS: Final = 5.0
 """A node that stops in order tries for this long to hand over its runs and the lead of groups."""
@@ -186,6 +190,7 @@ SCHEMA_VERSION: Final = 1
 
 assert HEARTBEAT_TICKS * 3 <= ELECTION_TICKS_MIN, "lost heartbeats must not start elections"
 assert TICK_EARLY_SECONDS < TICK_SECONDS
+assert RECONNECT_SECONDS_MAX <= KNOCK_SECONDS, "whoever can dial has done so before"
 assert ELECTION_TICKS_MIN < ELECTION_TICKS_MAX
 assert ELECTION_TICKS_MAX < QUIET_TICKS, "who is dead is known to be before a group goes quiet"
 assert SILENCE_SECONDS + BEAT_SECONDS < ELECTION_TICKS_MAX * TICK_SECONDS, (

@@ -26,7 +26,6 @@ from attrs import Factory, evolve, frozen
 from flowactor.actors import Promise
 from flowactor.client import Client, connect
 from flowactor.client.system import SystemEntropy
-from flowactor.cluster.door import serve_client
 from flowactor.cluster.founding import (
     Founding,
     Membership,
@@ -44,6 +43,7 @@ from flowactor.cluster.leaving import hand_over
 from flowactor.cluster.links import Links
 from flowactor.cluster.lookout import look_out
 from flowactor.cluster.overview import Overview
+from flowactor.cluster.reception import Reception
 from flowactor.cluster.router import FIRST_GROUP, Router
 from flowactor.cluster.runs.execution import Execution
 from flowactor.cluster.runs.instances import Instances
@@ -59,7 +59,7 @@ from flowactor.limits import (
     OWNER_LEASE_SECONDS,
     TICK_SECONDS,
 )
-from flowactor.management import MANAGEMENT_GROUP, Topology
+from flowactor.management import MANAGEMENT_GROUP, NodeState, Topology
 from flowactor.management.operations import AdmitNode
 from flowactor.management.replies import Admitted
 from flowactor.observability import Observer, ignore
@@ -82,7 +82,6 @@ from flowactor.transport import (
     PEER,
     Hello,
     WebSocketTransport,
-    greet,
 )
 from flowactor.workflow import App
 
@@ -183,10 +182,12 @@ class Node:
         self._world: Final = world or World(transport=WebSocketTransport(observe=self._observe))
         self._stack: Final = AsyncExitStack()
         self._incarnation: Final = self._world.entropy.token_hex(8)
-        self._ready: Final[Promise[tuple[Links, Router]]] = Promise()
+        self._ready: Final[Promise[Reception]] = Promise()
         self._known: Final[Promise[None]] = Promise()
         self._executions: Final[dict[GroupId, Execution]] = {}
         self._failure: Final[Promise[None]] = Promise()
+        self.gone: NodeState | None = None
+        """In which way this node was taken out of the cluster, once it knows that it was."""
 
     async def __aenter__(self) -> Self:
         with _unwrapped():
@@ -347,6 +348,7 @@ class Node:
             receive=lambda sender, envelope: hosting.receive(sender, envelope),  # noqa: PLW0108
             vigil=vigil,
             refusal=self._founding.meet,
+            gone=partial(self._taken_out, disk),
             observer=self._observe,
         )
         ground = self._ground(disk, links, vigil)
@@ -392,7 +394,15 @@ class Node:
             lambda found: links.know({**found, **self.membership.addresses}),
             name="lookout",
         )
-        self._ready.set((links, router))
+        self._ready.set(
+            Reception(
+                hello=self._hello,
+                links=links,
+                topology=lambda: steward.topology,
+                serve=router.request,
+                observer=self._observe,
+            )
+        )
 
     def _ground(self, disk: Disk, links: Links, vigil: Vigil) -> Ground:
         world = self._world
@@ -490,9 +500,7 @@ class Node:
             self._known.set(None)
         own = topology.nodes.get(self.node_id)
         if own is not None and own.state.is_gone:
-            self._failure.fail(
-                Refused(f"node {own.id} was taken out of the cluster: it is {own.state.value}")
-            )
+            self._taken_out(disk, own.state.value)
         addresses = {node.id: node.address for node in nodes}
         disks = {node.id: node.disk for node in nodes}
         if (addresses, disks) != (self.membership.addresses, self.membership.disks):
@@ -500,6 +508,16 @@ class Node:
             remember(disk, membership_facts(self.membership))
             self._founding.learn(disks)
             self._links.know(addresses)
+
+    def _taken_out(self, disk: Disk, how: str) -> None:
+        """This node is none of the cluster's any more: it ends, and its directory keeps that."""
+        self.gone = next((state for state in NodeState if state.value == how), NodeState.REMOVED)
+        others = {**self.membership.addresses}
+        others.pop(self.node_id, None)
+        remember(disk, membership_facts(evolve(self.membership, addresses=others)))
+        self._failure.fail(
+            Refused(f"node {self.node_id} was taken out of the cluster: it is {how}")
+        )
 
     def _fail(self, error: StorageError) -> None:
         """Storage cannot be trusted, or is full: say so; the former ends the node."""
@@ -521,24 +539,9 @@ class Node:
         )
 
     async def _welcome(self, connection: Connection) -> None:
-        """Serve one inbound connection: a peer's link, or a client."""
-        links, router = await self._ready.wait()
-
-        def accept(theirs: Hello) -> str | None:
-            if theirs.role != PEER:
-                return None
-            known = self.steward.topology.nodes.get(NodeId(theirs.node))
-            if known is not None and known.state.is_gone:
-                return f"node {known.id} was taken out of the cluster: it is {known.state.value}"
-            if not links.expects(theirs.node):
-                return f"node {theirs.node} is no member that dials node {self.node_id}"
-            return links.refusal(theirs)
-
-        theirs = await greet(connection, self._hello(), accept)
-        if theirs.role == PEER:
-            await links.adopt(NodeId(theirs.node), connection, router.request)
-        else:
-            await serve_client(connection, router.request, self._observe)
+        """Serve one inbound connection, once this node knows who it is."""
+        reception = await self._ready.wait()
+        await reception.receive(connection)
 
     def _observe(self, event: ObservedEvent) -> None:
         try:

@@ -30,6 +30,7 @@ from flowactor.node import Node, NodeConfig
 from flowactor.observability.events import (
     ActorFailed,
     ConnectionRefused,
+    ForeignCluster,
     JoinIgnored,
     LinkDown,
     ObservedEvent,
@@ -179,8 +180,7 @@ async def leave_cluster(running: Node, output: Output) -> FlowactorError:
 
 def has_left(node: Node) -> bool:
     """Whether the node was asked to leave and has; not, if others gave it up."""
-    known = node.steward.topology.nodes.get(node.node_id)
-    return known is not None and known.state is NodeState.LEFT
+    return node.gone is NodeState.LEFT
 
 
 async def heed(
@@ -309,6 +309,7 @@ EVENT_LEVELS: Final[dict[type[ObservedEvent], str]] = {
     RunDiverged: "warning",
     RunParked: "warning",
     SnapshotFailed: "warning",
+    ForeignCluster: "error",
     ActorFailed: "error",
     RequestFailed: "error",
     StorageFailed: "error",

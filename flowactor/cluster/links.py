@@ -1,10 +1,11 @@
 """Links: one connection to each peer, an actor each, all groups and requests multiplexed on it.
 Peers come and go with the cluster's nodes.
 
-Of two nodes the one with the lower id dials, so there is one connection per pair. A link sends what
-is queued in one frame, drops the oldest beyond its limit, reconnects for ever with back-off, and
-never holds up anything else: its trouble is a dropped message, which every protocol above repairs
-(rule *transport_error_is_local*).
+Of two nodes the one with the lower id dials, so there is one connection per pair. The other one,
+if it waits for long, knocks: it connects, hears whether it still belongs, and hangs up. A link
+sends what is queued in one frame, drops the oldest beyond its limit, reconnects for ever with
+back-off, and never holds up anything else: its trouble is a dropped message, which every protocol
+above repairs (rule *transport_error_is_local*).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,15 +21,19 @@ from flowactor.cluster.protocol.envelopes import Alive, Envelope, GroupEnvelope,
 from flowactor.cluster.protocol.requests import Answer, Request
 from flowactor.cluster.vigil import Vigil
 from flowactor.codec.records import encode, join
-from flowactor.errors import InvalidInput, Unavailable
+from flowactor.errors import InvalidInput, Unavailable, WorldError
 from flowactor.identity import NodeId
-from flowactor.limits import OPERATION_BYTES_MAX
-from flowactor.observability.events import LinkDown, LinkUp, Observer
+from flowactor.limits import BEAT_SECONDS, KNOCK_SECONDS, OPERATION_BYTES_MAX
+from flowactor.observability.events import ForeignCluster, LinkDown, LinkUp, Observer
 from flowactor.ports import Connection, Transport
 from flowactor.transport import (
+    KNOCK,
+    PEER,
     Backoff,
     Hello,
+    OtherCluster,
     Outbox,
+    TakenOut,
     dial_and_greet,
     frames,
     keep_connected,
@@ -40,10 +45,21 @@ __all__ = ["Links"]
 _BEAT: Final = encode(Alive())
 _BARE_BEAT: Final = join([_BEAT])
 """The frame of a link that has nothing else to say."""
+_FAREWELL_BEATS: Final = round(KNOCK_SECONDS / BEAT_SECONDS)
+_UNREACHED: Final = "but does not reach this node: check the --advertise of both, and firewalls"
 
 
 class Link:
-    """What waits for one peer, and the connection to it, if there is one."""
+    """What waits for one peer, and the connection to it, if there is one.
+
+    Attributes:
+        dialling: around the task that connects to it, or knocks.
+        parted: wakes that task when a connection has ended.
+        trouble: why there is none, as it was told last.
+        stranger: the cluster of another node that was met at its address.
+        welcome: it is a node of the cluster, as far as is known here.
+        beats_left: of a link to one that is not: signs of life until it ends.
+    """
 
     def __init__(self, peer: NodeId, address: str) -> None:
         self.peer: Final = peer
@@ -52,7 +68,11 @@ class Link:
         self.connection: Connection | None = None
         self.scope = trio.CancelScope()
         self.dialling: Final = trio.CancelScope()
+        self.parted: Final = trio.lowlevel.ParkingLot()
+        self.trouble = ""
+        self.stranger = ""
         self.welcome = True
+        self.beats_left = _FAREWELL_BEATS
 
 
 class Links:
@@ -66,6 +86,7 @@ class Links:
         receive: takes envelopes of groups.
         vigil: told of links that come and go, and of signs of life.
         refusal: why a member that says hello may not take part, if so.
+        gone: told in which way this node was taken out, by one that knows.
         observer: told of links that come and go.
     """
 
@@ -79,6 +100,7 @@ class Links:
         receive: Callable[[NodeId, GroupEnvelope], None],
         vigil: Vigil,
         refusal: Callable[[Hello], str | None],
+        gone: Callable[[str], None],
         observer: Observer,
     ) -> None:
         self._node: Final = node
@@ -87,7 +109,8 @@ class Links:
         self._random: Final = random
         self._receive: Final = receive
         self._vigil: Final = vigil
-        self.refusal: Final = refusal
+        self._refusal: Final = refusal
+        self._gone: Final = gone
         self._observer: Final = observer
         self._links: Final[dict[NodeId, Link]] = {}
         self._opened: tuple[trio.Nursery, Serve] | None = None
@@ -155,7 +178,7 @@ class Links:
     def know(self, addresses: Mapping[NodeId, str]) -> None:
         """These are the nodes of the cluster now, this one or not. The link to one that has moved
         ends. One that is gone is dialled no more, but what it hears last over a link that stands is
-        that it is gone.
+        that it is gone; if it does not, it hears that in its next hello, for the link ends soon.
         """
         for peer, link in list(self._links.items()):
             moved = peer in addresses and addresses[peer] != link.address
@@ -173,45 +196,98 @@ class Links:
         for link in self._links.values():
             if link.connection is not None:
                 link.outbox.put(_BEAT)
+                link.beats_left -= not link.welcome
+                if link.beats_left <= 0:
+                    link.scope.cancel()
 
     def _dial(self, link: Link) -> None:
-        if self._opened is not None and self._node < link.peer:
-            nursery, serve = self._opened
+        if self._opened is None:
+            return
+        nursery, serve = self._opened
+        if self._node < link.peer:
             nursery.start_soon(self._keep, link, serve, name=f"link to node {link.peer}")
+        else:
+            nursery.start_soon(self._knock, link, name=f"knocking at node {link.peer}")
 
     async def adopt(self, peer: NodeId, connection: Connection, serve: Serve) -> None:
         """Use a connection that a greeted peer opened, until it ends."""
         await self._carry(self._links[peer], connection, serve)
 
-    def expects(self, peer: int) -> bool:
-        """Whether a peer of this id is a member, and the one to dial this node."""
-        link = self._links.get(NodeId(peer))
-        return link is not None and link.welcome and peer < self._node
+    def judge(self, theirs: Hello) -> str | None:
+        """Why a node that comes to this one may not: it is no member, or not the one to dial, or to
+        knock; or its hello says what may not be.
+        """
+        link = self._links.get(NodeId(theirs.node))
+        dials = theirs.node < self._node
+        if link is None or not link.welcome or dials is not (theirs.role == PEER):
+            return f"node {theirs.node} is no member that dials node {self._node}"
+        return self._refusal(theirs)
 
     async def _keep(self, link: Link, serve: Serve) -> None:
-        def accept(theirs: Hello) -> str | None:
-            if theirs.node == link.peer:
-                return self.refusal(theirs)
-            return f"{link.address} is node {theirs.node}, expected node {link.peer}"
-
         async def dial() -> Connection:
-            return await dial_and_greet(self._transport, link.address, self._hello(), accept)
-
-        trouble = ""
+            return await self._greet(link, self._hello())
 
         def on_down(reason: str, _: float) -> None:
-            nonlocal trouble
-            if reason != trouble:
-                self._observer(LinkDown(link.peer, reason))
-            trouble = reason
+            self._tell(link, reason)
 
         async def carry(connection: Connection) -> None:
-            nonlocal trouble
-            trouble = ""
             await self._carry(link, connection, serve)
 
         with link.dialling:
             await keep_connected(dial, carry, Backoff(self._random), on_down=on_down)
+
+    async def _knock(self, link: Link) -> None:
+        """Ask a peer that ought to dial, whenever there has been no link for a while.
+
+        Who was taken out while it could not hear that is told here, for nobody dials it any more;
+        and both sides learn here that the address of a node has become that of a stranger.
+        """
+        with link.dialling:
+            while True:
+                answers = 0
+                while not self.connected(link.peer):
+                    await trio.sleep(KNOCK_SECONDS)
+                    if self.connected(link.peer):
+                        break
+                    try:
+                        connection = await self._greet(link, evolve(self._hello(), role=KNOCK))
+                    except WorldError as error:
+                        self._tell(link, str(error))
+                        continue
+                    answers += 1
+                    await connection.aclose()
+                    if answers > 1 and not self.connected(link.peer):
+                        self._tell(link, f"node {link.peer} answers, {_UNREACHED}")
+                await link.parted.park()
+
+    async def _greet(self, link: Link, hello: Hello) -> Connection:
+        """Connect to the peer's address, and be sure that the peer is there."""
+
+        def accept(theirs: Hello) -> str | None:
+            if theirs.node == link.peer:
+                return self._refusal(theirs)
+            return f"{link.address} is node {theirs.node}, expected node {link.peer}"
+
+        try:
+            return await dial_and_greet(self._transport, link.address, hello, accept)
+        except TakenOut as error:
+            self._gone(error.state)
+            raise
+        except OtherCluster as error:
+            if error.theirs.cluster != link.stranger:
+                link.stranger = error.theirs.cluster
+                reason = (
+                    f"it ought to be node {link.peer} of cluster {hello.cluster}: was its data"
+                    " directory lost, or not mounted? Stop it, and have it join anew (--join)"
+                )
+                self._observer(ForeignCluster(link.address, link.stranger, reason))
+            raise
+
+    def _tell(self, link: Link, reason: str) -> None:
+        """Say why there is no link, unless that was said last."""
+        if reason != link.trouble:
+            link.trouble = reason
+            self._observer(LinkDown(link.peer, reason))
 
     async def _carry(self, link: Link, connection: Connection, serve: Serve) -> None:
         """Both directions of one connection, which replaces an older one to the same peer."""
@@ -220,6 +296,7 @@ class Links:
             self._disconnected(link)
         with trio.CancelScope() as link.scope:
             link.connection = connection
+            link.trouble = link.stranger = ""
             self._observer(LinkUp(link.peer, connection.remote))
             self._vigil.linked(link.peer)
             try:
@@ -249,6 +326,7 @@ class Links:
                 promise.fail(error)
         if link.peer < self._node:
             self._observer(LinkDown(link.peer, "connection lost"))
+            link.parted.unpark_all()
         self._vigil.unlinked(link.peer)
 
     def _dispatch(

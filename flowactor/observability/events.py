@@ -14,6 +14,7 @@ from flowactor.identity import GroupId, NodeId, RunId
 __all__ = [
     "ActorFailed",
     "ConnectionRefused",
+    "ForeignCluster",
     "JoinIgnored",
     "LeaderChanged",
     "LinkDown",
@@ -148,6 +149,17 @@ class ConnectionRefused:
 
 
 @frozen
+class ForeignCluster:
+    """A node at ``address``, which is one of this cluster's or takes this node for one of its own,
+    is of another cluster; ``reason`` is what that may come from, and what to do.
+    """
+
+    address: str
+    cluster: str
+    reason: str
+
+
+@frozen
 class OwnerChanged:
     run_id: RunId
     workflow_id: str
@@ -230,6 +242,7 @@ ObservedEvent = (
     | LinkUp
     | LinkDown
     | ConnectionRefused
+    | ForeignCluster
     | OwnerChanged
     | RunDiverged
     | RunParked

@@ -14,7 +14,15 @@ The way of a message from one node to another::
 
 from flowactor.transport import frames
 from flowactor.transport.backoff import Backoff
-from flowactor.transport.hello import CLIENT, PEER, Hello, greet
+from flowactor.transport.hello import (
+    CLIENT,
+    KNOCK,
+    PEER,
+    Hello,
+    OtherCluster,
+    TakenOut,
+    greet,
+)
 from flowactor.transport.link import (
     Outbox,
     OutboxStatistics,
@@ -29,14 +37,17 @@ from flowactor.transport.websocket import WebSocketTransport
 
 __all__ = [
     "CLIENT",
+    "KNOCK",
     "PEER",
     "Backoff",
     "Hello",
     "MemoryNetwork",
     "MemoryTransport",
+    "OtherCluster",
     "Outbox",
     "OutboxStatistics",
     "StreamNetwork",
+    "TakenOut",
     "TcpNetwork",
     "WebSocketTransport",
     "dial_and_greet",

@@ -2,12 +2,13 @@
 
 import pytest
 import trio
+from attrs import evolve
 
 from flowactor.codec import records
 from flowactor.errors import FlowactorError, MalformedDataError, Refused, Unavailable
 from flowactor.limits import CONNECT_TIMEOUT_SECONDS, HELLO_BYTES_MAX
 from flowactor.ports import Connection
-from flowactor.transport import PEER, Hello, greet
+from flowactor.transport import KNOCK, PEER, Hello, OtherCluster, TakenOut, greet
 
 NODE_1 = Hello(cluster="blue", node=1, role=PEER, incarnation="a1", challenge="c1")
 NODE_2 = Hello(cluster="blue", node=2, role=PEER, incarnation="a2", challenge="c2")
@@ -87,6 +88,58 @@ async def test_a_refusal_is_known_to_both_sides(
         assert isinstance(outcome, Refused)
         with pytest.raises(Refused, match=text):
             raise outcome
+
+
+async def test_nodes_of_two_clusters_know_each_other_for_strangers(world) -> None:
+    """Both sides get who the other is; a client of another cluster is no such stranger."""
+    stranger = Hello(cluster="red", node=1, role=PEER)
+    for hello in (NODE_2, evolve(NODE_2, role=KNOCK)):
+        mine, theirs = await introduce(world, hello, stranger)
+        assert isinstance(mine, OtherCluster)
+        assert isinstance(theirs, OtherCluster)
+        assert (mine.theirs, theirs.theirs) == (stranger, hello)
+    for outcome in await introduce(world, Hello(cluster="red"), NODE_2):
+        assert type(outcome) is Refused
+
+
+SAID_GONE = {"gone": lambda hello: "removed" if hello.node == 2 else ""}
+
+
+@pytest.mark.parametrize("role", [PEER, KNOCK])
+@pytest.mark.parametrize("options", [{}, {"secret": b"s"}, {"accept": lambda _: "another node"}])
+async def test_a_node_that_was_taken_out_is_told(world, role, options) -> None:
+    """Whether it dials or knocks, with a secret or without, and also by a node that it did not
+    expect at that address; it is not told that by a node that does not know it.
+    """
+    secret = {"secret": options["secret"]} if "secret" in options else {}
+    hello = evolve(NODE_2, role=role)
+    mine, theirs = await introduce(world, hello, NODE_1, options, SAID_GONE | secret)
+    assert isinstance(mine, TakenOut)
+    assert mine.state == "removed"
+    assert "node 2 was taken out of the cluster: it is removed" in str(mine)
+    assert type(theirs) is Refused
+    mine, theirs = await introduce(world, hello, NODE_1, secret, {"gone": lambda _: ""} | secret)
+    assert (mine.node, theirs.node) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "mine_options"),
+    [
+        (NODE_2, evolve(NODE_1, cluster="red"), {}),
+        (evolve(NODE_2, cluster=""), NODE_1, {}),
+        (NODE_2, evolve(NODE_1, cluster=""), {}),
+        (NODE_2, Hello(cluster="blue"), {}),
+        (NODE_2, NODE_1, {"secret": b"another"}),
+    ],
+)
+async def test_not_everybody_can_say_that_a_node_is_gone(world, mine, theirs, mine_options) -> None:
+    """Not a node of another cluster, or of none that it names, not a client, and not who does not
+    know the secret: a node that is well does not end by what they say.
+    """
+    secret = {"secret": b"guess"} if mine_options else {}
+    outcome, _ = await introduce(world, mine, theirs, mine_options, SAID_GONE | secret)
+    assert isinstance(outcome, Refused)
+    assert not isinstance(outcome, TakenOut)
 
 
 @pytest.mark.parametrize(
