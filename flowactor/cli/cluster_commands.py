@@ -45,7 +45,7 @@ def show_event(output: Output, event: EventView) -> None:
 @click.command()
 @client_command
 async def status(client: Client, output: Output) -> None:
-    """Show nodes, groups, leaders and how far each follower lags, as the asked node sees them."""
+    """Show nodes, groups, leaders, how far each follower lags, and who owns how many runs."""
     view = await client.cluster.view(everywhere=True)
     if output.as_json:
         output.document(cluster_views.cluster(view))

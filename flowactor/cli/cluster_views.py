@@ -1,10 +1,11 @@
 """How nodes and groups look to people (tables, lines) and to machines (JSON shapes)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from flowactor.cli.output import Output
-from flowactor.cluster.protocol.requests import (
+from flowactor.cli.standing import Standing, standings, warnings
+from flowactor.cluster.protocol.views import (
     ClusterView,
     GroupView,
     MoveView,
@@ -17,10 +18,20 @@ __all__ = ["cluster", "groups", "members", "print_cluster", "print_groups", "pri
 
 Json = dict[str, Any]
 
-FAULT_TOLERANT_VOTERS_MIN: Final = 3
-"""A majority of fewer is all of them."""
 MEMBER_COLUMNS: Final = ("node", "address", "state", "role", "pin", "groups", "runs", "workflows")
+GROUP_COLUMNS: Final = (
+    "group",
+    "role here",
+    "leader",
+    "term",
+    "committed",
+    "applied",
+    "voters",
+    "lag",
+)
 NOTHING: Final = "-"
+UNKNOWN: Final = "?"
+"""Nobody who knows it has answered."""
 
 
 # -- for machines ---------------------------------------------------------------------------------
@@ -33,7 +44,7 @@ def cluster(view: ClusterView) -> Json:
         "version": view.version,
         "runs_open": view.runs_open,
         "nodes": [node(each) for each in view.nodes],
-        "groups": [group(each) for each in view.groups],
+        "groups": list(told_groups(view)),
         **groups(view),
         "settings": dict(view.settings),
     }
@@ -44,8 +55,9 @@ def members(view: ClusterView) -> Json:
 
 
 def groups(view: ClusterView) -> Json:
+    stand = standings(view)
     return {
-        "placements": [placement(each) for each in view.placements],
+        "placements": [placement(each, stand[each.group]) for each in view.placements],
         "moves": [move(each) for each in view.moves],
     }
 
@@ -65,7 +77,15 @@ def node(view: NodeView) -> Json:
     }
 
 
-def group(view: GroupView) -> Json:
+def told_groups(view: ClusterView) -> Iterable[Json]:
+    """By id; with nulls for what nobody told of a group that is there."""
+    told: dict[int, GroupView] = {each.group: each for each in view.groups}
+    for number, standing in standings(view).items():
+        known = told.get(number)
+        yield unknown_group(standing) if known is None else group(known, standing)
+
+
+def group(view: GroupView, standing: Standing) -> Json:
     return {
         "group": view.group,
         "role": view.role,
@@ -74,21 +94,43 @@ def group(view: GroupView) -> Json:
         "last_index": view.last_index,
         "commit_index": view.commit_index,
         "applied_index": view.applied_index,
-        "voters": list(view.voters),
+        "voters": list(standing.voters),
         "learners": list(view.learners),
-        "fault_tolerant": is_fault_tolerant(view.voters),
-        "lags": {str(follower): lag for follower, lag in view.lags},
+        **safety(standing),
+        "lags": {str(node): lag for node, lag in view.lags} if view.by_leader else None,
     }
 
 
-def placement(view: PlacementView) -> Json:
+def unknown_group(standing: Standing) -> Json:
+    untold = dict.fromkeys(("term", "leader", "last_index", "commit_index", "applied_index"))
+    voters = {"voters": list(standing.voters), "learners": None}
+    return {
+        "group": standing.group,
+        "role": "",
+        **untold,
+        **voters,
+        **safety(standing),
+        "lags": None,
+    }
+
+
+def safety(standing: Standing) -> Json:
+    return {
+        "has_majority": standing.has_majority,
+        "fault_tolerant": standing.is_fault_tolerant,
+        "removed": list(standing.removed),
+        "silent": list(standing.silent),
+    }
+
+
+def placement(view: PlacementView, standing: Standing) -> Json:
     return {
         "group": view.group,
         "state": view.state,
         "members": list(view.members),
-        "voters": list(view.voters),
+        "voters": list(standing.voters),
         "learners": list(view.learners),
-        "fault_tolerant": is_fault_tolerant(view.voters),
+        **safety(standing),
         "slots": view.slots,
         "runs": view.runs,
     }
@@ -104,31 +146,19 @@ def move(view: MoveView) -> Json:
     }
 
 
-def is_fault_tolerant(voters: Sequence[int]) -> bool:
-    """Whether any one of them can be missed."""
-    return len(voters) >= FAULT_TOLERANT_VOTERS_MIN
-
-
 # -- for people -----------------------------------------------------------------------------------
 
 
 def print_cluster(output: Output, view: ClusterView) -> None:
     """All of it; ``lag`` is how many entries a follower is behind."""
     output.text(f"cluster {view.cluster}, flowactor {view.version}, as node {view.node} sees it")
-    output.text(f"{view.runs_open} runs open in the groups of this node")
+    output.text(f"{or_unknown(view.runs_open)} runs open")
     print_members(output, view)
-    columns = ("group", "role here", "leader", "term", "committed", "applied", "voters", "lag")
-    output.table("groups", columns, map(group_row, view.groups))
-    here = {each.group for each in view.groups}
-    elsewhere = [each for each in view.placements if each.group not in here]
-    if elsewhere:
-        rows = [(each.group, ids(each.voters), each.runs) for each in elsewhere]
-        output.table("groups without a replica here", ("group", "voters", "runs"), rows)
+    told: dict[int, GroupView] = {each.group: each for each in view.groups}
+    rows = [group_row(told.get(each.group), each) for each in standings(view).values()]
+    output.table("groups", GROUP_COLUMNS, rows)
     print_moves(output, view)
-    voters = {each.group: each.voters for each in elsewhere}
-    voters |= {each.group: each.voters for each in view.groups}
-    for line in warnings(voters.items()):
-        output.text(line)
+    print_warnings(output, view)
 
 
 def print_members(output: Output, view: ClusterView) -> None:
@@ -141,8 +171,7 @@ def print_groups(output: Output, view: ClusterView) -> None:
     columns = ("group", "state", "members", "voters", "learners", "slots", "runs")
     output.table("groups", columns, map(placement_row, view.placements))
     print_moves(output, view)
-    for line in warnings((each.group, each.voters) for each in view.placements):
-        output.text(line)
+    print_warnings(output, view)
 
 
 def print_moves(output: Output, view: ClusterView) -> None:
@@ -152,15 +181,9 @@ def print_moves(output: Output, view: ClusterView) -> None:
         output.table("moves", columns, rows)
 
 
-def warnings(groups: Iterable[tuple[int, Sequence[int]]]) -> Iterator[str]:
-    """A line for each group that stops when one node does."""
-    for number, voters in sorted(groups):
-        if not is_fault_tolerant(voters):
-            count = f"{len(voters)} voter" + ("s" if len(voters) != 1 else "")
-            yield (
-                f"group {number} is not fault tolerant: it has {count}, and needs"
-                f" {FAULT_TOLERANT_VOTERS_MIN} to go on when one is lost"
-            )
+def print_warnings(output: Output, view: ClusterView) -> None:
+    for line in warnings(view):
+        output.text(line)
 
 
 def node_row(view: NodeView) -> Sequence[object]:
@@ -171,7 +194,7 @@ def node_row(view: NodeView) -> Sequence[object]:
         view.role or NOTHING,
         view.pin or NOTHING,
         ids(view.groups),
-        view.runs_owned,
+        or_unknown(view.runs_owned),
         ", ".join(view.workflows) or NOTHING,
     )
 
@@ -188,11 +211,24 @@ def node_state(view: NodeView) -> str:
     return ", ".join(words) or "up"
 
 
-def group_row(view: GroupView) -> Sequence[object]:
-    lag = ", ".join(f"node {follower}: {entries}" for follower, entries in view.lags)
+def group_row(view: GroupView | None, standing: Standing) -> Sequence[object]:
+    if view is None:
+        untold = [UNKNOWN] * 4
+        return standing.group, NOTHING, *untold, ids(standing.voters), UNKNOWN
     leader = f"node {view.leader}" if view.leader else "none"
     numbers = (view.term, view.commit_index, view.applied_index)
-    return view.group, view.role, leader, *numbers, ids(view.voters), lag or NOTHING
+    role = view.role or NOTHING
+    return view.group, role, leader, *numbers, ids(standing.voters), lag(view)
+
+
+def lag(view: GroupView) -> str:
+    if not view.by_leader:
+        return UNKNOWN
+    return ", ".join(f"node {node}: {entries}" for node, entries in view.lags) or NOTHING
+
+
+def or_unknown(number: int | None) -> object:
+    return UNKNOWN if number is None else number
 
 
 def placement_row(view: PlacementView) -> Sequence[object]:

@@ -1,7 +1,9 @@
 """``groups``: the execution groups of the cluster, and which workflow ids each has."""
 
+from collections.abc import Mapping
 from functools import partial
 from itertools import chain
+from typing import Final
 
 import click
 
@@ -10,11 +12,29 @@ from flowactor.cli.members_commands import timeout_option, until, wait_option
 from flowactor.cli.options import client_command
 from flowactor.cli.output import Output
 from flowactor.client import Client
-from flowactor.cluster.protocol.requests import ClusterView
+from flowactor.cluster.protocol.views import ClusterView
 from flowactor.identity import slot_of
 from flowactor.limits import SLOTS
 
 __all__ = ["groups", "parse_slots"]
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "group_size_target": "nodes: a group is filled up to so many",
+    "group_size_min": "nodes: a group below this takes one from a group above the target",
+    "group_size_max": "nodes: a group of so many is split",
+    "split_size": "nodes: so many of a group that is split found the new one",
+    "drain_threshold_thousandths": (
+        "groups for 1000 replicas: with more groups for their replicas than this, one is drained"
+    ),
+    "group_count_min": "groups: none is drained by the engine if only so many are active",
+    "shared": "0 or 1: whether a node may serve in several groups",
+    "automatic": "0 or 1: whether the engine places nodes, or only replaces who leaves or dies",
+    "balanced": "0 or 1: whether slots are kept even over the groups",
+    "slots_per_move": "slots: so many at most stand still at once for balancing and draining",
+    "replace_after_seconds": "seconds: a node that was silent for so long is replaced; 0: never",
+    "management_voters_max": "nodes: so many at most vote in the management group",
+}
+"""Of each setting: its unit, and what it does."""
 
 group_argument = partial(click.argument, "group", metavar="GROUP", type=click.IntRange(min=1))
 
@@ -27,8 +47,8 @@ def groups() -> None:
 @groups.command("list")
 @client_command
 async def list_groups(client: Client, output: Output) -> None:
-    """Show the groups, their nodes and how much each has, as the asked node knows them."""
-    view = await client.status()
+    """Show the groups, their nodes and how much each has, as the asked node and others tell."""
+    view = await client.cluster.view(everywhere=True)
     if output.as_json:
         output.document(cluster_views.groups(view))
     else:
@@ -175,8 +195,9 @@ async def settings(client: Client, output: Output, changes: dict[str, int]) -> N
     """Show by which numbers the engine makes and fills groups, or change some of them."""
     if changes:
         await client.cluster.configure(**changes)
-    known = dict((await client.status()).settings) | changes
+    known = dict((await client.status()).settings)
     if output.as_json:
         output.document(known)
     else:
-        output.table("settings", ("name", "value"), known.items())
+        rows = [(name, value, MEANINGS.get(name, "")) for name, value in known.items()]
+        output.table("settings", ("name", "value", "meaning"), rows)

@@ -11,9 +11,9 @@ from flowactor.cli import cluster_views
 from flowactor.cli.options import client_command
 from flowactor.cli.output import Output
 from flowactor.client import Client
-from flowactor.cluster.protocol.requests import ClusterView
+from flowactor.cluster.protocol.views import ClusterView
 from flowactor.errors import DeadlineExceeded, InvalidInput
-from flowactor.management import MANAGEMENT_GROUP
+from flowactor.management import MANAGEMENT_GROUP, NodeState
 
 __all__ = ["members", "timeout_option", "until", "wait_option"]
 
@@ -34,8 +34,8 @@ def members() -> None:
 @members.command("list")
 @client_command
 async def list_members(client: Client, output: Output) -> None:
-    """Show the nodes, as the asked one knows them."""
-    view = await client.status()
+    """Show the nodes and what they do, as the asked one and others tell."""
+    view = await client.cluster.view(everywhere=True)
     if output.as_json:
         output.document(cluster_views.members(view))
     else:
@@ -103,9 +103,17 @@ async def remove(
     if wait:
         await until(client, gone, timeout, f"node {node} has not left {what} yet; it goes on")
         tell(output, node, changed, f"node {node} has left {what}")
+    elif group is None and is_gone(await client.status(), node=node):
+        tell(output, node, changed, f"node {node} is out of the cluster, for good")
     else:
         said = f"node {node} is leaving {what}, or has left it"
         tell(output, node, changed, f"node {node} is to leave {what}", said)
+
+
+def is_gone(view: ClusterView, *, node: int) -> bool:
+    """Whether the node is not of the cluster any more, though a group may still have to notice."""
+    gone = {state.value for state in NodeState if state.is_gone}
+    return all(each.node != node or each.state in gone for each in view.nodes)
 
 
 def is_out(view: ClusterView, *, node: int) -> bool:

@@ -12,14 +12,8 @@ from flowactor.client.handle import WorkflowHandle
 from flowactor.client.streams import EventStream
 from flowactor.client.system import SystemEntropy
 from flowactor.client.variables import ClusterVariable
-from flowactor.cluster.protocol.requests import (
-    Answer,
-    ClusterView,
-    EventPlace,
-    ListRuns,
-    RunPage,
-    StartJson,
-)
+from flowactor.cluster.protocol.requests import Answer, EventPlace, ListRuns, RunPage, StartJson
+from flowactor.cluster.protocol.views import ClusterView
 from flowactor.errors import InvalidInput
 from flowactor.identity import NodeId, RunId
 from flowactor.limits import NANOSECONDS, REQUEST_TIMEOUT_SECONDS

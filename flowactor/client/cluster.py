@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from flowactor.client.caller import Caller, expect
-from flowactor.cluster.protocol.requests import ClusterView, DescribeCluster, TransferLead
+from flowactor.cluster.protocol.requests import DescribeCluster, TransferLead
+from flowactor.cluster.protocol.views import ClusterView
 from flowactor.identity import GroupId, NodeId, Slot
 from flowactor.machine.replies import Done
 from flowactor.management import MoveId, Pin
@@ -41,8 +42,8 @@ class Cluster:
         self._caller = caller
 
     async def view(self, *, everywhere: bool = False) -> ClusterView:
-        """The cluster as the asked node sees it; with ``everywhere`` that asks those that lead how
-        far their followers are behind, for no more than a second.
+        """The cluster as the asked node sees it; with ``everywhere`` that asks the others what they
+        know of their groups, for no more than a second.
         """
         return expect(await self._caller.read(DescribeCluster(everywhere)), ClusterView)
 

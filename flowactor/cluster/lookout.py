@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import trio
 
-from flowactor.cluster.protocol.requests import ClusterView, DescribeCluster, Request
+from flowactor.cluster.protocol.requests import DescribeCluster, Request
+from flowactor.cluster.protocol.views import ClusterView
 from flowactor.cluster.runs.service import Peers
 from flowactor.errors import FlowactorError
 from flowactor.identity import NodeId, SessionId

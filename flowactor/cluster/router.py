@@ -19,6 +19,7 @@ from flowactor.cluster.leaving import transfer
 from flowactor.cluster.overview import Overview
 from flowactor.cluster.protocol import border, requests
 from flowactor.cluster.protocol.requests import Answer, Request
+from flowactor.cluster.protocol.views import ReplicasView
 from flowactor.cluster.runs.service import (
     HOPS_MAX,
     Elsewhere,
@@ -35,7 +36,7 @@ from flowactor.errors import (
     SessionExpired,
     Unavailable,
 )
-from flowactor.identity import GroupId, NodeId, RunId, slot_of
+from flowactor.identity import GroupId, NodeId, RunId, SessionId, slot_of
 from flowactor.limits import LOOK_SECONDS, PAGE_ITEMS_MAX
 from flowactor.machine.operations import OpenSession
 from flowactor.machine.replies import Rejected
@@ -49,6 +50,7 @@ FIRST_GROUP: Final = GroupId(1)
 
 _ELSEWHERE_SECONDS: Final = 1.0
 """For other nodes to say what they see: one that is frozen must not hold up who looks for it."""
+_ELSEWHERE_MS: Final = int(_ELSEWHERE_SECONDS * 1000)
 _TRANSFER_SHARE: Final = 0.9
 """Of a request's time: whoever asked is told which group it is about."""
 
@@ -100,7 +102,9 @@ class Router:
     async def _answer(self, request: Request) -> Answer:
         body = request.body
         if isinstance(body, requests.DescribeCluster):
-            return await self._describe(request, body)
+            return await self._describe(body)
+        if isinstance(body, requests.DescribeReplicas):
+            return self._overview.replicas()
         if isinstance(body, requests.TransferLead):
             return await self._transfer(request, body)
         if isinstance(body, ManagementBody):
@@ -209,33 +213,33 @@ class Router:
 
     # -- the cluster ------------------------------------------------------------------------------
 
-    async def _describe(self, request: Request, body: requests.DescribeCluster) -> Answer:
-        """How the cluster looks from here; of groups that others lead, with what those know."""
-        view = self._overview.cluster()
+    async def _describe(self, body: requests.DescribeCluster) -> Answer:
+        """How the cluster looks from here, and from there, if others are to be asked."""
         if not body.everywhere:
-            return view
-        told: list[requests.ClusterView] = []
-        leaders = {NodeId(group.leader) for group in view.groups} - {self._node}
+            return self._overview.cluster()
+        told: list[ReplicasView] = []
         with trio.move_on_after(_ELSEWHERE_SECONDS):
             async with trio.open_nursery() as nursery:
-                for node in sorted(filter(self._peers.connected, leaders)):
-                    onward = evolve(request, body=requests.DescribeCluster())
-                    nursery.start_soon(self._ask_view, node, onward, told)
-        lags = {
-            group.group: group.lags
-            for theirs in told
-            for group in theirs.groups
-            if group.leader == theirs.node
-        }
-        groups = (evolve(group, lags=lags.get(group.group, group.lags)) for group in view.groups)
-        return evolve(view, groups=tuple(groups))
+                for node in self._who_knows():
+                    nursery.start_soon(self._ask_replicas, node, told)
+        return self._overview.cluster(told)
 
-    async def _ask_view(
-        self, node: NodeId, request: Request, told: list[requests.ClusterView]
-    ) -> None:
-        with suppress(Unavailable):
-            answer = await self._peers.relay(node, request)
-            if isinstance(answer, requests.ClusterView):
+    def _who_knows(self) -> list[NodeId]:
+        """Whom to ask to hear of every group: who leads it, or everybody in it."""
+        led = {group.group: group.leader for group in self._overview.replicas().groups}
+        asked: set[NodeId] = set()
+        for group in (MANAGEMENT_GROUP, *self._groups()):
+            leader = led.get(group, 0)
+            if leader != self._node:
+                is_reached = leader and self._peers.connected(NodeId(leader))
+                asked.update([NodeId(leader)] if is_reached else self._members(group))
+        return sorted(filter(self._peers.connected, asked))
+
+    async def _ask_replicas(self, node: NodeId, told: list[ReplicasView]) -> None:
+        asked = Request(0, _ELSEWHERE_MS, SessionId(""), 0, 0, requests.DescribeReplicas())
+        with suppress(FlowactorError):
+            answer = await self._peers.relay(node, asked)
+            if isinstance(answer, ReplicasView):
                 told.append(answer)
 
     async def _transfer(self, request: Request, body: requests.TransferLead) -> Answer:

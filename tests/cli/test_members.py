@@ -1,13 +1,21 @@
 """Commands about nodes and groups, against two node processes, one of which joined the other."""
 
+import re
 import signal
 import time
 
+import attrs
 import pytest
+from attrs import evolve
 
-from flowactor.cli.cluster_views import node_state, warnings
+from flowactor.cli.cluster_views import cluster, groups, node_state, print_cluster
 from flowactor.cli.exits import Exit
-from flowactor.cluster.protocol.requests import NodeView
+from flowactor.cli.groups_commands import MEANINGS
+from flowactor.cli.members_commands import is_gone
+from flowactor.cli.output import Output
+from flowactor.cli.standing import warnings
+from flowactor.cluster.protocol.views import ClusterView, GroupView, NodeView, PlacementView
+from flowactor.management.settings import Settings
 
 pytestmark = pytest.mark.processes
 
@@ -97,8 +105,8 @@ def test_the_lead_is_handed_over(run):
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        (("members", "remove", "9"), "NotFound", "there is no node 9"),
-        (("members", "promote", "9"), "NotFound", "there is no node 9"),
+        (("members", "remove", "9"), "NotFound", "there is no node 9; `members list` names them"),
+        (("members", "promote", "9"), "NotFound", "there is no node 9; `members list` names them"),
         (("members", "transfer", "9"), "InvalidInput", "`members list` shows who is there"),
         (("members", "transfer", "9", "--group", "1"), "InvalidInput", "its voters are: 1, 2"),
         (("members", "transfer", "1", "--group", "9"), "NotFound", "`groups list` names them"),
@@ -106,7 +114,7 @@ def test_the_lead_is_handed_over(run):
         (("members", "add", "1", "--group", "9"), "NotFound", "`groups list` names them"),
         (("groups", "split", "9"), "NotFound", "group 9"),
         (("groups", "drain", "1"), "InvalidInput", "the only one"),
-        (("groups", "move", "9", "--slots", "1"), "NotFound", "group 9"),
+        (("groups", "move", "9", "--slots", "1"), "NotFound", "group 9; `groups list` names them"),
         (("groups", "abort", "9"), "NotFound", "there is no move 9"),
         (("groups", "create", "9"), "NotFound", "node 9"),
         (("groups", "settings", "fly=1"), "InvalidInput", "there is no setting 'fly'; there are:"),
@@ -157,7 +165,10 @@ def test_a_group_is_created_and_settings_are_changed(run):
     assert new["members"] == [2]
     placed = run.json("groups", "list")["placements"][-1]
     assert (placed["group"], placed["members"]) == (new["group"], [2])
-    assert "group_count_min" in run("groups", "settings", "balanced=1").stdout
+    lines = run("groups", "settings", "balanced=1").stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == list(before)
+    assert any(re.match("balanced +1  +0 or 1: whether", line) for line in lines)
+    assert any(re.match("replace_after_seconds +300  +seconds: ", line) for line in lines)
     assert run.json("groups", "settings", "group_count_min=1") == before
     ended = run("groups", "drain", str(new["group"]), "--wait", "--timeout", "60")
     assert ended.exit_code == 0
@@ -249,10 +260,74 @@ def test_one_word_for_a_node(state, liveness, reachable, shown):
     assert node_state(view) == shown
 
 
-def test_three_voters_are_fault_tolerant():
-    """Fewer are warned of, in the order of the groups."""
-    lines = list(warnings([(2, (1, 2)), (1, (1, 2, 3)), (0, (1,))]))
-    assert [line.partition(",")[0] for line in lines] == [
-        "group 0 is not fault tolerant: it has 1 voter",
-        "group 2 is not fault tolerant: it has 2 voters",
-    ]
+def node(number, **changes):
+    return NodeView(number, "a:1", reachable=True, workflows=(), runs_owned=0, **changes)
+
+
+@pytest.mark.parametrize(
+    ("voters", "said"),
+    [
+        ((1, 2, 3), ""),
+        ((1, 2, 3, 4, 6), ""),
+        ((1,), "is not fault tolerant: it has 1 voter, and needs 3 to go on without one"),
+        ((1, 2), "is not fault tolerant: it has 2 voters, and needs 3 to go on without one"),
+        ((1, 2, 4), "is not fault tolerant: of its 3 voters node 4 is silent; one more failure"),
+        ((1, 2, 9), "is not fault tolerant: of its 3 voters node 9 was removed; one more failure"),
+        ((1, 4, 5), "has lost its majority: of its 3 voters nodes 4, 5 are silent; it goes on"),
+        ((1, 4), "has lost its majority: of its 2 voters node 4 is silent; it goes on"),
+        ((1, 8, 9), "has lost its majority: of its 3 voters nodes 8, 9 were removed; it cannot"),
+        (
+            (1, 2, 4, 5, 9),
+            "has lost its majority: of its 5 voters node 9 was removed and nodes 4, 5 are silent;",
+        ),
+        ((), "nobody could say"),
+    ],
+)
+def test_a_group_is_warned_of_in_the_same_words_everywhere(voters, said):
+    """Voters that are silent or gone count as little as those it never had, in what people and
+    machines are told of a group and of its placement.
+    """
+    nodes = [node(1), node(2), node(3), node(6)]
+    nodes += [node(4, liveness="suspect"), evolve(node(5, liveness="alive"), reachable=False)]
+    told = GroupView(1, "", 1, 1, 5, 5, 5, voters, ())
+    placed = PlacementView(1, "active", (1, 2, 3), (1, 2, 3) if voters else (), (), 1024, 0)
+    view = ClusterView("c", 1, "0", tuple(nodes), (told,), 0, (placed,))
+    lines = list(warnings(view))
+    assert [said in line for line in lines] == ([True] if said else [])
+    [group], [placement] = cluster(view)["groups"], groups(view)["placements"]
+    assert group["fault_tolerant"] is placement["fault_tolerant"] is (not said)
+    assert group["has_majority"] is placement["has_majority"] is ("not fault" in said or not said)
+    for key in ("voters", "removed", "silent"):
+        assert group[key] == placement[key]
+
+
+def test_a_group_that_nobody_told_of_is_shown_as_unknown(capsys):
+    """To people as question marks, to machines as null: its voters are those last reported."""
+    placed = PlacementView(2, "active", (1,), (1,), (), 0, 0)
+    owner = evolve(node(1), runs_owned=None)
+    view = ClusterView("c", 1, "0", (owner,), (), None, (placed,))
+    [group] = cluster(view)["groups"]
+    assert (group["group"], group["voters"]) == (2, [1])
+    assert {group[key] for key in ("term", "leader", "lags", "applied_index")} == {None}
+    assert (cluster(view)["runs_open"], cluster(view)["nodes"][0]["runs_owned"]) == (None, None)
+    print_cluster(Output(as_json=False), view)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["?", "runs", "open"] in lines
+    assert ["1", "a:1", "up", "-", "-", "-", "?", "-"] in lines
+    assert ["2", "-", "?", "?", "?", "?", "1", "?"] in lines
+
+
+@pytest.mark.parametrize(
+    ("state", "gone"), [("member", False), ("leaving", False), ("", False), ("removed", True)]
+)
+def test_who_is_out_at_once_is_not_said_to_be_leaving(state, gone):
+    """A node that was silent is gone when it is removed, also where its voters still count it."""
+    group = GroupView(0, "leader", 1, 1, 5, 5, 5, (1, 2), ())
+    view = ClusterView("c", 1, "0", (node(1), node(2, state=state)), (group,), 0)
+    assert is_gone(view, node=2) is gone
+    assert is_gone(evolve(view, nodes=(node(1),)), node=2)
+
+
+def test_every_setting_is_explained():
+    """The table of settings says of each what it does."""
+    assert list(MEANINGS) == [field.name for field in attrs.fields(Settings)]

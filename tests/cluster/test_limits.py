@@ -9,6 +9,7 @@ import trio
 import flowactor as fa
 from flowactor.cluster.protocol import requests
 from flowactor.cluster.protocol.requests import Request
+from flowactor.cluster.protocol.views import ClusterView
 from flowactor.codec import encode_payload
 from flowactor.identity import SessionId
 from flowactor.limits import FRAME_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, TEXT_BYTES_MAX
@@ -309,7 +310,7 @@ async def test_requests_beyond_all_bounds_are_refused(tmp_path, autojump_clock, 
         assert answer.message.split()[0].rstrip(":") in {f.name for f in attrs.fields(type(body))}
         assert isinstance(
             await ask(Request(0, 1000, SessionId("s"), 1, 1, requests.DescribeCluster())),
-            requests.ClusterView,
+            ClusterView,
         )
 
 

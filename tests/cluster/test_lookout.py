@@ -3,7 +3,8 @@
 import trio
 
 from flowactor.cluster.lookout import look_out
-from flowactor.cluster.protocol.requests import ClusterView, DescribeCluster, NodeView
+from flowactor.cluster.protocol.requests import DescribeCluster
+from flowactor.cluster.protocol.views import ClusterView, NodeView
 from flowactor.errors import Unavailable
 from flowactor.identity import NodeId
 from tests.cluster.harness import TrioClock

@@ -10,7 +10,8 @@ import trio
 
 import flowactor as fa
 from flowactor.cli.demo_cluster import free_addresses
-from flowactor.cluster.protocol.requests import ClusterView, RunView
+from flowactor.cluster.protocol.requests import RunView
+from flowactor.cluster.protocol.views import ClusterView
 from tests.processes.nodes import NodeProcess, Starter
 from tests.processes.outside import FOLDER, Outside, moment
 

@@ -9,7 +9,7 @@ import trio
 from attrs import Factory, define
 
 import flowactor as fa
-from flowactor.cluster.protocol.requests import ClusterView
+from flowactor.cluster.protocol.views import ClusterView
 from tests.processes.cluster import ASK_SECONDS, Cluster, assert_recorded_once
 from tests.processes.flows import STEPS, Journey, expected_total
 from tests.processes.outside import moment

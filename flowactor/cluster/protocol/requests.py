@@ -8,6 +8,7 @@ that do not have the Python types (the CLI, other languages): the node converts 
 
 from attrs import frozen
 
+from flowactor.cluster.protocol.views import ClusterView, ReplicasView
 from flowactor.codec.records import record
 from flowactor.identity import GroupId, NodeId, RunId, SessionId
 from flowactor.machine.events import Failure
@@ -29,9 +30,9 @@ from flowactor.management.replies import Admitted, Created
 __all__ = [
     "Answer",
     "Body",
-    "ClusterView",
     "DescribeCluster",
     "DescribeMove",
+    "DescribeReplicas",
     "DescribeRun",
     "Ended",
     "EventPage",
@@ -42,15 +43,11 @@ __all__ = [
     "FollowedEvents",
     "GetHistory",
     "GetResult",
-    "GroupView",
     "HistoryPart",
     "ListRuns",
     "MoveProgress",
-    "MoveView",
     "Mutation",
-    "NodeView",
     "Opened",
-    "PlacementView",
     "Query",
     "QueryJson",
     "ReadRunVariable",
@@ -213,11 +210,17 @@ class ReadRunVariable:
 @record(212)
 @frozen
 class DescribeCluster:
-    """Answered at once from what the asked node knows; with ``everywhere`` it first asks those that
-    lead, for no longer than a moment, how far their followers are behind.
+    """Answered at once from what the asked node knows; with ``everywhere`` it first asks others,
+    for no longer than a moment, what their replicas know.
     """
 
     everywhere: bool = False
+
+
+@record(214)
+@frozen
+class DescribeReplicas:
+    """What the replicas of one node know: asked by a node that gathers it. No client does."""
 
 
 @record(213)
@@ -279,6 +282,7 @@ Read = (
     | WatchVariable
     | ReadRunVariable
     | DescribeCluster
+    | DescribeReplicas
     | DescribeMove
     | ExportHistory
     | TransferLead
@@ -433,98 +437,6 @@ class VariableView:
     version: int
 
 
-@record(238)
-@frozen
-class NodeView:
-    """``reachable`` as seen by the answering node; ``workflows`` as "Type v1" texts; ``disk`` is
-    the id of its data directory.
-
-    The rest is what the management group says, or empty while it says nothing: ``state`` is
-    ``joining``, ``member`` or ``leaving``; ``liveness`` ``alive``, ``suspect`` or ``dead``;
-    ``role`` in the management group ``voter`` or ``learner``; ``pin`` which of these an operator
-    wants it to be; ``groups`` the execution groups that it ought to be in.
-    """
-
-    node: NodeId
-    address: str
-    reachable: bool
-    workflows: tuple[str, ...]
-    runs_owned: int
-    disk: str = ""
-    state: str = ""
-    liveness: str = ""
-    role: str = ""
-    pin: str = ""
-    groups: tuple[GroupId, ...] = ()
-
-
-@record(239)
-@frozen
-class GroupView:
-    """A group as the replica of the answering node has it: ``role`` is this replica's, ``voters``
-    may be those of a change that is not committed yet. ``lags`` says how many entries each follower
-    is behind; only the leader knows.
-    """
-
-    group: GroupId
-    role: str
-    term: int
-    leader: NodeId
-    last_index: int
-    commit_index: int
-    applied_index: int
-    voters: tuple[NodeId, ...]
-    lags: tuple[tuple[NodeId, int], ...]
-    learners: tuple[NodeId, ...] = ()
-
-
-@record(243)
-@frozen
-class PlacementView:
-    """What the management group says of an execution group: ``state`` is ``active`` or
-    ``draining``, ``members`` who ought to be in it; ``voters``, ``learners`` and ``runs`` (open) as
-    its leader last reported; ``slots`` how many it has of all workflow ids.
-    """
-
-    group: GroupId
-    state: str
-    members: tuple[NodeId, ...]
-    voters: tuple[NodeId, ...]
-    learners: tuple[NodeId, ...]
-    slots: int
-    runs: int
-
-
-@record(244)
-@frozen
-class MoveView:
-    """Slots on their way from one group to another; ``phase`` as ``flowactor.management.Phase``."""
-
-    move: int
-    source: GroupId
-    target: GroupId
-    slots: int
-    phase: str
-
-
-@record(240)
-@frozen
-class ClusterView:
-    """``groups`` are those with a replica on the answering ``node``; ``placements`` and ``moves``
-    all there are, and ``settings``, as the management group has them.
-    """
-
-    cluster: str
-    node: NodeId
-    version: str
-    nodes: tuple[NodeView, ...]
-    groups: tuple[GroupView, ...]
-    runs_open: int
-    placements: tuple[PlacementView, ...] = ()
-    moves: tuple[MoveView, ...] = ()
-    settings: tuple[tuple[str, int], ...] = ()
-
-
 @record(241)
 @frozen
 class HistoryPart:
@@ -572,6 +484,7 @@ Answer = (
     | FollowedEvents
     | VariableView
     | ClusterView
+    | ReplicasView
     | HistoryPart
     | Admitted
     | Created

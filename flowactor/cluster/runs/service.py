@@ -94,7 +94,14 @@ def why_late(
     """Why a group gave no outcome in time, as far as this node can tell."""
     if group.leader:
         return f"no outcome within {timeout_seconds:g} s"
-    others = [other for other in group.status.configuration.members if other != node]
+    members = group.status.configuration.members
+    if not members:
+        return (
+            f"no leader is known to node {node}, whose replica of group {group.group} is new, and"
+            " has been told nothing yet: does a majority of the group's voters run? `groups list`"
+            " shows them"
+        )
+    others = [other for other in members if other != node]
     silent = ", ".join(str(other) for other in others if not peers.hears(other))
     if silent:
         return (
