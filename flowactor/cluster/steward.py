@@ -163,7 +163,8 @@ class Steward:
         self._introduce(topology)
         if self._replicas.held != self._replicas.groups.keys():
             self._unfinished.add(MANAGEMENT_GROUP)  # one is being opened, or closed
-        for step in steps_for_node(topology, self._node, self._replicas.held):
+        steps = steps_for_node(topology, self._node, self._replicas.held, self._configured)
+        for step in steps:
             self._unfinished.add(MANAGEMENT_GROUP)
             match step:
                 case OpenReplica():
@@ -176,6 +177,13 @@ class Steward:
         if local is not None:
             silent = frozenset(self._silent()) - {self._node}
             self._do(self._management, steps_for_management_leader(topology, local, silent))
+
+    def _configured(self, group: GroupId) -> tuple[int, int] | None:
+        replica = self._replicas.groups.get(group)
+        if replica is None:
+            return None
+        status = replica.progress()
+        return status.configuration_term, status.configuration_index
 
     def _look_at(self, group: ExecutionGroup) -> None:
         was_unfinished = group.group in self._unfinished

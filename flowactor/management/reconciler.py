@@ -10,7 +10,7 @@ that everything that was committed before it led is in them.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from attrs import field, frozen
@@ -179,15 +179,22 @@ GroupStep = ChangeMembership | TransferLeadership | HandOff | Propose
 # -- a node ---------------------------------------------------------------------------------------
 
 
+Configured = Callable[[GroupId], tuple[int, int] | None]
+"""The term and index of the entry in a replica's own log that brought its newest configuration,
+committed or not; a later term will do. None: it does not run.
+"""
+
+
 def steps_for_node(
-    topology: Topology, node: NodeId, replicas: frozenset[GroupId]
+    topology: Topology, node: NodeId, replicas: frozenset[GroupId], configured: Configured
 ) -> tuple[NodeStep, ...]:
     """Which replicas to open and to close here. All steps are independent of each other.
 
     Args:
-        topology: as this node has applied it.
+        topology: as this node has applied it; it may have been overtaken long ago.
         node: this one.
         replicas: the execution groups that it has replicas of, running or not.
+        configured: what those that run know of their members.
     """
     opened: list[NodeStep] = [
         OpenReplica(group.id, group.founders, _is_founder(topology, group, node), group.first)
@@ -196,7 +203,9 @@ def steps_for_node(
         and (node in group.members or _is_awaited(topology, group, node))
     ]
     closed = [
-        CloseReplica(group) for group in sorted(replicas) if _may_close(topology, node, group)
+        CloseReplica(group)
+        for group in sorted(replicas)
+        if _may_close(topology, node, group, configured)
     ]
     return (*opened, *closed)
 
@@ -211,20 +220,25 @@ def _is_founder(topology: Topology, group: Group, node: NodeId) -> bool:
     return kept or _is_awaited(topology, group, node)
 
 
-def _may_close(topology: Topology, node: NodeId, key: GroupId) -> bool:
+def _may_close(topology: Topology, node: NodeId, key: GroupId, configured: Configured) -> bool:
     """The group has ended, or its leader, who knew that this node is to go, has reported a
-    committed configuration without it.
+    committed configuration without it; and that is newer than what the replica itself knows. For
+    who lags may read of a removal when he is a member again, and has acknowledged what others count
+    on. Whoever gets a vote has the entry that made it a learner, so its own log tells.
     """
     group = topology.groups.get(key)
     if group is None:
         return topology.has_ended(key)
     report = topology.reports.get(key)
-    return (
+    told_to_go = (
         node not in group.members
         and report is not None
         and report.version == group.version
         and node not in report.configuration.members
     )
+    since = configured(key) if told_to_go else None
+    # Terms come first: what a leader of a later term does not have is not committed, and never is.
+    return since is not None and report is not None and (report.term, report.index) >= since
 
 
 # -- the leader of an execution group -------------------------------------------------------------

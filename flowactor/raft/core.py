@@ -243,6 +243,9 @@ class Raft:
             commit_index=state.commit,
             configuration=state.membership.current,
             configuration_index=state.membership.index,
+            configuration_term=state.log.term_at(
+                max(state.membership.index, state.log.previous_index)
+            ),
             transferring=transferring,
             leads_from=leads_from,
             peers=peers,

@@ -103,10 +103,11 @@ class PeerStatus:
 class Status:
     """Where a core stands. ``leader`` is 0 if unknown; ``leader_ticks_silent`` counts a follower's
     ticks since it last heard from ``previous_leader`` or ``leader``; ``configuration`` is the
-    newest in the log, committed or not; ``transferring`` is whom a leader hands over to, or 0.
-    ``leads_from`` is the first entry of a leader's own term, 0 if it does not lead: who has applied
-    that knows everything that was committed before. While ``quiet``, ticks need not be stepped, and
-    silence is not counted.
+    newest in the log, committed or not, of the entry at ``configuration_index`` and of its term, or
+    of a later one if that entry is compacted; ``transferring`` is whom a leader hands over to, or
+    0. ``leads_from`` is the first entry of a leader's own term, 0 if it does not lead: who has
+    applied that knows everything that was committed before. While ``quiet``, ticks need not be
+    stepped, and silence is not counted.
     """
 
     role: Role
@@ -118,6 +119,7 @@ class Status:
     commit_index: int
     configuration: Configuration
     configuration_index: int
+    configuration_term: int
     transferring: NodeId
     leads_from: int
     peers: tuple[tuple[NodeId, PeerStatus], ...]

@@ -216,7 +216,14 @@ class World:
             announced = (node.id, node.disk, own.announcements, "first", own.address, 1)
             self.propose(AnnounceMember(*announced), chance)
         replicas = frozenset(node.replicas - {MANAGEMENT_GROUP})
-        for step in steps_for_node(topology, node.id, replicas):
+
+        def configured(key):
+            group = self.groups.get(key)
+            if group is None or node.id not in group.configuration.members:
+                return (0, 0)
+            return (group.term, group.configuration_index)
+
+        for step in steps_for_node(topology, node.id, replicas, configured):
             if self.random.random() < chance:
                 self.do_for_node(node, step)
 

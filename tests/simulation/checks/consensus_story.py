@@ -50,6 +50,7 @@ class Core:
             commit_index=self.commit_index,
             configuration=self.members,
             configuration_index=0,
+            configuration_term=0,
             transferring=0,
             leads_from=0,
             peers=peers,

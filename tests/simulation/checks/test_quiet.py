@@ -26,6 +26,7 @@ def status(role=Role.FOLLOWER, *, quiet=True, silent=0):
         commit_index=5,
         configuration=Configuration((1, 2, 3)),
         configuration_index=0,
+        configuration_term=0,
         transferring=0,
         leads_from=1,
         peers=peers if role is Role.LEADER else (),
