@@ -439,6 +439,7 @@ class Node:
                 groups=lambda: {key: replica.group for key, replica in hosting.replicas.items()},
             ),
             peers=links,
+            reach=links.reach,
         )
 
     def _settle(self, replica: Replica) -> None:

@@ -21,9 +21,14 @@ from flowactor.cluster.protocol.envelopes import Alive, Envelope, GroupEnvelope,
 from flowactor.cluster.protocol.requests import Answer, Request
 from flowactor.cluster.vigil import Vigil
 from flowactor.codec.records import encode, join
-from flowactor.errors import InvalidInput, Unavailable, WorldError
+from flowactor.errors import InvalidInput, Refused, Unavailable, WorldError
 from flowactor.identity import NodeId
-from flowactor.limits import BEAT_SECONDS, KNOCK_SECONDS, OPERATION_BYTES_MAX
+from flowactor.limits import (
+    BEAT_SECONDS,
+    CONNECT_TIMEOUT_SECONDS,
+    KNOCK_SECONDS,
+    OPERATION_BYTES_MAX,
+)
 from flowactor.observability.events import ForeignCluster, LinkDown, LinkUp, Observer
 from flowactor.ports import Connection, Transport
 from flowactor.transport import (
@@ -163,6 +168,30 @@ class Links:
             return await promise.wait()
         finally:
             del self._relayed[number]
+
+    async def reach(self, address: str) -> None:
+        """See that somebody takes connections at an address; who it is, is not asked.
+
+        Raises:
+            Refused: nobody does, for ``CONNECT_TIMEOUT_SECONDS``.
+        """
+        trouble, backoff = "no answer in time", Backoff(self._random)
+        with trio.move_on_after(CONNECT_TIMEOUT_SECONDS):
+            while True:
+                try:
+                    connection = await self._transport.dial(address)
+                except Unavailable as error:
+                    trouble = str(error)
+                    await trio.sleep(backoff.next_seconds())
+                else:
+                    with trio.CancelScope() as hurry:
+                        hurry.cancel()  # whoever is there does not listen yet
+                        await connection.aclose()
+                    return
+        raise Refused(
+            f"nobody answers at {address} from node {self._node} ({trouble}): check --advertise and"
+            " firewalls, for all nodes of the cluster have to reach this one there"
+        )
 
     # -- tasks ------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ a replica here, that answers; else a node that has one is asked. What is about t
 the management group, of which every node has a replica.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -41,7 +41,7 @@ from flowactor.limits import LOOK_SECONDS, PAGE_ITEMS_MAX
 from flowactor.machine.operations import OpenSession
 from flowactor.machine.replies import Rejected
 from flowactor.management import MANAGEMENT_GROUP, Topology
-from flowactor.management.operations import ManagementBody, ManagementRequest
+from flowactor.management.operations import AdmitNode, ManagementBody, ManagementRequest
 
 __all__ = ["FIRST_GROUP", "Router"]
 
@@ -64,6 +64,7 @@ class Router:
         founded: settled once that says who has which slot.
         management: the replica of the management group here.
         services: of the execution groups that have a replica here.
+        reach: raises ``Refused`` if an address cannot be connected to from here.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class Router:
         services: Callable[[], Mapping[GroupId, GroupService]],
         overview: Overview,
         peers: Peers,
+        reach: Callable[[str], Awaitable[None]],
     ) -> None:
+        self._reach: Final = reach
         self._node: Final = node
         self._topology: Final = topology
         self._founded: Final = founded
@@ -262,8 +265,11 @@ class Router:
 
     async def _manage(self, request: Request, body: ManagementBody) -> Answer:
         """A change of the cluster, at most once by the client's session, which is opened in the
-        management group when it is first used there.
+        management group when it is first used there. A node that others could not reach is not let
+        in: it would look like one, and have a part in nothing.
         """
+        if isinstance(body, AdmitNode):
+            await self._reach(body.address)
         operation = ManagementRequest(request.session, request.sequence, request.acknowledged, body)
         seconds = request.timeout_ms / 1000
         reply: Answer = await self._management.submit(operation, seconds)

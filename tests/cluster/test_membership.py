@@ -15,8 +15,9 @@ from flowactor.cluster.protocol.requests import (
     Response,
 )
 from flowactor.codec import records
-from flowactor.errors import ConfigurationError, Unavailable
+from flowactor.errors import ConfigurationError, Refused, Unavailable
 from flowactor.identity import NodeId
+from flowactor.limits import CONNECT_TIMEOUT_SECONDS
 from flowactor.machine.operations import OpenSession
 from flowactor.management.operations import AdmitNode
 from flowactor.management.replies import Admitted
@@ -103,6 +104,33 @@ async def test_a_node_joins_though_its_seed_has_not_heard_of_it(tmp_path, autoju
         nursery.cancel_scope.cancel()
     async with joiner() as node:
         assert node.node_id == 7
+
+
+async def test_a_node_that_cannot_be_reached_is_not_let_in(tmp_path, autojump_clock):
+    """The seed looks before it admits, for some seconds; so the cluster has no node that is joining
+    for ever, and whoever starts it hears where nobody answers.
+    """
+    async with cluster(tmp_path, fa.App([]), 1) as c:
+
+        def joiner(advertise):
+            config = fa.NodeConfig(
+                data=tmp_path / "joiner",
+                listen="memory:7",
+                advertise=advertise,
+                join=("memory:1",),
+                insecure=True,
+            )
+            world = fa.World(disk=c.disk, transport=c.wires.transport("memory:7"))
+            return fa.Node(fa.App([]), config, world)
+
+        before = trio.current_time()
+        with pytest.raises(Refused, match=r"nobody answers at memory:8 from node 1.*--advertise"):
+            async with joiner("memory:8"):
+                pass
+        assert CONNECT_TIMEOUT_SECONDS <= trio.current_time() - before < 2 * CONNECT_TIMEOUT_SECONDS
+        assert set(c.node(1).steward.topology.nodes) == {1}
+        async with joiner(None) as node:
+            assert node.node_id == 2
 
 
 async def test_a_join_that_leads_elsewhere_is_not_ignored_in_silence(tmp_path):
