@@ -29,6 +29,7 @@ from flowactor.simulation.draw import draw_bad_day, draw_deviations
 from flowactor.simulation.faults import KINDS
 from flowactor.simulation.lineup import (
     Lineup,
+    draw_absences,
     draw_blows,
     draw_changes,
     draw_lineup,
@@ -118,6 +119,7 @@ def _draw(seed: int, chance: Random, lineup: Lineup, changing: Random | None = N
         if changing.random() < ORDERED:
             changes += draw_orders(changing, lineup, seconds)
         faults += draw_blows(Random(f"blows {seed}"), lineup, changes, faults, seconds)
+        faults += draw_absences(Random(f"absences {seed}"), lineup, changes, faults, seconds)
     return Scenario(
         app=app,
         nodes=lineup.nodes,

@@ -10,6 +10,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from flowactor.errors import ConfigurationError
+from flowactor.limits import OWNER_LEASE_SECONDS
 from flowactor.simulation.changes import (
     Change,
     Join,
@@ -32,7 +33,15 @@ from flowactor.simulation.orders import (
     Tune,
 )
 
-__all__ = ["Lineup", "draw_blows", "draw_changes", "draw_lineup", "draw_orders", "draw_shapes"]
+__all__ = [
+    "Lineup",
+    "draw_absences",
+    "draw_blows",
+    "draw_changes",
+    "draw_lineup",
+    "draw_orders",
+    "draw_shapes",
+]
 
 SIZES: Final = ((1, 2), (1, 4), (1, 2), (3, 0), (3, 0), (3, 1), (3, 2), (3, 3), (5, 0), (5, 1))
 """How many found a cluster, and how many may join it."""
@@ -123,6 +132,40 @@ def draw_blows(
         if until < seconds:
             blows.append(blow)
     return tuple(blows)
+
+
+def draw_absences(
+    chance: Random,
+    lineup: Lineup,
+    changes: Sequence[Change],
+    faults: Iterable[Fault],
+    seconds: float,
+) -> tuple[Crash, ...]:
+    """Crashes of those who are taken out, a while before it: most of them are silent for long
+    enough to be given up at once, if nothing else has them down then, and come back after it.
+
+    Args:
+        chance: decides.
+        lineup: of the cluster.
+        changes: of it.
+        faults: strike the same machines.
+        seconds: in which all of it begins.
+    """
+    absences: list[Crash] = []
+    known = tuple(faults)
+    for change in changes:
+        if not isinstance(change, Remove) or chance.random() < 0.2:
+            continue
+        at = round(change.at - OWNER_LEASE_SECONDS - chance.uniform(0.3, 1.5), 3)
+        until = round(change.at + chance.uniform(0.5, 2.0), 3)
+        absence = Crash(change.node, at, until if until < seconds else None)
+        try:
+            check_changes(changes, (*known, *absences, absence), lineup.nodes)
+        except ConfigurationError:
+            continue
+        if at > 0:
+            absences.append(absence)
+    return tuple(absences)
 
 
 def draw_orders(chance: Random, lineup: Lineup, seconds: float) -> tuple[Order, ...]:

@@ -46,6 +46,7 @@ CHANGING: Final = {
     "node killed while it joined": "it had not said yet that it is up",
     "node killed while it left": "its replicas were being replaced",
     "removed node stopped": "a node heard that it was taken out, and ended",
+    "removed node told": "one that was taken out while it was away was told when it came back",
     "run moved to another group": "an open run went on in a group that had not begun it",
     "owner lost its vote": "runs of a node that votes no more went to others as that was committed",
     "group founded": "a group of runs was founded, the first one or another",

@@ -5,12 +5,14 @@ from itertools import pairwise
 from random import Random
 from typing import get_args
 
+from flowactor.limits import OWNER_LEASE_SECONDS
 from flowactor.raft import Configuration
 from flowactor.simulation.changes import Join, Remove, Reshape, check_changes, kind_of_change
 from flowactor.simulation.core.cluster import next_shape
 from flowactor.simulation.faults import Crash
 from flowactor.simulation.lineup import (
     Lineup,
+    draw_absences,
     draw_blows,
     draw_changes,
     draw_lineup,
@@ -107,6 +109,24 @@ def test_blows_fall_on_those_who_come_and_go():
             assert any(0 < blow.at - at < 0.7 for at in begun)
         found.append(len(blows))
     assert sum(map(bool, found)) > 50
+    assert not all(found)
+
+
+def test_absences_are_those_of_who_is_taken_out():
+    """Each machine is silent for a lease before it is taken out, and comes back after that."""
+    lineup, found = Lineup(3, 2), []
+    for seed in range(100):
+        chance = Random(seed)
+        faults = (Crash(1, 2.0, 3.0),)
+        changes = draw_changes(chance, lineup, faults, 8.0)
+        absences = draw_absences(chance, lineup, changes, faults, 8.0)
+        check_changes(changes, (*faults, *absences), lineup.nodes)
+        for absence in absences:
+            removed = [c.at for c in changes if isinstance(c, Remove) and c.node == absence.node]
+            assert any(absence.at + OWNER_LEASE_SECONDS < at for at in removed)
+            assert absence.until is None or any(at < absence.until for at in removed)
+        found.append(len(absences))
+    assert sum(map(bool, found)) > 10
     assert not all(found)
 
 

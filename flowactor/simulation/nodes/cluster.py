@@ -181,6 +181,9 @@ class Cluster(Fleet[Machine]):
     def unsettled(self) -> CheckFailed | None:
         """See ``healing.Cluster``."""
         outside = [str(n) for n in self.sound if not self._is_in(n)]
+        lingering = [str(n) for n in super().sound if self._is_out(n) and self.is_up(n)]
+        if lingering and self._is_able(MANAGEMENT_GROUP):
+            return CheckFailed("plan", f"machine {', '.join(lingering)} was taken out, and goes on")
         if outside and self._is_able(MANAGEMENT_GROUP):
             return CheckFailed("plan", f"machine {', '.join(outside)} is no node of the cluster")
         return unsettled(self._judge, self._sound_nodes(), self.removed)
@@ -303,6 +306,7 @@ class Cluster(Fleet[Machine]):
             return
         if self._is_out(machine.number):
             self._judge.marks["removed node stopped"] += 1
+            self._judge.marks["removed node told"] += _was_told(life.node)
             self._ended(machine, life, str(error), restart_ns=None)
         elif machine.seeds and life.node is None:
             # Whoever let it in first may be gone for good by now: any other will do.
@@ -416,6 +420,14 @@ class Cluster(Fleet[Machine]):
         machine = self.machines[node]
         machine.is_fresh = True
         machine.disk = Device(self._runtime.random(f"disk {node} after {machine.lives}"))
+
+
+def _was_told(node: Node | None) -> bool:
+    """Whether it was another node that said that this one was taken out, and not its own log."""
+    if node is None or node.gone is None:
+        return False
+    known = node.steward.topology.nodes.get(node.node_id)
+    return known is None or not known.state.is_gone
 
 
 def transport_of(host: Host, *, sockets: bool) -> Transport:

@@ -73,6 +73,22 @@ def test_a_removed_node_ends():
     assert "taken out" in ends[0]
 
 
+@pytest.mark.parametrize("node", [1, 3])
+def test_a_node_removed_while_it_was_away_ends(node):
+    """It comes back, is told by whoever it reaches that it was taken out, stops, and is not started
+    again; that it goes on would be a failure. Nobody dials the one with the highest number.
+    """
+    away = Crash(node, 1.0, 5.0)
+    outcome = simulate(
+        scenario(away, changes=(Remove(node, 4.0),), seconds=6.0), Depth.NODE, keep=True
+    )
+    assert outcome.failure is None
+    assert outcome.marks["removed node told"] == 1
+    ends = [details[0] for _, at, kind, details in outcome.lines if (at, kind) == (node, "stopped")]
+    assert len(ends) == 2
+    assert "taken out" in ends[-1]
+
+
 def test_a_machine_with_a_new_disk_is_a_new_node():
     """It is let in under another number, and the old one is lost."""
     changes = (Replace(2, 1.0, 1.5, (1, 3)),)
