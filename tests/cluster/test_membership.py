@@ -7,13 +7,8 @@ import pytest
 import trio
 
 import flowactor as fa
-from flowactor.cluster.protocol.requests import (
-    ClusterView,
-    NodeView,
-    Opened,
-    Request,
-    Response,
-)
+from flowactor.cluster.protocol.requests import Opened, Request, Response
+from flowactor.cluster.protocol.views import ClusterView, NodeView
 from flowactor.codec import records
 from flowactor.errors import ConfigurationError, Refused, Unavailable
 from flowactor.identity import NodeId
