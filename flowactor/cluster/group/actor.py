@@ -55,10 +55,7 @@ from flowactor.limits import (
     STATE_FLUSH_SECONDS,
 )
 from flowactor.machine import Machine
-from flowactor.machine.operations import (
-    decode_batch,
-    encode_batch,
-)
+from flowactor.machine.operations import decode_batch, encode_batch
 from flowactor.management import Management
 from flowactor.observability.events import LeaderChanged, Observer, SnapshotInstalled
 from flowactor.ports import Clock, RowReader
