@@ -18,6 +18,9 @@ HEARTBEAT_TICKS: Final = 1
 ELECTION_TICKS_MIN: Final = 5
 """500 ms: five lost heartbeats, longer than a busy machine stalls a Python process."""
 ELECTION_TICKS_MAX: Final = 10
+SETTLED_SECONDS: Final = 2.0
+"""How much is in a group is worth a word if it has been the same for so long: before it goes quiet.
+"""
 QUIET_TICKS: Final = 30
 """3 s without work, and a group that may go quiet does: to sleep and wake costs two rounds, less
 than the heartbeats of one second.
@@ -192,6 +195,7 @@ assert HEARTBEAT_TICKS * 3 <= ELECTION_TICKS_MIN, "lost heartbeats must not star
 assert TICK_EARLY_SECONDS < TICK_SECONDS
 assert RECONNECT_SECONDS_MAX <= KNOCK_SECONDS, "whoever can dial has done so before"
 assert ELECTION_TICKS_MIN < ELECTION_TICKS_MAX
+assert SETTLED_SECONDS < QUIET_TICKS * TICK_SECONDS
 assert ELECTION_TICKS_MAX < QUIET_TICKS, "who is dead is known to be before a group goes quiet"
 assert SILENCE_SECONDS + BEAT_SECONDS < ELECTION_TICKS_MAX * TICK_SECONDS, (
     "a group is woken before it gives up a member"

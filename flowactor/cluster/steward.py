@@ -3,8 +3,8 @@
 On the ticks of the management group it looks which replicas to open and to close, and what to
 declare of other nodes; on those of a group that this node leads, for the next configuration and the
 report of that one; and at everything whenever the management group applied something. A group about
-which it found something to do does not rest. It remembers nothing else but when it last said what:
-whoever crashed or was deposed looks again and goes on.
+which it found something to do does not rest. It remembers nothing else but when it last said what,
+and since when a group is as large as it is: whoever crashed or was deposed looks again and goes on.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from flowactor.cluster.runs.moves import stage_of
 from flowactor.cluster.runs.moving import Movers
 from flowactor.codec.records import encode
 from flowactor.identity import GroupId, NodeId
-from flowactor.limits import NANOSECONDS, RESEND_SECONDS, TICK_SECONDS
+from flowactor.limits import NANOSECONDS, RESEND_SECONDS, SETTLED_SECONDS, TICK_SECONDS
 from flowactor.machine import Machine
 from flowactor.management import (
     MANAGEMENT_GROUP,
@@ -110,6 +110,7 @@ class Steward:
         self._is_stirred = False
         self._unfinished: Final[set[GroupId]] = {MANAGEMENT_GROUP}
         self._said_ns: Final[dict[object, int]] = {}
+        self._sizes: Final[dict[GroupId, tuple[int, int]]] = {}  # that it leads: runs, since when
 
     @property
     def topology(self) -> Topology:
@@ -227,6 +228,7 @@ class Steward:
         """
         status = group.progress()
         if not 0 < status.leads_from <= group.applied:
+            self._sizes.pop(group.group, None)
             return None
         configuration = status.configuration
         awake = {
@@ -255,7 +257,17 @@ class Steward:
             caught_up=frozenset(_caught_up(self._node, status)),
             stages=self._stages(group),
             runs=runs,
+            settled=self._is_settled(group.group, runs),
         )
+
+    def _is_settled(self, group: GroupId, runs: int) -> bool:
+        """Whether a group has had as many runs for a while."""
+        now_ns = self._clock.monotonic_ns()
+        known, since_ns = self._sizes.get(group, (-1, now_ns))
+        if known != runs:
+            self._sizes[group] = (runs, now_ns)
+            return False
+        return now_ns - since_ns >= SETTLED_SECONDS * NANOSECONDS
 
     def _stages(self, group: ExecutionGroup | ManagementGroup) -> dict[MoveId, Stage]:
         machine = group.machine

@@ -84,6 +84,7 @@ class LocalGroup:
         caught_up: members that have everything but what is under way.
         stages: of the moves in the management state that concern the group.
         runs, bytes: how much is in it.
+        settled: that has been the same for a while.
     """
 
     node: NodeId
@@ -98,6 +99,7 @@ class LocalGroup:
     stages: Mapping[MoveId, Stage] = field(factory=dict)
     runs: int = 0
     bytes: int = 0
+    settled: bool = False
 
 
 # -- what is to be done ---------------------------------------------------------------------------
@@ -321,8 +323,8 @@ def _report_steps(topology: Topology, local: LocalGroup, group: Group | None) ->
         known.term == local.term
         and known.configuration_index == local.configuration_index
         and known.version == version
-        and not _is_news(known.runs, local.runs)
-        and not _is_news(known.bytes, local.bytes)
+        and not _is_news(known.runs, local.runs, local.settled)
+        and not _is_news(known.bytes, local.bytes, local.settled)
     ):
         return []
     report = ReportGroup(
@@ -339,9 +341,9 @@ def _report_steps(topology: Topology, local: LocalGroup, group: Group | None) ->
     return [Propose(report)]
 
 
-def _is_news(known: int, actual: int) -> bool:
-    """Sizes are worth an entry when they have changed by half; they change all the time."""
-    return abs(actual - known) * 2 > max(known, 1)
+def _is_news(known: int, actual: int, settled: bool) -> bool:
+    """Sizes change all the time, and are worth an entry when they have by half, or no longer do."""
+    return actual != known and (settled or abs(actual - known) * 2 > max(known, 1))
 
 
 # -- the leader of the management group -----------------------------------------------------------

@@ -197,3 +197,23 @@ async def test_what_is_proposed_in_vain_keeps_a_group_awake(tmp_path, autojump_c
             await trio.sleep(0.2)
             nodes.heal()
         assert await run.result() == "done hello"
+
+
+async def test_a_group_that_rests_has_told_how_many_runs_it_has(tmp_path, autojump_clock):
+    """Every number, also one that is close to the last: by when nothing happens any more, for as
+    few entries of the management group as there were rests.
+    """
+    async with sleeping(tmp_path) as nodes:
+        client = nodes.client(1)
+        log = nodes.node(1)._hosting.management
+        for number in range(10):
+            await client.start(Waits.run, 0.0, id=f"w{number}")
+        await rest(nodes)
+        assert log.machine.topology.reports[1].runs == 10
+        before = log.applied
+        for number in range(5):
+            await client.get_handle(f"w{number}").signal(Waits.say, "on")
+            await client.get_handle(f"w{number}").result()
+        await rest(nodes)
+        assert log.machine.topology.reports[1].runs == 5
+        assert log.applied - before <= 2

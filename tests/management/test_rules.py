@@ -397,6 +397,24 @@ def test_nothing_is_said_while_a_configuration_changes(settled):
     assert steps_for_group_leader(settled.topology, changing) == ()
 
 
+@pytest.mark.parametrize(
+    ("known", "actual", "at_once"),
+    [(0, 1, True), (2, 1, False), (2, 3, False), (10, 5, False), (1000, 501, False), (2, 0, True)],
+)
+def test_how_much_is_in_a_group_is_told_in_the_end(settled, known, actual, at_once):
+    """A change by more than half at once; a smaller one when it has come to rest; none twice."""
+    settled.report(1, configuration_index=9, runs=known)
+
+    def told(runs, **more):
+        report = settled.topology.reports[1]
+        local = LocalGroup(1, 1, report.term, 99, report.configuration, 9, runs=runs, **more)
+        return len(steps_for_group_leader(settled.topology, local))
+
+    assert told(actual) == at_once
+    assert told(actual, settled=True) == 1
+    assert told(known, settled=True) == told(known) == 0
+
+
 def test_a_replica_is_closed_on_its_leaders_word(settled):
     """A node that is to leave a group keeps its replica until a leader that knew of it reports a
     configuration without it; of a group that ended it closes at once, of one to come it keeps.

@@ -487,9 +487,7 @@ class GroupActor(Generic[M]):
             self._answer_reads(self._reads.refuse(token), -1)
         elif token == _PROPOSAL_TOKEN:
             self._stamp_ns = 0  # the stamp never made it into the log: timers must ask again
-            full, proposals = reason is RefusalReason.OVERLOADED, self._proposals
-            refuse = proposals.overloaded if full else proposals.turned_away
-            refuse(frozenset(gathered.operations))
+            self._proposals.refused(reason, frozenset(gathered.operations))
 
     def _answer_reads(self, remote: list[RemoteRead], index: int) -> None:
         for peer, token in remote:

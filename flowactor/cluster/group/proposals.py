@@ -13,6 +13,7 @@ from attrs import define, field
 from flowactor.actors import Promise
 from flowactor.errors import DeadlineExceeded, Overloaded
 from flowactor.identity import SessionId
+from flowactor.raft import RefusalReason
 
 __all__ = ["Proposals", "Waiting"]
 
@@ -76,6 +77,13 @@ class Proposals:
             entry = waiting.pop((session, sequence), None)
             if entry is not None:
                 entry.promise.set(reply)
+
+    def refused(self, reason: RefusalReason, operations: Collection[bytes]) -> None:
+        """This node, which leads or has led, took none of these into its log."""
+        if reason is RefusalReason.OVERLOADED:
+            self.overloaded(operations)
+        else:
+            self.turned_away(operations)
 
     def turned_away(self, operations: Collection[bytes]) -> None:
         """This node took none of these into its log, though it leads: it hands the lead over, or
