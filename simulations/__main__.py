@@ -18,7 +18,6 @@ from flowactor.simulation.shrink import shrink
 from flowactor.simulation.timeline import Timeline, render_html
 from simulations import kept
 from simulations.story import Run, Story, check_known, find_stories, play, play_once
-from simulations.waiting import WAITING
 
 MARKS_SHOWN: Final = 4
 
@@ -48,10 +47,6 @@ class Board:
         self.failed += not passed
         name = f"[{'green' if passed else 'red'}]{name}[/]"
         self._table.add_row(name, str(runs), str(events), f"{virtual:.0f}", f"{real:.1f}", marks)
-
-    def wait(self, name: str, needs: str) -> None:
-        """Something cannot be played yet."""
-        self._table.add_row(f"[dim]{name}[/]", *[""] * 4, f"[dim]waits for {needs}[/]")
 
     def show(self, console: Console) -> None:
         """Print it."""
@@ -143,7 +138,9 @@ class Player:
 
         shrunk = shrink(run.scenario, failure, again)
         folder = Path(kept.__file__).parent / "seeds"
-        path = kept.keep(folder, name, shrunk.scenario, self.depth, shrunk.failure, run.strike)
+        path = kept.keep(
+            folder, name, shrunk.scenario, story.at(self.depth), shrunk.failure, run.strike
+        )
         self.console.print(f"kept as {path.name}, after {shrunk.executions} runs")
 
     def _draw(self, name: str, scenario: Scenario, outcome: Outcome) -> None:
@@ -201,15 +198,15 @@ def main(
     console, board = Console(), Board()
     stories, once = find_stories(), kept.find_kept()
     try:
-        check_known(names, [*stories, *WAITING, *once])
+        check_known(names, [*stories, *once])
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from error
-    chosen = [name for name in (*stories, *WAITING, *once) if not names or name in names]
+    chosen = [name for name in (*stories, *once) if not names or name in names]
     player = Player(console, board, Depth(depth), seeds, keeping, timelines)
     for name in chosen:
         text = stories[name][0] if name in stories else ""
         if listing:
-            text = text or (WAITING[name].text if name in WAITING else once[name].text)
+            text = text or once[name].text
             console.print(f"[bold]{name}[/]")
             console.print(f"{text}\n", markup=False, highlight=False)
         elif name in once:
@@ -218,8 +215,6 @@ def main(
             story = stories[name][1]
             first = story.scenario.seed if first_seed is None else first_seed
             player.play(name, evolve(story, scenario=evolve(story.scenario, seed=first)))
-        elif name in WAITING and not seeds_only:
-            board.wait(name, WAITING[name].needs)
     if not listing:
         board.show(console)
     sys.exit(board.failed > 0)

@@ -12,6 +12,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from flowactor.errors import ConfigurationError
+from flowactor.simulation.changes import Reshape
 from flowactor.simulation.exhaustive import every_strike
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.marks import Marks
@@ -38,8 +39,8 @@ class Story:
     Attributes:
         scenario: what happens; its seed is the first of those it is played with.
         marks: places that must be reached, in one of the seeds at least, at the depth that the
-            story is told for: at core depth, unless the cluster changes. Whole nodes take their
-            time otherwise, and may miss what a story of core depth is about.
+            story is told for: at core depth, unless nodes come and go. Whole nodes take their time
+            otherwise, and may miss what a story of core depth is about.
         looks: what must be so in each of them.
         open_ended: workflow ids of runs that need not come to their end.
         strike: the kind of blow that is dealt at every point of the run, one run for each.
@@ -53,8 +54,13 @@ class Story:
 
     @property
     def depth(self) -> Depth:
-        """Of which it is told; a cluster that changes there is at node depth only."""
-        return Depth.NODE if self.scenario.changes else Depth.CORE
+        """Of which it is told."""
+        comes_and_goes = any(not isinstance(one, Reshape) for one in self.scenario.changes)
+        return Depth.NODE if comes_and_goes else Depth.CORE
+
+    def at(self, depth: Depth) -> Depth:
+        """At which it is played if that one is asked for: changes are of one depth only."""
+        return self.depth if self.scenario.changes else depth
 
 
 @frozen
@@ -103,11 +109,10 @@ def find_stories() -> Mapping[str, tuple[str, Story]]:
 def play_once(
     story: Story, seed: int, depth: Depth = Depth.CORE, strike: Strike | None = None
 ) -> Outcome:
-    """One run of a story. What its looks find counts as a failure of the run. A story of node depth
-    is played at that, whatever is asked for.
+    """One run of a story. What its looks find counts as a failure of the run. A story in which the
+    cluster changes is played at its own depth, whatever is asked for.
     """
-    depth = Depth.NODE if story.depth is Depth.NODE else depth
-    outcome = simulate(evolve(story.scenario, seed=seed), depth, keep=True, strike=strike)
+    outcome = simulate(evolve(story.scenario, seed=seed), story.at(depth), keep=True, strike=strike)
     if outcome.failure is not None:
         return outcome
     record = Record(outcome.lines)
@@ -157,7 +162,7 @@ def play(
     return Played(
         runs=runs,
         failures=tuple(failures),
-        missing=tuple(marks.missing(story.marks if depth in (Depth.CORE, story.depth) else ())),
+        missing=tuple(marks.missing(story.marks if story.at(depth) is story.depth else ())),
         marks=marks,
         events=events,
         virtual_seconds=virtual_seconds,

@@ -8,6 +8,7 @@ from attrs import evolve
 from click.testing import CliRunner
 
 from flowactor.errors import ConfigurationError
+from flowactor.simulation.changes import Remove, Reshape
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import Crash
 from flowactor.simulation.marks import CHANGING, EXPECTED
@@ -21,7 +22,6 @@ from simulations.directing import cut_off, deafen, kill_in_turn, let_lead, mute
 from simulations.looks import leader_is_replaced, signals_in_order, term_stays
 from simulations.record import Record
 from simulations.story import Story, check_known, find_stories, play, play_once
-from simulations.waiting import WAITING
 from simulations.workflows import app
 
 STORIES = find_stories()
@@ -167,6 +167,15 @@ def test_whole_nodes_take_their_time():
     assert play(story, depth=Depth.NODE).passed
 
 
+def test_a_story_in_which_the_cluster_changes_has_a_depth_of_its_own():
+    """Who votes changes at core depth, who comes and goes at node depth, whatever is asked for."""
+    reshaped = Story(scenario=evolve(QUIET, changes=(Reshape((1, 2), 2.0),)))
+    assert [reshaped.at(depth) for depth in Depth] == [Depth.CORE] * 2
+    removed = Story(scenario=evolve(QUIET, changes=(Remove(3, 2.0),)))
+    assert [removed.at(depth) for depth in Depth] == [Depth.NODE] * 2
+    assert [Story(scenario=QUIET).at(depth) for depth in Depth] == list(Depth)
+
+
 def test_a_run_that_does_not_end_fails_a_story():
     """What is started has to end, unless the story says that it need not."""
     waits = evolve(QUIET, acts=(Start(1.5, "Collect", "forgotten", (1,)),))
@@ -207,19 +216,18 @@ def test_unknown_story():
 
 
 def test_command(tmp_path):
-    """The command plays what it is asked for, draws it, and names what cannot be played yet."""
-    arguments = ["back-off-is-kept", *WAITING, "--timeline", str(tmp_path)]
+    """The command plays what it is asked for, and draws it."""
+    arguments = ["back-off-is-kept", "--timeline", str(tmp_path)]
     result = CliRunner().invoke(main, arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
-    assert "waits for membership" in result.output
     assert [page.name for page in tmp_path.iterdir()] == ["back-off-is-kept.html"]
 
 
 def test_command_lists_stories():
-    """The list tells every story, and those that wait."""
+    """The list tells every story."""
     result = CliRunner().invoke(main, ["--list"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    for name in (*STORIES, *WAITING):
+    for name in STORIES:
         assert f"{name}\n" in result.output
 
 
