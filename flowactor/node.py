@@ -149,8 +149,6 @@ class World:
     Attributes:
         watch: for simulations: who sees what consensus and the machine of a group do.
         compaction, pace: for simulations: limits that a short run meets; the pace may change.
-        strict: for simulations: calls of workflow code to clocks, chance and files of this process
-            are refused with their line. Slow.
     """
 
     clock: Clock = Factory(SystemClock)
@@ -160,7 +158,6 @@ class World:
     watch: Watch = nobody
     compaction: Compaction = Factory(Compaction)
     pace: Callable[[], Pace] = Pace
-    strict: bool = False
 
 
 class Node:
@@ -455,7 +452,6 @@ class Node:
             lease_seconds=self.config.owner_lease_seconds,
             clock=world.clock,
             observer=self._observe,
-            strict=world.strict,
         )
 
     def _ticked(self, group: GroupActor[Any]) -> None:

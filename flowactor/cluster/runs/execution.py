@@ -33,7 +33,6 @@ class Execution:
             which lives through the past of another performs nothing of it again.
         peers: the other nodes.
         lease_seconds: how long a silent node keeps its runs.
-        strict: see ``World``.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class Execution:
         lease_seconds: float,
         clock: Clock,
         observer: Observer,
-        strict: bool,
     ) -> None:
         group = replica.group
         self.group: Final = group
@@ -66,7 +64,6 @@ class Execution:
             steps=StepRunner(group.clock.now_ns, observer),
             clock=clock,
             observer=observer,
-            strict=strict,
         )
         self.instances: Final = Instances(
             replica,
@@ -122,7 +119,6 @@ def _make_instance(
     steps: StepRunner,
     clock: Clock,
     observer: Observer,
-    strict: bool,
 ) -> InstanceActor:
     """The actor of an open run, from the definition that the run was started with."""
     run = group.machine.runs[run_id]
@@ -135,5 +131,4 @@ def _make_instance(
         steps=steps,
         clock=clock,
         observer=observer,
-        strict=strict,
     )

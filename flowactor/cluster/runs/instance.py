@@ -103,7 +103,6 @@ class InstanceActor:
         steps: executes step bodies.
         clock: for ``fa.now()`` and for noticing lost proposals.
         observer: told when this node's code disagrees with what is committed.
-        strict: refuse calls of the code to this process's clock and chance (``Interpreter``).
     """
 
     def __init__(
@@ -117,7 +116,6 @@ class InstanceActor:
         steps: StepRunner,
         clock: Clock,
         observer: Observer,
-        strict: bool = False,
     ) -> None:
         self.run_id: Final = run_id
         self.name: Final = f"run {run_id}"
@@ -133,7 +131,6 @@ class InstanceActor:
         self._clock: Final = clock
         self._observer: Final = observer
         self._info: Final = _info_of(group.machine.runs[run_id])
-        self._strict: Final = strict
         self._interpreter = self._fresh()
         self._followed = 0  # advances the interpreter has seen, not counting a proposed one
         self._tenure: tuple[int, bool] = (0, False)
@@ -232,7 +229,7 @@ class InstanceActor:
         if run.position or not self._follows(run):
             return None
         assert self._definition is not None
-        return Interpreter(self._definition, self._info, outside_trio, strict=self._strict)
+        return Interpreter(self._definition, self._info, outside_trio)
 
     def _follows(self, run: RunState) -> bool:
         """Whether this node is to interpret the run: it has the code, and owns it or stands by."""
@@ -282,9 +279,7 @@ class InstanceActor:
             return
         past = past_of(self._group, self.run_id)
         try:
-            self._interpreter = replay(
-                self._definition, self._info, past, outside_trio, strict=self._strict
-            )
+            self._interpreter = replay(self._definition, self._info, past, outside_trio)
         except DeterminismViolation as violation:
             self._disagree(str(violation))
             return

@@ -271,7 +271,6 @@ class Cluster(Fleet[Machine]):
             watch=observer.watch,
             compaction=self._compaction,
             pace=lambda: self.pace,
-            strict=True,
         )
         try:
             with life.scope:

@@ -1,30 +1,35 @@
-"""What bodies of steps call, watched: the clock and chance, by whatever name they were imported.
+"""What bodies of steps and workflows call, watched: the clock, chance, files, by whatever name.
 
 Functions of modules are replaced for the time of a run (``escapes``). That misses what cannot be
 replaced (``datetime.now``), and names that were bound before (``from time import time``). So while
-the task of a body, or one that it started, takes a step, Python's profile hook sees what it calls.
+workflow code runs, or the task of a body, or one that it started, takes a step, Python's profile
+hook sees what it calls, and what Python reports to auditors is heard (``audit``).
 """
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from types import FrameType
 from typing import Any, Final
 
 import trio
 
+from flowactor.machine.events import Event
 from flowactor.simulation.failure import SimulationEscape
+from flowactor.simulation.runtime.audit import EARS
 from flowactor.simulation.runtime.escapes import (
     CHANCE,
     FILE,
+    IN_BODY,
+    PROCESS,
     TIME,
     WAIT,
+    Cure,
     explain,
 )
 from flowactor.simulation.runtime.frames import user_behind
-from flowactor.workflow import StepCall
+from flowactor.workflow import Activation, Interpreter, StepCall
 
 __all__ = ["bodies_watched"]
 
@@ -53,8 +58,12 @@ _CURES: Final = {
     "random": CHANCE,
     "_io.open": FILE,
     "io.open": FILE,
+    **dict.fromkeys(
+        (f"{system}.{name}" for system in ("posix", "nt") for name in ("stat", "lstat", "access")),
+        FILE,
+    ),
+    **dict.fromkeys(("posix.getpid", "nt.getpid"), PROCESS),
 }
-_IS_BODY: Final[ContextVar[bool]] = ContextVar("flowactor simulated body", default=False)
 
 
 @contextmanager
@@ -65,22 +74,34 @@ def bodies_watched(on_escape: Callable[[SimulationEscape], None]) -> Iterator[No
         on_escape: told of each escape, for whoever tried may swallow the exception.
     """
     watch = _Watch(on_escape)
-    original, name = StepCall.invoke, "invoke"
+    invoke, activate = StepCall.invoke, Interpreter.activate
 
-    async def invoke(call: StepCall) -> bytes:
-        mark = _IS_BODY.set(True)
+    async def watched_invoke(call: StepCall) -> bytes:
+        mark = IN_BODY.set(True)
         watch.begin()
         try:
-            return await original(call)
+            return await invoke(call)
         finally:
             watch.end()
-            _IS_BODY.reset(mark)
+            IN_BODY.reset(mark)
 
-    setattr(StepCall, name, invoke)
+    def watched_activate(
+        interpreter: Interpreter, now_ns: int, events: Sequence[Event]
+    ) -> Activation:
+        watch.watch()
+        try:
+            return activate(interpreter, now_ns, events)
+        finally:
+            watch.rest()
+
+    changes = ((StepCall, "invoke", watched_invoke), (Interpreter, "activate", watched_activate))
+    for owner, name, function in changes:
+        setattr(owner, name, function)
     try:
         yield
     finally:
-        setattr(StepCall, name, original)
+        StepCall.invoke, Interpreter.activate = invoke, activate  # type: ignore[method-assign]
+        watch.rest()
 
 
 class _Watch(trio.abc.Instrument):
@@ -90,30 +111,41 @@ class _Watch(trio.abc.Instrument):
         self._usual: Final = sys.getprofile()
         self._on_escape: Final = on_escape
         self._bodies = 0
+        EARS.open()
 
     def begin(self) -> None:
         """A body begins, in the present task."""
         self._bodies += 1
         if self._bodies == 1:
             trio.lowlevel.add_instrument(self)
-        sys.setprofile(self.look)
+        self.watch()
 
     def end(self) -> None:
         """It has ended."""
-        sys.setprofile(self._usual)
+        self.rest()
         self._bodies -= 1
         if not self._bodies:
             trio.lowlevel.remove_instrument(self)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """See ``Instrument``."""
-        if task.context.get(_IS_BODY, False):
-            sys.setprofile(self.look)
+        if task.context.get(IN_BODY, False):
+            self.watch()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """See ``Instrument``."""
-        if task.context.get(_IS_BODY, False):
-            sys.setprofile(self._usual)
+        if task.context.get(IN_BODY, False):
+            self.rest()
+
+    def watch(self) -> None:
+        """The user's code is at work from now on."""
+        EARS.told = self._refuse
+        sys.setprofile(self.look)
+
+    def rest(self) -> None:
+        """It is not."""
+        sys.setprofile(self._usual)
+        EARS.told = None
 
     def look(self, frame: FrameType, event: str, called: Any) -> None:
         """A profile function.
@@ -125,8 +157,10 @@ class _Watch(trio.abc.Instrument):
             return
         name = _name(called)
         cure = _CURES.get(name)
-        if cure is None:
-            return
+        if cure is not None:
+            self._refuse(frame, name, cure)
+
+    def _refuse(self, frame: FrameType, name: str, cure: Cure) -> None:
         user = user_behind(frame)
         if user is not None:
             error = SimulationEscape(explain(name, user, cure))

@@ -2,13 +2,14 @@
 
 The functions of those modules are replaced for the time of a run, and put back. What was imported
 by its name before (``from time import time``) and what C code does is not seen by that; bodies of
-steps (``bodies``) and workflow code (``flowactor.workflow.escapes``) are watched more closely. The
+steps and workflow code are watched more closely (``bodies``). The
 generator of the module ``random`` is seeded, so that what escapes notice is repeatable at least.
 """
 
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from inspect import currentframe
 from random import Random
@@ -20,17 +21,59 @@ from attrs import frozen
 
 from flowactor.simulation.failure import SimulationEscape
 from flowactor.simulation.runtime.frames import is_harmless, place_of, top_package
+from flowactor.workflow.context import inside
 
-__all__ = ["CHANCE", "FILE", "TIME", "WAIT", "explain", "no_way_out"]
+__all__ = [
+    "CHANCE",
+    "FILE",
+    "IN_BODY",
+    "NETWORK",
+    "PROCESS",
+    "THREAD",
+    "TIME",
+    "WAIT",
+    "Cure",
+    "explain",
+    "no_way_out",
+]
 
 _SHARED: Final[Random] = random.random.__self__  # type: ignore[attr-defined]
 """What the functions of the module ``random`` share."""
 
-TIME: Final = "trio.current_time() in a step, fa.now() in a workflow"
-CHANCE: Final = "a value that the workflow drew (fa.random(), fa.uuid4()) and handed to the step"
-WAIT: Final = "await trio.sleep(seconds)"
-FILE: Final = "flowactor.simulation.world.current_world().ledger(name), which stands for the world"
-THREAD: Final = "a task (trio.Nursery.start_soon): in a simulation there is one thread"
+IN_BODY: Final[ContextVar[bool]] = ContextVar("flowactor simulated body", default=False)
+"""Whether the body of a step runs, or a task that it started."""
+
+
+@frozen
+class Cure:
+    """What to write instead, in a workflow and in a step."""
+
+    workflow: str
+    step: str
+
+    def __str__(self) -> str:
+        if inside():
+            return self.workflow
+        if IN_BODY.get():
+            return self.step
+        return f"{self.step} in a step, {self.workflow} in a workflow"
+
+
+_LEDGER: Final = "flowactor.testing.current_world().ledger(name), which stands for the world"
+TIME: Final = Cure("fa.now()", "trio.current_time()")
+CHANCE: Final = Cure(
+    "fa.random() or fa.uuid4()",
+    "a value that the workflow drew (fa.random(), fa.uuid4()) and handed to the step",
+)
+SEED: Final = Cure("fa.random()", "random.Random(seed), with a seed that the workflow drew")
+WAIT: Final = Cure("await fa.sleep(seconds)", "await trio.sleep(seconds)")
+FILE: Final = Cure("a step", _LEDGER)
+NETWORK: Final = Cure("a step", f"{_LEDGER}: there is no network outside")
+PROCESS: Final = Cure("a step", f"{_LEDGER}: there are no processes beside this one")
+THREAD: Final = Cure(
+    "a task (fa.open_nursery()): in a simulation there is one thread",
+    "a task (trio.open_nursery()): in a simulation there is one thread",
+)
 
 
 @frozen
@@ -39,7 +82,7 @@ class _Exit:
 
     module: str
     path: str
-    cure: str
+    cure: Cure
 
 
 _EXITS: Final = (
@@ -65,11 +108,11 @@ _EXITS: Final = (
         if getattr(getattr(random, name), "__self__", None) is _SHARED
         and name not in {"getstate", "setstate"}
     ),
-    _Exit("socket", "socket.__init__", "a step that uses a ledger: there is no network outside"),
+    _Exit("socket", "socket.__init__", NETWORK),
     _Exit("builtins", "open", FILE),
     _Exit("io", "open", FILE),
     _Exit("threading", "Thread.start", THREAD),
-    _Exit("subprocess", "Popen.__init__", "a step that uses a ledger: there are no processes"),
+    _Exit("subprocess", "Popen.__init__", PROCESS),
 )
 
 _SEEDED: Final = frozenset({"h11", "trio_websocket", "wsproto"})
@@ -93,6 +136,9 @@ def no_way_out(chance: Random, on_escape: Callable[[SimulationEscape], None]) ->
             original = getattr(owner, name)
             restoring.callback(setattr, owner, name, original)
             setattr(owner, name, guard.closed(way, original))
+        original, name = Random.seed, "seed"
+        restoring.callback(setattr, Random, name, original)
+        setattr(Random, name, guard.seeding(original))
         yield
 
 
@@ -116,19 +162,31 @@ class _Guard:
         def refuse(*args: Any, **options: Any) -> Any:
             if get_ident() != self._thread:
                 return original(*args, **options)
-            asker = currentframe()
-            assert asker is not None
-            asker = asker.f_back
+            asker = _caller()
             if asker is not None and top_package(asker) in _SEEDED:
                 return self._seeded(way)(*args, **options)
             if is_harmless(asker):
                 return original(*args, **options)
             called = f"{way.module}.{way.path}".removeprefix("builtins.")
-            error = SimulationEscape(explain(called.removesuffix(".__init__"), asker, way.cure))
-            self._on_escape(error)
-            raise error
+            raise self._escape(called.removesuffix(".__init__"), asker, way.cure)
 
         return refuse
+
+    def seeding(self, original: Callable[..., None]) -> Callable[..., None]:
+        """In the place of ``Random.seed``, which also makes a generator: never from the system."""
+
+        def seed(generator: Random, a: Any = None, version: int = 2) -> None:
+            asker = _caller()
+            if a is None and get_ident() == self._thread and not is_harmless(asker):
+                raise self._escape("random.Random() without a seed", asker, SEED)
+            original(generator, a, version)
+
+        return seed
+
+    def _escape(self, called: str, asker: FrameType | None, cure: Cure) -> SimulationEscape:
+        error = SimulationEscape(explain(called, asker, cure))
+        self._on_escape(error)
+        return error
 
     def _seeded(self, way: _Exit) -> Callable[..., Any]:
         name = "randbytes" if way.module == "os" else way.path
@@ -136,7 +194,15 @@ class _Guard:
         return seeded
 
 
-def explain(called: str, asker: FrameType | None, cure: str) -> str:
+def _caller() -> FrameType | None:
+    """Who called the function that asks."""
+    frame = currentframe()
+    for _ in range(2):
+        frame = frame and frame.f_back
+    return frame
+
+
+def explain(called: str, asker: FrameType | None, cure: Cure) -> str:
     """What is wrong, with the line of whoever asked, and what to write instead."""
     return (
         f"{place_of(asker)} calls {called}, which leaves the simulation:"

@@ -96,6 +96,7 @@ class Runtime:
         Raises:
             Exception: the run has failed, and this is why.
         """
+        self.turns.unheard()
         self._closing.enter_context(no_way_out(self.random("libraries"), self.fail))
         self._closing.enter_context(bodies_watched(self.fail))
         try:

@@ -63,6 +63,13 @@ class Turns:
         finally:
             signal.signal(signal.SIGINT, interrupt)
 
+    def unheard(self) -> None:
+        """Call this inside Trio's run: it would wake a task of its own for every signal, and so the
+        timer would change the order of tasks. Trio puts back what was before it.
+        """
+        if current_thread() is main_thread():
+            signal.set_wakeup_fd(-1)
+
     @contextmanager
     def _timed(self) -> Iterator[None]:
         usual = signal.getsignal(signal.SIGPROF) if hasattr(signal, "SIGPROF") else None

@@ -94,3 +94,19 @@ def test_signals_are_as_they_were():
     assert all(one != other for one, other in zip(before, inside, strict=True))
     assert [signal.getsignal(kind) for kind in kinds] == before
     assert signal.getitimer(signal.ITIMER_PROF) == (0, 0)
+
+
+def test_the_timer_changes_no_run():
+    """Signals that are handled in the midst of a run add no step of any task."""
+
+    def steps(signals):
+        async def main(runtime):
+            for _ in range(50):
+                for _ in range(signals):
+                    signal.raise_signal(signal.SIGPROF)
+                await trio.lowlevel.checkpoint()
+            return runtime.steps
+
+        return simulate(main, seed=1)
+
+    assert steps(1) == steps(0)
