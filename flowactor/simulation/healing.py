@@ -188,7 +188,12 @@ class Healing:
         last = replicas[leader].progress().last_index
         behind = [str(node) for node in sound if replicas[node].applied != last]
         if behind:
-            return CheckFailed("I34", f"node {', '.join(behind)} has not applied all up to {last}")
+            late = f"node {', '.join(behind)} has not applied all up to {last}"
+            runs = sorted(replicas[leader].machine.runs.values(), key=lambda run: run.workflow_id)
+            busy = ", ".join(repr(run.workflow_id) for run in runs if run.status.is_open)
+            return CheckFailed(
+                "I34", late + f"; runs that do not come to rest: {busy}" * bool(busy)
+            )
         return None
 
     def _awaited(self, group: GroupId, nodes: Collection[int]) -> list[int]:

@@ -4,9 +4,11 @@ import re
 from functools import partial
 
 import pytest
+import trio
 from attrs import evolve
 from click.testing import CliRunner
 
+import flowactor as fa
 from flowactor.errors import ConfigurationError
 from flowactor.simulation.changes import Remove, Reshape
 from flowactor.simulation.failure import CheckFailed
@@ -276,3 +278,24 @@ def test_an_invariant_that_crashes_names_its_line():
     line = crashes.__code__.co_firstlineno + 1
     assert failure.checker == "TypeError"
     assert failure.message == f"a bug of its own (at {__file__}:{line})"
+
+
+@fa.step
+async def nothing() -> None:
+    await trio.lowlevel.checkpoint()
+
+
+@fa.workflow
+class Restless:
+    async def run(self) -> None:
+        while True:
+            await nothing()
+
+
+def test_a_run_that_never_rests_is_named():
+    """A cluster that is kept busy by a run says which it is."""
+    acts = (Start(at=0.1, workflow="Restless", id="busy-one"),)
+    restless = fa.App([Restless])
+    failure = simulate(Scenario(app=restless, acts=acts, seconds=1.0, healing_seconds=2.0)).failure
+    assert failure is not None
+    assert "runs that do not come to rest: 'busy-one'" in failure.message
