@@ -9,6 +9,7 @@ __all__ = ["MEMBERSHIP"]
 CHANGES: Final = "raft/changes.py"
 ELECTION: Final = "raft/election.py"
 ROLES: Final = "management/roles.py"
+OUT: Final = "a-removed-node-disturbs"
 
 OWN_TERM: Final = "    if under_way or state.commit < role.first_index:\n"
 
@@ -106,6 +107,19 @@ MEMBERSHIP: Final = (
             ),
         ),
         scenario=RESHAPING,
+    ),
+    Mutant(
+        "stranger-not-told",
+        "self_removed_leader",
+        "A removed node that has not heard of it stands for election for ever.",
+        (
+            Edit(
+                ELECTION,
+                "        replication.tell_stranger(state, state.role, sender)\n",
+                "        pass\n",
+            ),
+        ),
+        scenario=OUT,
     ),
     Mutant(
         "learner-refuses-its-vote",

@@ -11,6 +11,7 @@ QUIESCENCE: Final = "raft/quiescence.py"
 TICKING: Final = "cluster/group/ticking.py"
 VIGIL: Final = "cluster/vigil.py"
 NIGHT: Final = "a-sleeping-cluster"
+LAGGARD: Final = "a-laggard-at-night"
 
 QUIET: Final = (
     Mutant(
@@ -30,6 +31,7 @@ QUIET: Final = (
                 "member.quiet_round >= 0",
             ),
         ),
+        scenario=LAGGARD,
     ),
     Mutant(
         "silence-unheard",

@@ -13,7 +13,7 @@ from flowactor.errors import ConfigurationError
 from flowactor.simulation.changes import Remove, Reshape
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.faults import Crash
-from flowactor.simulation.marks import CHANGING, EXPECTED
+from flowactor.simulation.marks import CHANGING, EXPECTED, RESHAPING
 from flowactor.simulation.outcome import Failure
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Depth, Scenario, Start
@@ -55,7 +55,7 @@ def test_story_is_told(name):
     text, story = STORIES[name]
     assert "\nProtects: " in text
     assert len(text.splitlines()) >= 5
-    assert set(story.marks) <= {*EXPECTED, *CHANGING, "unsynced write survived"}
+    assert set(story.marks) <= {*EXPECTED, *CHANGING, *RESHAPING}
 
 
 def test_every_chore_comes_to_its_result_in_fair_weather():

@@ -34,6 +34,7 @@ from flowactor.raft import (
     Vote,
     VoteReply,
     Wake,
+    Write,
     WritePersisted,
 )
 from flowactor.simulation.checks.members import Members, is_quorum
@@ -60,6 +61,7 @@ class _Sight:
         writing: (number, tick) of writes that are not durable, oldest first.
         promised: term -> who would vote for this node in it.
         untold: leader of an older term -> the tick at which it showed that nobody had told it.
+        strangers: who asked this leader for a vote and is no member -> the tick at which it did.
         told: terms that messages of this step speak of.
         owed: the highest term that messages of this step oblige it to enter.
         free: who asked in this step for a promise, while no leader was known to be alive.
@@ -79,12 +81,20 @@ class _Sight:
     writing: list[tuple[int, int]] = Factory(list)
     promised: dict[int, set[int]] = Factory(dict)
     untold: dict[int, int] = Factory(dict)
+    strangers: dict[int, int] = Factory(dict)
     told: set[int] = Factory(set)
     owed: int = 0
     free: set[int] = Factory(set)
     quiet: bool = False
     begun_ns: int = 0
     heard_ns: dict[int, int] = Factory(dict)
+
+    def written(self, node: int, write: Write) -> None:
+        """The log becomes what this write makes of it, and the members may be others."""
+        known = self.members.current
+        self.members.written(write)
+        if self.members.current is not known:
+            self.look(node)
 
     def look(self, node: int) -> None:
         """The members may be others now: the silence of new ones begins."""
@@ -149,30 +159,28 @@ class LeadershipChecker:
             if isinstance(event, Wake):
                 self._woken(node, sight, event, slept=slept)
         if effects.write is not None:
-            known = sight.members.current
-            sight.members.written(effects.write)
-            if sight.members.current is not known:
-                sight.look(node)
+            sight.written(node, effects.write)
         if sight.role is Role.LEADER and (ticked or not led_on):
             self._note_silence(sight)
             if led_on:
                 self._may_lead_on(node, sight)
+                self._strangers_told(node, sight)
         could_speak = not sight.writing
         if effects.write is not None:
             sight.writing.append((effects.write.number, sight.ticks))
         for peer, message in effects.messages:
             sight.untold.pop(peer, None)
-            if not isinstance(message, VoteReply) or not message.pre:
-                continue
-            if not message.granted:
-                self._refused(node, peer, message.term, terms)
-            elif not (led and sight.role is not Role.LEADER):  # who steps down may do so first
-                self._promised(node, sight, peer)
+            if isinstance(message, VoteReply):
+                if message.pre and not message.granted:
+                    self._refused(node, peer, message.term, terms)
+                elif message.pre and (not led or sight.role is Role.LEADER):
+                    self._promised(node, sight, peer)  # who steps down may do so first
+            else:
+                sight.strangers.pop(peer, None)
         if ticked and sight.untold and could_speak:
             self._told_off(node, sight)
-        if sight.told:
+        if sight.told or sight.free:
             sight.told.clear()
-        if sight.free:
             sight.free.clear()
         sight.owed = 0
 
@@ -218,6 +226,9 @@ class LeadershipChecker:
             case Vote(pre=True):  # it asks what would be, and obliges to nothing
                 if not sight.in_lease:
                     sight.free.add(sender)
+                is_member = sender in sight.members.current.members
+                if sight.role is Role.LEADER and term <= sight.term + 1 and not is_member:
+                    sight.strangers.setdefault(sender, sight.ticks)
             case Vote(transfer=transfer):
                 if term > sight.term and (transfer or not sight.in_lease):
                     sight.told.add(term)
@@ -275,6 +286,8 @@ class LeadershipChecker:
             sight.untold.clear()
         if status.role is Role.LEADER and not (same_term and sight.role is Role.LEADER):
             sight.led_ticks = 0
+        if status.role is not Role.LEADER:
+            sight.strangers.clear()
         if sight.quiet and not status.quiet:  # what passed meanwhile was not counted
             sight.leader_silence = 0
             for peer, ticks in sight.silence.items():
@@ -309,6 +322,15 @@ class LeadershipChecker:
         for leader, tick in sight.untold.items():
             if sight.ticks - tick > ELECTION_TICKS_MAX:
                 raise CheckFailed("I38", f"node {node} leaves leader {leader} of an older term be")
+
+    @staticmethod
+    def _strangers_told(node: int, sight: _Sight) -> None:
+        """Who stands for election and was taken out hears so from the leader."""
+        for stranger, tick in sight.strangers.items():
+            if sight.ticks - tick > ELECTION_TICKS_MAX:
+                raise CheckFailed(
+                    "I38", f"leader {node} does not tell node {stranger} that it is out"
+                )
 
     @staticmethod
     def _promised(node: int, sight: _Sight, peer: int) -> None:

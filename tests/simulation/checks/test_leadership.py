@@ -163,6 +163,16 @@ def a_refusal_in_another_term(story):
     return partial(story.step, 2, messages=[(3, VoteReply(4, False, pre=True))])
 
 
+def a_stranger_left_in_its_belief(story):
+    story.lead()
+    asks, told = Receive(4, Vote(2, 0, 0, pre=True)), Append(1, 0, 0, 0, 1, ())
+    story.step(1, asks, messages=[(4, told)])
+    story.ticks(1, ELECTION_TICKS_MAX + 1, answer(2, 1))
+    story.step(1, asks)
+    story.ticks(1, ELECTION_TICKS_MAX, answer(2, 1))
+    return partial(story.ticks, 1, 1, answer(2, 1))
+
+
 def a_leader_that_hears_nobody(story):
     story.lead()
     story.ticks(1, ELECTION_TICKS_MAX - 1)
@@ -211,6 +221,7 @@ WRONG = (
     ("I40", a_refusal_in_another_term),
     ("I38", a_promise_against_a_living_leader),
     ("I38", a_leader_promises_its_vote),
+    ("I38", a_stranger_left_in_its_belief),
     ("I38", a_leader_that_hears_nobody),
     ("I38", a_leader_whose_disk_hangs),
     ("I38", an_older_leader_left_in_its_belief),
