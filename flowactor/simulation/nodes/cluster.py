@@ -165,14 +165,15 @@ class Cluster(Fleet[Machine]):
         return self._judge.node_of(node) in members or self._is_able(MANAGEMENT_GROUP)
 
     def is_able(self, group: GroupId) -> bool:
-        """See ``healing.Cluster``: who waits for slots waits for those who decide about them;
-        and to found a cluster takes all founders, with the disks that they began with.
+        """See ``healing.Cluster``: who waits for slots waits for those who decide about them, and
+        so does a group that has reported nothing yet, for not all its founders may have heard of
+        it; to found a cluster takes all founders, with the disks that they began with.
         """
         topology = self._judge.topology.topology
         if topology is None:
             founders = set(range(1, len(self._founders) + 1))
             return self._is_able(group) and founders <= set(self.sound)
-        waits = topology.moves_of(group)
+        waits = topology.moves_of(group) or group not in topology.reports
         return self._is_able(group) and (not waits or self._is_able(MANAGEMENT_GROUP))
 
     def _is_able(self, group: GroupId) -> bool:
