@@ -3,7 +3,7 @@
 import os
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
@@ -45,6 +45,9 @@ __all__ = ["simulate"]
 SEEDS: Final = 100
 STRUCK_SECONDS: Final = 3.0
 """Twice the lease of an owner: another node gets the run, and then the old one comes back."""
+
+WAITING_MAX: Final = 5
+"""Places told at which runs wait for ever."""
 
 EPILOG: Final = f"""\b
 Faults:
@@ -308,6 +311,18 @@ class _Session:
             f"{campaign.per_second(campaign.events):,.0f} events/s; "
             f"{len(EXPECTED) - missed} of {len(EXPECTED)} rare states reached"
         )
+        self._tell_waiting(campaign.runs, campaign.waiting)
+
+    def _tell_waiting(self, runs: int, waiting: Mapping[str, int]) -> None:
+        """Nobody shall take for tested what waits for ever."""
+        if waiting:
+            places = sorted(waiting.items(), key=lambda item: (-item[1], item[0]))
+            told = "; ".join(f"{place} ({number})" for place, number in places[:WAITING_MAX])
+            more = f"; {len(places) - WAITING_MAX} more" if len(places) > WAITING_MAX else ""
+            self.output.text(
+                f"{sum(waiting.values())} of {runs} workflow runs never ended; "
+                f"they wait at {told}{more}"
+            )
 
     def _tell_failure(self, found: Found) -> None:
         text, shrunk = self.output.text, found.shrunk
@@ -348,6 +363,7 @@ class _Session:
             self.output.text(f"timeline: {page}")
         self.output.text(f"digest:   {outcome.digest}")
         self._verdict(f"seed {seed}", outcome)
+        self._tell_waiting(outcome.runs, outcome.waiting)
         return _exit(outcome.failure is None)
 
     def _verdict(self, what: str, outcome: Outcome) -> None:
@@ -418,6 +434,7 @@ class _Session:
             f"{result.kind}: {result.baseline.points} positions, {len(result.blows)} runs, "
             f"{len(result.blows) - len(failed)} passed, {len(failed)} failed"
         )
+        self._tell_waiting(result.runs, result.waiting)
 
     # -- shared -----------------------------------------------------------------------------------
 

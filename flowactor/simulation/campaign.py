@@ -4,6 +4,7 @@ Each seed is a run of its own, which depends on no other; so runs may be made an
 their outcomes come here in the order of the seeds, and the result is always the same.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -68,6 +69,8 @@ class Campaign:
         real_seconds: that they took out here, without shrinking.
         points: moments in the histories of workflow runs, in all of them; with none, no workflow
             was ever started, and nothing about workflows was tested.
+        runs: of workflows, in all of them.
+        waiting: where those wait that never ended, and how many at each place.
         marks: places reached, and how often.
     """
 
@@ -77,6 +80,8 @@ class Campaign:
     virtual_seconds: float
     real_seconds: float
     points: int
+    runs: int
+    waiting: Mapping[str, int]
     marks: Marks
 
     @property
@@ -98,6 +103,9 @@ class Campaign:
             "virtual_seconds": round(self.virtual_seconds, 3),
             "virtual_seconds_per_second": round(self.per_second(self.virtual_seconds), 1),
             "points": self.points,
+            "workflow_runs": self.runs,
+            "never_ended": sum(self.waiting.values()),
+            "waiting_at": dict(self.waiting),
             "marks": self.marks.as_dict(),
             "marks_missing": self.marks.missing(),
             "digests": {str(seed): digest for seed, digest in self.digests.items()},
@@ -147,6 +155,7 @@ def run_campaign(
     digests: dict[int, str] = {}
     failures: list[Found] = []
     marks, events, points, virtual_seconds, real_seconds = Marks(), 0, 0, 0.0, 0.0
+    runs, waiting = 0, Counter[str]()
     begun = now()
     for outcome in outcomes:
         real_seconds += now() - begun
@@ -154,6 +163,8 @@ def run_campaign(
         marks.update(outcome.marks)
         events += outcome.events
         points += outcome.points
+        runs += outcome.runs
+        waiting.update(outcome.waiting)
         virtual_seconds += outcome.virtual_seconds
         progress(outcome)
         if outcome.failure is not None:
@@ -171,6 +182,8 @@ def run_campaign(
         virtual_seconds=virtual_seconds,
         real_seconds=real_seconds,
         points=points,
+        runs=runs,
+        waiting=waiting,
         marks=marks,
     )
 

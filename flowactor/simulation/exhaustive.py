@@ -4,7 +4,8 @@ A swarm hits most of what matters soon, and the one window of a few microseconds
 history of a run is short: so the same run is repeated for each of its points, and struck there.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import asdict, frozen
@@ -46,12 +47,16 @@ class Exhaustive:
         kind: of strike.
         baseline: the run that nothing struck; if it failed, it was the only one.
         blows: one for each other run, in the order of their points.
+        runs: of workflows, in all runs, that nothing strikes too.
+        waiting: where those wait that never ended, and how many at each place.
         marks: places reached, and how often, in all runs.
     """
 
     kind: str
     baseline: Outcome
     blows: tuple[Blow, ...]
+    runs: int
+    waiting: Mapping[str, int]
     marks: Marks
 
     @property
@@ -78,6 +83,9 @@ class Exhaustive:
                 | {"schedule": blow.schedule}
                 for blow in self.failed
             ],
+            "workflow_runs": self.runs,
+            "never_ended": sum(self.waiting.values()),
+            "waiting_at": dict(self.waiting),
             "marks": self.marks.as_dict(),
             "digests": [blow.digest for blow in self.blows],
         }
@@ -133,6 +141,7 @@ def strike_everywhere(
     """
     marks = Marks(baseline.marks)
     blows: list[Blow] = []
+    runs, waiting = baseline.runs, Counter(baseline.waiting)
     strikes = every_strike(kind, baseline.points, scenario.nodes, seconds)
     if baseline.failure is None:
         if not strikes:
@@ -142,7 +151,16 @@ def strike_everywhere(
             schedule = "" if failure is None else script(failure, strike)
             blows.append(Blow(strike, failure, outcome.digest, schedule))
             marks.update(outcome.marks)
+            runs += outcome.runs
+            waiting.update(outcome.waiting)
             progress(blows[-1])
             if failure is not None and not keep_going:
                 break
-    return Exhaustive(kind=kind, baseline=baseline, blows=tuple(blows), marks=marks)
+    return Exhaustive(
+        kind=kind,
+        baseline=baseline,
+        blows=tuple(blows),
+        runs=runs,
+        waiting=waiting,
+        marks=marks,
+    )

@@ -66,6 +66,9 @@ class Outcome:
     events: how much happened.
     virtual_seconds: how long it took in there.
     marks: places reached, and how often.
+    runs: of workflows that were started.
+    waiting: where those of them wait that never ended, though nothing was in their way: how many
+        at each ``file:line``.
     points: at how many moments an exhaustive search could strike.
     lines: the whole record, if it was asked for.
     """
@@ -76,5 +79,7 @@ class Outcome:
     events: int
     virtual_seconds: float
     marks: Mapping[str, int] = field(factory=dict)
+    runs: int = 0
+    waiting: Mapping[str, int] = field(factory=dict)
     points: int = 0
     lines: tuple[Line, ...] = ()

@@ -1,11 +1,12 @@
 """The frame of every run, at both depths: faults, then healing, then rest, and what came of it."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Protocol
 
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation import healing
@@ -53,6 +54,7 @@ class Play:
         cluster, clients: who plays.
         time: of the run.
         count: how much has happened so far.
+        waiting: see ``Outcome``; known at the good end of a run.
     """
 
     stage: Stage
@@ -60,6 +62,7 @@ class Play:
     clients: Clients
     time: Time
     count: Callable[[], int]
+    waiting: Counter[str] = field(factory=Counter, init=False)
 
     async def play(self) -> None:
         """From the beginning to the end.
@@ -84,6 +87,8 @@ class Play:
             )
             rest.tell(stage.world, scenario.app)
             stage.leave()
+            if rest.is_promised:
+                self.waiting.update(stage.judge.runs.waiting())
         finally:
             self.cluster.close()
 
@@ -143,6 +148,8 @@ def _perform(scenario: Scenario, make: Make, trace: Trace) -> Outcome:
         events=play.count(),
         virtual_seconds=runtime.time.now_ns / NANOSECONDS,
         marks=play.stage.marks.as_dict(),
+        runs=len(play.stage.judge.runs.runs),
+        waiting=dict(play.waiting),
         points=play.stage.points,
         lines=tuple(trace.lines),
     )

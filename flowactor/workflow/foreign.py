@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from flowactor.errors import ForeignAwait
 
-__all__ = ["refusal", "translated"]
+__all__ = ["refusal", "translated", "waits_at"]
 
 _LIBRARIES: Final = frozenset({"trio", "asyncio", "anyio", "sniffio", "curio", "twisted"})
 _CURES: Final = {
@@ -47,16 +47,20 @@ def refusal(body: Any, awaited: object) -> ForeignAwait:
     ``body``.
     """
     chain = _chain(body)
-    at = max((i for i, link in enumerate(chain) if _is_user_code(link)), default=0)
-    frame = _frame(chain[at])
+    at = _innermost(chain)
     what = chain[at + 1] if at + 1 < len(chain) else awaited
     name = (
         _name(what)
         if at + 1 < len(chain)
         else f"{type(awaited).__module__}.{type(awaited).__qualname__}"
     )
-    file, line = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("?", 0)
-    return ForeignAwait(_message(file, line, name))
+    return ForeignAwait(_message(*_place(chain[at]), name))
+
+
+def waits_at(body: Any) -> str:
+    """File and line of the innermost await of the user's code in the coroutine ``body``."""
+    chain = _chain(body)
+    return "{}:{}".format(*_place(chain[_innermost(chain)]))
 
 
 def translated(error: BaseException) -> BaseException:
@@ -121,6 +125,16 @@ def _chain(body: Any) -> list[Any]:
             None,
         )
     return chain
+
+
+def _innermost(chain: list[Any]) -> int:
+    """The place in the chain of the last link that is the user's."""
+    return max((i for i, link in enumerate(chain) if _is_user_code(link)), default=0)
+
+
+def _place(link: Any) -> tuple[str, int]:
+    frame = _frame(link)
+    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("?", 0)
 
 
 def _frame(link: Any) -> FrameType | None:

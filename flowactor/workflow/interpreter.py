@@ -163,6 +163,11 @@ class Interpreter:
             raise NotFound(f"the run does not wait for step {describe_key(step)}")
         return pending.call()
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """File and line where the code of the run waits: the await of each of its tasks."""
+        return self._scheduler.places
+
     def close(self) -> None:
         """Take the run out of memory: its suspended code is closed and can no longer act."""
         self.closed = True

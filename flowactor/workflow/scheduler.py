@@ -276,6 +276,11 @@ class Scheduler:
         del task.status.tasks[task]
         task.parent.child_finished(task, value, error)
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """File and line where each task waits, in the order they were spawned."""
+        return tuple(foreign.waits_at(task.coroutine) for task in self._tasks)
+
     # -- what awaiting code calls ---------------------------------------------------------------
 
     def check_writable(self, what: str) -> None:

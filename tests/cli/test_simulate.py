@@ -72,6 +72,7 @@ class Simulator:
     def __init__(self):
         self.calls = []
         self.points = 4
+        self.waiting = {}
 
     def __call__(self, scenario, depth, *, keep=False, strike=None):
         self.calls.append((scenario, depth, keep, strike))
@@ -85,6 +86,8 @@ class Simulator:
             virtual_seconds=12.0,
             marks={"leader changed": 1},
             points=self.points,
+            runs=2,
+            waiting=self.waiting,
             lines=((0, 0, "phase", ("faults",)),) if keep else (),
         )
 
@@ -233,6 +236,20 @@ def test_a_campaign_that_tested_nothing_does_not_pass(command, simulator):
     result = command("simulate", *BUY, "--faults", "none")
     assert result.exit_code == Exit.REFUSED
     assert "nothing was tested" in result.stderr
+
+
+def test_runs_that_never_end_are_told_with_their_lines(command, simulator):
+    """With seeds, with one of them, and with strikes; where all runs end nothing is said of it."""
+    quiet = (*BUY, "--faults", "none", "--seeds", "3")
+    assert "never ended" not in command("simulate", *quiet).stdout
+    simulator.waiting = {"shop.py:7": 1}
+    told = command("simulate", *quiet)
+    assert told.exit_code == Exit.OK
+    assert "3 of 6 workflow runs never ended; they wait at shop.py:7 (3)" in told.stdout
+    once = command("simulate", *BUY, "--seed", "1")
+    assert "1 of 2 workflow runs never ended; they wait at shop.py:7 (1)" in once.stdout
+    struck = command("simulate", *BUY, "--exhaustive", "owner-crash")
+    assert "5 of 10 workflow runs never ended; they wait at shop.py:7 (5)" in struck.stdout
 
 
 def test_code_that_reaches_outside_is_told_with_its_line(command, monkeypatch):

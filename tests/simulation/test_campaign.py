@@ -56,6 +56,8 @@ class Runner:
             events=1000,
             virtual_seconds=50.0,
             points=3,
+            runs=2,
+            waiting={"shop.py:7": 1},
             marks={"leader changed": 1, f"seed {scenario.seed}": 2},
         )
 
@@ -76,6 +78,9 @@ def test_seeds_that_pass_are_counted():
     assert result.failures == ()
     assert result.digests == {0: "digest 0", 1: "digest 1", 2: "digest 2"}
     assert result.points == 9
+    told = result.as_dict()
+    assert (told["workflow_runs"], told["never_ended"]) == (6, 3)
+    assert told["waiting_at"] == {"shop.py:7": 3}
     assert result.marks["leader changed"] == 3
     assert result.marks["seed 2"] == 2
     assert result.real_seconds == pytest.approx(0.3)

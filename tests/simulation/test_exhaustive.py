@@ -40,6 +40,8 @@ class Runner:
             virtual_seconds=5.0,
             marks={"step repeated": 1},
             points=self.points,
+            runs=1,
+            waiting={"shop.py:7": 1},
         )
 
     def search(self, kind, **options):
@@ -85,6 +87,8 @@ def test_positions_that_fail_are_told_with_their_schedule():
     told = json.loads(json.dumps(result.as_dict()))
     assert not result.passed
     assert (told["points"], told["runs"], told["passed"]) == (9, 9, 7)
+    assert (told["workflow_runs"], told["never_ended"]) == (10, 10)
+    assert told["waiting_at"] == {"shop.py:7": 10}
     assert told["exhaustive"] == "owner-crash"
     assert [failure["point"] for failure in told["failures"]] == [4, 6]
     assert told["failures"][0] == {

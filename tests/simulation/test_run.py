@@ -77,6 +77,18 @@ def test_a_signal_that_comes_before_its_run_waits_for_it(play):
     assert outcome.failure is None
 
 
+def test_a_run_that_waits_for_ever_is_counted_where_it_waits(play):
+    """It breaks no promise, so the run passes; its line is told, and those that end are not."""
+    outcome = play(Start(0.0, "Patient", "run-1", ()), Start(0.0, "Patient", "run-2", ()))
+    code = flows.Patient.run.__code__
+    (place,) = outcome.waiting
+    assert outcome.failure is None
+    assert (outcome.runs, outcome.waiting[place]) == (2, 2)
+    assert place == f"{code.co_filename}:{code.co_firstlineno + 1}"
+    ended = play(Start(0.0, "Patient", "run-1", ()), Signal(0.5, "run-1", "note", ("x",)))
+    assert (ended.runs, ended.waiting) == (1, {})
+
+
 def test_a_month_passes_in_no_time(play):
     """While all nodes are down nothing happens, and that costs nothing, however long it takes."""
     begun = perf_counter()

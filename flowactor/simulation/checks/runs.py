@@ -4,6 +4,7 @@ Every entry is looked at when the first node applies it, and compared when the o
 I9 and I19 to I28 are those of the list of invariants in ``docs/design/simulation.md``.
 """
 
+from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from typing import Final, assert_never
 
@@ -330,6 +331,27 @@ class RunsChecker:
         except DeterminismViolation as violation:
             raise CheckFailed("I24", str(violation)) from violation
         book.past.clear()
+
+    def waiting(self) -> Counter[str]:
+        """Where the code of runs that never ended waits, as ``file:line``: how many runs at each.
+        Of code that does not go with its history the place is the name of the workflow.
+        """
+        places: Counter[str] = Counter()
+        for book in self.open.values():
+            places[self._place(book)] += 1
+        return places
+
+    def _place(self, book: RunBook) -> str:
+        definition = self._app.find(book.info.workflow_type, book.info.version)
+        if definition is None:
+            return book.info.workflow_type
+        try:
+            interpreter = replay(definition, book.info, book.past, strict=True)
+        except DeterminismViolation:
+            return book.info.workflow_type
+        places = dict.fromkeys(interpreter.places)
+        interpreter.close()
+        return ", ".join(places) or book.info.workflow_type
 
     # -- bodies -----------------------------------------------------------------------------------
 
