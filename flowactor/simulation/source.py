@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from attrs import fields, has
 
+from flowactor.limits import NANOSECONDS
 from flowactor.simulation.changes import Change
 from flowactor.simulation.faults import Fault
 from flowactor.simulation.outcome import Failure
 from flowactor.simulation.scenario import Act, Depth, Invariant, Scenario
 from flowactor.simulation.strike import Strike
+from flowactor.simulation.timeline.wording import seconds_text
 
 __all__ = ["script_of", "source_of_value"]
 
@@ -105,7 +107,8 @@ def _docstring(scenario: Scenario, app: str, failure: Failure | None) -> str:
     title = f"Seed {scenario.seed} of {app}"
     if failure is None:
         return f'"""{title}."""'
-    told = f"{failure.checker}, at {failure.at_seconds:.3f} s: {' '.join(failure.message.split())}"
+    when = seconds_text(round(failure.at_seconds * NANOSECONDS))  # as its timeline says
+    told = f"{failure.checker}, at {when}: {' '.join(failure.message.split())}"
     safe = told.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     wrapped = textwrap.fill(safe, WIDTH, break_long_words=False, break_on_hyphens=False)
     return f'"""{title}.\n\n{wrapped}\n"""'

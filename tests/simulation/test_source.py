@@ -178,3 +178,10 @@ def test_a_short_value_stays_on_its_line():
     assert source_of_value(Crash(1, 0.5, 2.0)) == "Crash(node=1, at=0.5, until=2.0)"
     assert source_of_value((1,)) == "(1,)"
     assert source_of_value(["word"], used=95) == '[\n    "word",\n]'
+
+
+def test_a_script_says_the_time_that_its_timeline_says():
+    """Both round down, also where rounding to the nearest would be another number."""
+    failure = Failure("I8", "broken", 1209604.0279)
+    told = script(Scenario(app=Holder.app), Depth.CORE, failure=failure)
+    assert "I8, at 1209604.027 s: broken" in told
