@@ -26,7 +26,7 @@ from attrs import evolve
 from flowactor.simulation.campaign import Campaign, play, run_campaign
 from flowactor.simulation.changes import Change
 from flowactor.simulation.draw import draw_bad_day, draw_deviations
-from flowactor.simulation.faults import KINDS
+from flowactor.simulation.faults import KINDS, Wipe
 from flowactor.simulation.lineup import (
     Lineup,
     draw_absences,
@@ -114,6 +114,9 @@ def _draw(seed: int, chance: Random, lineup: Lineup, changing: Random | None = N
     seconds = max(seconds, *(act.at for act in acts))
     changes: tuple[Change, ...] = ()
     faults = day.faults
+    if lineup.nodes == 1:
+        # Who founded a cluster alone founds another one on an empty disk: it is told nothing else.
+        faults = tuple(f for f in faults if not (isinstance(f, Wipe) and f.node == 1))
     if changing:
         changes = draw_changes(changing, lineup, day.faults, seconds)
         if changing.random() < ORDERED:

@@ -170,9 +170,11 @@ class Healing:
     @property
     def is_promised(self) -> bool:
         """Whether all has to come to its end: nothing is promised to a group whose majority is
-        lost, and whatever waits may wait for that.
+        lost, and whatever waits may wait for that; also if none of its members serves now.
         """
-        groups = self._cluster.replicas() or (FIRST_GROUP,)
+        topology = self._judge.topology.topology
+        planned = () if topology is None else topology.groups
+        groups = {*self._cluster.replicas(), *planned} or {FIRST_GROUP}
         return all(map(self._cluster.is_able, groups))
 
     def _missing_in(
