@@ -3,8 +3,8 @@
 I33, at 92.000 s: a new client is not served
 
 Only a core of two nodes was healed, and a group with slots was on the third alone. The end of the
-run looked at the groups of those that serve, and so promised all of them. A fault of the checker:
-it looks at all groups that there are now.
+run looked at the groups of those that serve, and so promised all of them. Mended in the checker: it
+looks at all groups that there are.
 """
 
 from flowactor.simulation.changes import Join
