@@ -10,7 +10,9 @@ import flowactor as fa
 from flowactor.actors import Promise
 from flowactor.cluster.runs import instance
 from flowactor.cluster.runs.instance import InstanceActor, QueryAsked
+from flowactor.codec.records import encode
 from flowactor.limits import RESEND_SECONDS
+from flowactor.machine.operations import DrainNode
 from flowactor.machine.replies import RunStatus
 from flowactor.observability.events import ActorFailed, LeaderChanged, RunDiverged, RunParked
 from tests.cluster.harness import OUTSIDE, cluster
@@ -162,6 +164,35 @@ async def test_a_new_owner_acts_only_after_it_has_followed(tmp_path, autojump_cl
         OUTSIDE.open("last")
         assert await again.result() == "first-last"
         assert not c.seen(RunDiverged)
+
+
+async def test_a_body_that_comes_late_is_no_other_attempt(tmp_path, autojump_clock, monkeypatch):
+    """A step's body whose first moment comes after its run has moved on is given up unseen: it does
+    not run as the attempt that began elsewhere meanwhile.
+    """
+    async with cluster(tmp_path, APP) as c:
+        turn, execute, late = trio.Event(), InstanceActor._execute, []
+
+        async def delayed(actor: InstanceActor, *what: object) -> None:
+            late.append(actor._node)
+            await turn.wait()
+            await execute(actor, *what)
+
+        monkeypatch.setattr(InstanceActor, "_execute", delayed)
+        leader, owner, _ = roles(c)
+        run = await c.client(owner).start(Listens.run)
+        await c.until(lambda: late == [owner], "a body is about to begin")
+        group = c.node(leader).group
+        incarnation = group.machine.nodes[owner].incarnation
+        group.propose(encode(DrainNode(owner, incarnation, draining=True)))
+        await c.until(lambda: len(late) == 2, "the next attempt is about to begin")
+        await c.converge()
+        turn.set()
+        OUTSIDE.open("first")
+        await run.signal(Listens.note, "-")
+        OUTSIDE.open("last")
+        assert await run.result() == "first-last"
+        assert OUTSIDE.attempts("first") == [2]
 
 
 # -- code that exits ------------------------------------------------------------------------------

@@ -420,18 +420,26 @@ class InstanceActor:
             if known is not None and known[0] == pending.attempt:
                 continue
             scope = trio.CancelScope()
-            self._bodies[step] = (pending.attempt, scope)
+            begun = self._bodies[step] = (pending.attempt, scope)
             call = self._interpreter.call_of(step)
             name = f"{self.name} step {describe_key(step)}"
-            tasks.start_soon(self._execute, run, pending, call, scope, name=name)
+            tasks.start_soon(self._execute, run, pending, call, begun, name=name)
 
     async def _execute(
-        self, run: RunState, pending: PendingStep, call: StepCall, scope: trio.CancelScope
+        self,
+        run: RunState,
+        pending: PendingStep,
+        call: StepCall,
+        begun: tuple[int, trio.CancelScope],
     ) -> None:
-        step, attempt = pending.command.step, pending.attempt
+        step, (attempt, scope) = pending.command.step, begun
+        # Entries may have been applied since: ``pending`` may stand at a later attempt, and this
+        # one may be given up already. A scope would let its body run up to its first checkpoint.
+        if self._bodies.get(step) != begun or pending.attempt != attempt:
+            return
         with scope:
             outcome = await self._steps.execute(run, pending, attempt, call)
-            if self._bodies.get(step) != (attempt, scope):
+            if self._bodies.get(step) != begun:
                 return
             if isinstance(outcome, bytes):
                 self._results[step] = StepCompleted(step, attempt, outcome)
