@@ -1,4 +1,3 @@
-"use strict";
 /* Draws what a view of a timeline shows, as SVG text. Only what is in view is drawn, and what is
    too small to be seen apart is drawn together; `hits` tells what was drawn where. */
 
@@ -18,14 +17,31 @@ function reach(begins, lengths) {
   return begins.map((begin, i) => (latest = Math.max(latest, begin + lengths[i])));
 }
 
+/* From here on every time is a place on the axis; what is said of it is turned back. */
 function decode(data) {
+  data.axis = new Axis(data.breaks);
   for (const group of [...data.spans, ...data.points]) group.at = running(group.at);
+  for (const group of data.spans) onAxis(data.axis, group.at, group.length);
+  for (const group of data.points) onAxis(data.axis, group.at);
   for (const group of data.points) group.reach = group.at;
   for (const group of data.spans) group.reach = reach(group.at, group.length);
   const arrows = data.arrows;
   arrows.sent = running(arrows.sent);
+  onAxis(data.axis, arrows.sent, arrows.delay);
   arrows.reach = reach(arrows.sent, arrows.delay);
+  for (const item of [...data.bands, ...data.phases])
+    [item.begin, item.end] = [data.axis.place(item.begin), data.axis.place(item.end)];
+  if (data.failure) data.failure.at = data.axis.place(data.failure.at);
+  data.end = data.axis.place(data.end);
   return data;
+}
+
+function onAxis(axis, begins, lengths = []) {
+  begins.forEach((begin, i) => {
+    const end = axis.place(begin + (lengths[i] ?? 0));
+    begins[i] = axis.place(begin);
+    if (i < lengths.length) lengths[i] = end - begins[i];
+  });
 }
 
 function firstAtLeast(sorted, value) {
@@ -54,18 +70,6 @@ const labels = ({ labels: templates }, form, details) => templates
     .every(([, place]) => (details[Number(place)] ?? "") !== ""))
   .map((template) => fill(template, form, details));
 
-function seconds(ns, digits) {
-  const unit = 10 ** (9 - digits);
-  return `${(Math.floor(ns / unit) * unit / 1e9).toFixed(digits)} s`;
-}
-
-/* A length of time, as short as it can be said. */
-function lasting(ns) {
-  for (const [unit, name] of [[1e9, "s"], [1e6, "ms"], [1e3, "µs"]])
-    if (ns >= unit) return `${Number((ns / unit).toPrecision(4))} ${name}`;
-  return `${ns} ns`;
-}
-
 const BOLD = 1.1;
 const BOLD_ON = new Set(["leader", "candidate", "down", "paused", ""]);
 
@@ -85,39 +89,6 @@ function cut(text, width, size = 11) {
   while (shown.length && textWidth(shown.join("") + "…", size) > width) shown.pop();
   return shown.length > 2 ? shown.join("") + "…" : "";
 }
-
-/* ---- time ---------------------------------------------------------------------------------- */
-
-const STEPS = (() => {
-  const steps = [];
-  for (let unit = 1; unit < 1e9; unit *= 10) steps.push(unit, 2 * unit, 5 * unit);
-  for (const s of [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600,
-    43200, 86400, 172800, 432000, 864000, 2592000, 8640000, 31536000]) steps.push(s * 1e9);
-  return steps;
-})();
-
-function rulerStep(span, width) {
-  const least = (span * 92) / Math.max(width, 1);
-  return STEPS.find((step) => step >= least) ?? STEPS[STEPS.length - 1];
-}
-
-function clock(ns, step) {
-  if (step >= 6e10 || ns >= 36e11) {
-    const total = Math.floor(ns / 1e9);
-    const two = (number) => String(number).padStart(2, "0");
-    const [d, h] = [Math.floor(total / 86400), Math.floor(total / 3600) % 24];
-    const [m, s] = [Math.floor(total / 60) % 60, total % 60];
-    const part = step >= 1e9 ? "" : (ns % 1e9 / 1e9).toFixed(digitsOf(step)).slice(1);
-    return (d ? `${d} d ` : "") + `${h}:${two(m)}:${two(s)}${part}`;
-  }
-  return seconds(ns, digitsOf(step));
-}
-
-const digitsOf = (step) => {
-  let digits = 0;
-  while (digits < 9 && step < 10 ** (9 - digits)) digits += 1;
-  return digits;
-};
 
 /* ---- where lanes lie ----------------------------------------------------------------------- */
 
@@ -176,6 +147,7 @@ class Drawing {
     this.out = [];
     this.notes = [];
     this.counts = {};
+    this.gaps = this.seenBreaks();
   }
 
   x(ns) { return this.left + (ns - this.view.from) * this.scale; }
@@ -199,20 +171,57 @@ class Drawing {
     if (this.shown.messages) this.messages();
     this.bodies();
     this.bandsInLanes();
+    this.failure();
     for (const group of this.data.spans) this.spans(group);
     for (const group of this.data.points) this.points(group);
-    this.failure();
+    this.breaks();
     this.add("</g>");
     this.names();
     return this.out.join("");
   }
 
+  /* ---- breaks of the axis: nothing is seen between their edges ---- */
+
+  seenBreaks() {
+    const seen = [];
+    this.data.axis.breaks.forEach(({ from, to, begin, end }, index) => {
+      const inset = (this.x(to) - this.x(from)) * 0.22;
+      const x0 = Math.max(this.x(from) + inset, this.left - 20);
+      const x1 = Math.min(this.x(to) - inset, this.right + 20);
+      if (x0 < x1) seen.push({ x0, x1, index, text: lasting(end - begin, 3) });
+    });
+    return seen;
+  }
+
+  breaks() {
+    const { height } = this.plan;
+    for (const { x0, x1, index } of this.gaps) {
+      const sides = [x0, x1].map((x) => zigzag(x, height));
+      this.add(`<path class="break" d="M${sides[0].join("L")}L${sides[1].reverse().join("L")}z"/>` +
+        sides.map((side) => `<path class="break-edge" d="M${side.join("L")}"/>`).join(""));
+      this.hit(x0, 0, x1, height, { type: "break", index });
+      this.count("break");
+    }
+  }
+
+  /* Where something can be written between two places. */
+  *rooms(begin, end) {
+    for (const { x0, x1 } of this.gaps) {
+      if (x1 <= begin || x0 >= end) continue;
+      yield [begin, x0];
+      begin = x1 + 6;
+    }
+    yield [begin, Math.min(end, this.right)];
+  }
+
+  roomAfter(x) { return this.rooms(x, this.right).next().value[1] - x; }
+
   grid() {
     const { from, to } = this.view;
     const step = rulerStep(to - from, this.right - this.left);
     let path = "";
-    for (let t = Math.ceil(from / step) * step; t <= to; t += step)
-      path += `M${round(this.x(t))} 0V${this.plan.height}`;
+    for (const [place] of this.data.axis.ticks(from, to, step))
+      path += `M${round(this.x(place))} 0V${this.plan.height}`;
     this.add(`<path class="grid" d="${path}"/>`);
   }
 
@@ -261,7 +270,7 @@ class Drawing {
         this.add(`<g class="${band.family}"><rect class="band" x="${x}" y="${y}" width="${w}" ` +
           `height="${h}"/><path class="band-edge" d="M${x} ${y}v${h}M${round(x1)} ${y}v${h}"/>`);
         const from = Math.max(x0, taken.get(node) ?? this.left) + 5;
-        const label = cut(band.kind, x1 - from - 3, 10 * BOLD);
+        const label = cut(band.kind, Math.min(x1 - from, this.roomAfter(from)) - 3, 10 * BOLD);
         if (label === band.kind) {
           this.add(`<text class="band-name" x="${round(from)}" y="${y + 4 + lane.gutter / 2}">` +
             `${escapeText(label)}</text>`);
@@ -290,7 +299,8 @@ class Drawing {
       `width="${round(x1 - x0)}" height="${height}" rx="3"/>`);
     const inside = Math.max(x0, this.left) + 6, fits = (room) =>
       [band.source, band.kind].find((text) => textWidth(text) * BOLD <= room);
-    const within = fits(x1 - inside - 4), beside = fits(Math.min(next, this.right) - x1 - 8);
+    const within = fits(Math.min(x1 - inside, this.roomAfter(inside)) - 4);
+    const beside = fits(Math.min(next - x1, this.roomAfter(x1)) - 8);
     if (within) this.label(inside, y + height / 2, within, "on-fault");
     else if (beside && x1 > this.left) this.label(x1 + 4, y + height / 2, beside, "on-fault");
     this.add("</g>");
@@ -442,12 +452,16 @@ class Drawing {
     this.add(`<g class="c${group.node[i]}"><rect class="${group.kind} ${style}" x="${x}" ` +
       `y="${y}" width="${w}" height="${height}" rx="${Math.min(3, w / 3)}"/>`);
     if (group.kind === "step") this.stepMarks(style, x0, x1, y, height);
-    let from = Math.max(x0, this.left) + (group.kind === "owner" ? 11 : 6), to = x1;
+    let from = Math.max(x0, this.left) + (group.kind === "owner" ? 11 : 6), to = x1, text;
     if (group.kind === "role") [from, to] = this.clearOfAbsences(group.lane, from, x1);
     const marked = group.kind === "step" && style !== "completed" ? 11 : 3;
-    const room = (Math.min(to, this.right) - from - marked) / (BOLD_ON.has(style) ? BOLD : 1);
-    const text = labels(this.data.wording[group.kind], form, group.details[i])
-      .find((label) => textWidth(label) <= room);
+    const bold = BOLD_ON.has(style) ? BOLD : 1, rooms = [...this.rooms(from, to)];
+    for (const label of labels(this.data.wording[group.kind], form, group.details[i])) {
+      const room = rooms.find(([begin, end]) => textWidth(label) * bold <= end - begin - marked);
+      if (!room) continue;
+      [from, text] = [room[0], label];
+      break;
+    }
     const clear = text && from > written;
     if (clear) this.label(from, y + height / 2 + 0.5, text, this.inkOn(group.kind, style));
     this.add("</g>");
@@ -463,7 +477,7 @@ class Drawing {
     const shortest = labels(this.data.wording[group.kind], form, group.details[i]).pop();
     if (!shortest || written > this.clampX(group.at[i]) || x1 < this.left) return written;
     const end = from + textWidth(shortest);
-    if (end > Math.min(next - 4, this.right)) return written;
+    if (end > Math.min(next - 4, from + this.roomAfter(from))) return written;
     this.label(from, y + 0.5, shortest, "beside");
     return end;
   }
@@ -581,7 +595,9 @@ class Drawing {
     this.add(`<circle class="closed" cx="${x}" cy="${y}" r="6.5"/>` +
       (good ? `<path class="closed-mark" d="M${x - 3} ${y}l2.2 2.4l4 -4.6"/>`
         : `<path class="bad" d="M${x - 2.5} ${y - 2.5}l5 5m0 -5l-5 5"/>`));
-    this.label(x + 11, y + 0.5, status.replace("_", " "), "closed-name");
+    const name = status.replace("_", " ");
+    if (textWidth(name) <= this.roomAfter(x) - 14)
+      this.label(x + 11, y + 0.5, name, "closed-name");
   }
 
   /* ---- the end, and the names ---- */
@@ -616,6 +632,14 @@ class Drawing {
         this.label(x + used, middle, cut(lane.subtitle, room - used, 10.5), "subtitle");
     }
   }
+}
+
+/* The corners of an edge of torn paper, from top to bottom. */
+function zigzag(x, height) {
+  const corners = [];
+  for (let y = 0; y < height + 6; y += 6)
+    corners.push(`${round(x + (corners.length % 2 ? 2.5 : -2.5))} ${Math.min(y, height)}`);
+  return corners;
 }
 
 function arrowHead(x0, y0, x1, y1) {

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from flowactor.simulation.timeline.facts import NODE, Lane, LaneKey, Point, Span
 from flowactor.simulation.timeline.model import Timeline
+from flowactor.simulation.timeline.wording import length_text
 
 __all__ = ["DOWN", "PAUSED", "UP", "Moment", "moments_of"]
 
@@ -32,7 +33,7 @@ class Moment:
         at_ns: virtual time.
         text: the sentence that says it; empty: nothing is said, a node's state changes.
         shape: moments of one shape may be told together; empty: never.
-        mark: what it is to the reader: fault, failure, or nothing special.
+        mark: what it is to the reader: fault, failure, break of the axis, or nothing special.
         node, state: the node whose state it changes, if any, and to what: a role, or one of
             ``DOWN``, ``PAUSED``, ``UP``.
     """
@@ -54,8 +55,14 @@ def moments_of(timeline: Timeline) -> list[Moment]:
     for point in timeline.points:
         by_kind[point.kind] += _point(point, lanes)
     told = (by_kind[kind] for kind in ORDER)
-    world = chain(_phases(timeline), _bands(timeline))
+    world = chain(_breaks(timeline), _phases(timeline), _bands(timeline))
     return sorted(chain(world, *told, _failure(timeline)), key=lambda moment: moment.at_ns)
+
+
+def _breaks(timeline: Timeline) -> Iterator[Moment]:
+    for gap in timeline.axis.breaks:
+        said = f"{length_text(gap.length_ns)} went by in which nothing happened"
+        yield Moment(gap.end_ns, said, mark="break")
 
 
 def _phases(timeline: Timeline) -> Iterator[Moment]:

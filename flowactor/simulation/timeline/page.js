@@ -13,11 +13,14 @@ const KINDS = [
   ["clients", `<rect class="operation" x="1" y="2" width="18" height="10" rx="3"/>`],
 ];
 
-const whole = { from: -data.end * 0.012, to: Math.max(data.end * 1.012, SHORTEST_NS) };
+/* On the right there is room for what stands beside the last moment. */
+const whole = { from: -data.end * 0.012, to: Math.max(data.end * 1.0625, SHORTEST_NS) };
 const shown = Object.fromEntries(KINDS.map(([name]) => [name, true]));
 shown.nodes = new Set(data.lanes.filter((l) => l.kind === "node").map((l) => l.number));
 const view = { ...whole, width: 1000, top: 0, bottom: 800 };
 let drawing = null, hovered = null, chosen = null, due = false;
+
+const moment = (place) => data.axis.moment(place);
 
 /* ---- drawing ------------------------------------------------------------------------------- */
 
@@ -46,7 +49,8 @@ function drawAll() {
   drawMarks();
   drawRuler();
   drawOverview();
-  element("window").textContent = `${lasting(view.to - view.from)} in view`;
+  const seen = moment(Math.min(view.to, data.end)) - moment(Math.max(view.from, 0));
+  element("window").textContent = `${lasting(Math.max(seen, 0))} in view`;
   element("status").textContent = drawing.notes.join(". ");
 }
 
@@ -77,18 +81,25 @@ function drawRuler() {
     out.push(`<rect class="phase" x="${x0}" y="24" width="${x1 - x0}" height="26"/>` +
       `<path class="phase-edge" d="M${x0} 24v26"/>`);
   }
-  const span = view.to - view.from, step = rulerStep(span, right - LEFT);
-  for (let t = Math.max(0, Math.ceil(view.from / step) * step); t <= view.to; t += step) {
-    const x = round(drawing.x(t)), text = clock(t, step);
-    out.push(`<path class="tick" d="M${x} 43v7"/>`);
-    const half = textWidth(text) / 2;
-    if (x - half > LEFT - 12 && x + half < right)
-      out.push(`<text class="time" x="${x}" y="35" text-anchor="middle">${text}</text>`);
+  const step = rulerStep(view.to - view.from, right - LEFT), taken = [];
+  const write = (text, x, look) => {
+    const half = textWidth(text) / 2, [begin, end] = [x - half, x + half];
+    if (begin <= LEFT - 12 || end >= right) return;
+    if (taken.some(([left, other]) => begin < other + 5 && end > left - 5)) return;
+    taken.push([begin, end]);
+    out.push(`<text class="${look}" x="${round(x)}" y="35" text-anchor="middle">${text}</text>`);
+  };
+  for (const { x0, x1, text } of drawing.gaps) {
+    out.push(`<rect class="break" x="${round(x0)}" y="24" width="${round(x1 - x0)}" height="26"/>`);
+    write(text, (Math.max(x0, LEFT - 8) + Math.min(x1, right)) / 2, "break-name");
   }
-  const minor = step / 5;
+  for (const [place, t] of data.axis.ticks(view.from, view.to, step)) {
+    out.push(`<path class="tick" d="M${round(drawing.x(place))} 43v7"/>`);
+    write(clock(t, step), drawing.x(place), "time");
+  }
   let path = "";
-  for (let t = Math.max(0, Math.ceil(view.from / minor) * minor); t <= view.to; t += minor)
-    path += `M${round(drawing.x(t))} 47v3`;
+  for (const [place] of data.axis.ticks(view.from, view.to, step / 5))
+    path += `M${round(drawing.x(place))} 47v3`;
   out.push(`<path class="tick" d="${path}"/>`);
   const flagged = flag();
   out.push(flagged.picture, "</g>", phaseNames(flagged), `<text class="heading" x="18" y="36">VIRTUAL TIME</text>`);
@@ -137,6 +148,11 @@ function drawOverview() {
       `width="${Math.max(x1 - x0, 1.5)}" height="34"/></g>`);
   }
   out.push(`<path class="density" d="${activity()}"/>`);
+  for (const { from, to } of data.axis.breaks) {
+    const room = (overviewX(to) - overviewX(from)) * 0.22;
+    const [x0, x1] = [overviewX(from) + room, overviewX(to) - room];
+    out.push(`<path class="break-edge" d="M${x0} 6V40M${x1} 6V40"/>`);
+  }
   if (data.failure) {
     const x = overviewX(data.failure.at);
     out.push(`<path class="failure-line" d="M${x} 4V42"/>`);
@@ -256,7 +272,7 @@ function distance(hit, x, y) {
   return Math.hypot(hit.x0 + t * ax - x, hit.y0 + t * ay - y);
 }
 
-const RANK = { point: 0, span: 1.2, band: 1.4, arrow: 1.6, density: 2 };
+const RANK = { point: 0, break: 0.5, span: 1.2, band: 1.4, arrow: 1.6, density: 2 };
 
 function under({ x, y }) {
   if (x < LEFT - 8) return null;
@@ -274,9 +290,10 @@ function describe(ref) {
   switch (ref.type) {
     case "arrow": return describeArrow(ref.index);
     case "band": return describeBand(data.bands[ref.index]);
+    case "break": return describeBreak(data.axis.breaks[ref.index]);
     case "density": return {
       title: `${ref.sent} messages sent by node ${ref.index}`,
-      at: timeAt(ref.column * 3), fields: [["lost", ref.lost]],
+      at: moment(timeAt(ref.column * 3)), fields: [["lost", ref.lost]],
     };
     default: return describeItem(ref);
   }
@@ -290,8 +307,7 @@ function describeItem({ type, group, index, more }) {
     .filter(([, value]) => value !== undefined && value !== "");
   return {
     title: fill(title, form, details) + (more ? ` (and ${more} more here)` : ""),
-    at: group.at[index],
-    length: type === "span" ? group.length[index] : undefined,
+    ...when(group.at[index], type === "span" ? group.length[index] : undefined),
     fields: [["lane", lane.title], ...said],
   };
 }
@@ -302,17 +318,25 @@ function describeArrow(i) {
   return {
     title: `${texts[arrows.what[i]]} from node ${arrows.sender[i]} to node ${arrows.receiver[i]}: ` +
       (fate === "again" ? "received once more" : fate),
-    at: arrows.sent[i],
-    length: fate === "received" || fate === "again" ? arrows.delay[i] : undefined,
+    ...when(arrows.sent[i], fate === "received" || fate === "again" ? arrows.delay[i] : undefined),
     fields: [["term", arrows.term[i]], ["number", arrows.number[i]]],
   };
 }
 
 function describeBand(band) {
   return {
-    title: band.source, at: band.begin, length: band.end - band.begin || undefined,
+    title: band.source, ...when(band.begin, band.end - band.begin || undefined),
     fields: [["fault", `${band.kind} (${band.family})`], ["nodes", band.nodes.join(", ")]],
   };
+}
+
+const describeBreak = ({ begin, end }) =>
+  ({ title: "nothing happens", at: begin, length: end - begin, fields: [["not", "drawn to scale"]] });
+
+/* What is said of a time and a length on the axis. */
+function when(place, length) {
+  const at = moment(place);
+  return { at, length: length === undefined ? undefined : moment(place + length) - at };
 }
 
 function written({ title, at, length, fields }) {

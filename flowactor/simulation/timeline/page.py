@@ -12,7 +12,7 @@ from attrs import asdict
 from flowactor.simulation.timeline.facts import LaneKey, Point, Span, covers
 from flowactor.simulation.timeline.layout import geometry
 from flowactor.simulation.timeline.legend import legend_html
-from flowactor.simulation.timeline.model import Timeline
+from flowactor.simulation.timeline.model import Timeline, facts_of
 from flowactor.simulation.timeline.parts import part
 from flowactor.simulation.timeline.picture import render_svg
 from flowactor.simulation.timeline.wording import WORDING, seconds_text
@@ -20,6 +20,7 @@ from flowactor.simulation.timeline.wording import WORDING, seconds_text
 __all__ = ["render_html"]
 
 SLOT: Final = re.compile(r"\{\{(\w+)\}\}")
+FIGURE: Final = re.compile(r"-?\d[\d,.]*( s\b)?")
 
 
 class Texts:
@@ -50,6 +51,7 @@ def render_html(timeline: Timeline) -> str:
         "legend": legend_html(),
         "picture_css": part("picture.css"),
         "page_css": part("page.css"),
+        "axis_js": part("axis.js"),
         "drawing_js": part("drawing.js"),
         "page_js": part("page.js"),
     }
@@ -63,12 +65,7 @@ def _script_json(data: dict[str, Any]) -> str:
 
 
 def _facts(timeline: Timeline) -> str:
-    facts = [f"<b>{timeline.nodes}</b> node{'s' * (timeline.nodes != 1)}"]
-    if timeline.seed is not None:
-        facts.insert(0, f"seed <b>{timeline.seed}</b>")
-    facts.append(f"<b>{seconds_text(timeline.end_ns)}</b> of virtual time")
-    facts.append(f"<b>{timeline.lines:,}</b> lines")
-    facts.append(f"<b>{len(timeline.bands)}</b> fault{'s' * (len(timeline.bands) != 1)}")
+    facts = (FIGURE.sub(r"<b>\g<0></b>", fact, count=1) for fact in facts_of(timeline))
     return "".join(f"<span>{fact}</span>" for fact in facts)
 
 
@@ -90,9 +87,14 @@ def _data(timeline: Timeline) -> dict[str, Any]:
     texts, fates = Texts(), Texts()
     numbers = {lane.key: number for number, lane in enumerate(timeline.lanes)}
     arrows = _arrows(timeline, texts, fates)
+    axis = timeline.axis
     failure = timeline.failure
     return {
         "end": timeline.end_ns,
+        "breaks": {
+            "length": axis.break_ns,
+            "spans": [[gap.begin_ns, gap.end_ns] for gap in axis.breaks],
+        },
         "failure": failure
         and {"checker": failure.checker, "message": failure.message, "at": timeline.failed_ns},
         "lanes": [

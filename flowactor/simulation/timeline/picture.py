@@ -6,8 +6,10 @@ it leaves out it says.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Final
 
+from flowactor.simulation.timeline.axis import Axis
 from flowactor.simulation.timeline.facts import FAULTS, NODE, RUN, Arrow, Lane, LaneKey
 from flowactor.simulation.timeline.ink import Ink, number
 from flowactor.simulation.timeline.layout import (
@@ -19,7 +21,7 @@ from flowactor.simulation.timeline.layout import (
     arrange,
 )
 from flowactor.simulation.timeline.legend import legend_svg
-from flowactor.simulation.timeline.model import Timeline
+from flowactor.simulation.timeline.model import Timeline, facts_of
 from flowactor.simulation.timeline.parts import part
 from flowactor.simulation.timeline.scale import BOLD, Scale, cut, text_width
 from flowactor.simulation.timeline.strokes import Strokes
@@ -35,8 +37,11 @@ RUNS_MAX: Final = 30
 MESSAGES_MAX: Final = 450
 ITEMS_MAX: Final = 4_000
 """So much of what came before a failure is in its picture."""
-BORDER_SHARE: Final = 80
-"""The window is wider than what happened by this part of it, on both sides."""
+LEFT_SHARE: Final = 80
+RIGHT_SHARE: Final = 16
+"""The window is wider than what happened by these parts of it: at the end there is room for what
+stands beside the last moment.
+"""
 HEADINGS: Final = {NODE: "NODES", RUN: "RUNS", "client": "CLIENTS"}
 LINE_HEIGHT: Final = 18
 FAILURE_LINES_MAX: Final = 6
@@ -45,8 +50,15 @@ FAILURE_LINES_MAX: Final = 6
 def render_svg(timeline: Timeline) -> str:
     """The run as a picture, light or dark as the viewer likes it. Equal timelines, equal text."""
     begin_ns, end_ns = _window(timeline)
-    border_ns = (end_ns - begin_ns) // BORDER_SHARE
-    scale = Scale(begin_ns - border_ns, end_ns + border_ns, NAMES_WIDTH, WIDTH - MARGIN)
+    axis = Axis.of(timeline.quiet, begin_ns, end_ns)
+    drawn_ns = axis.place(end_ns) - axis.place(begin_ns)
+    scale = Scale(
+        begin_ns - drawn_ns // LEFT_SHARE,
+        end_ns + drawn_ns // RIGHT_SHARE,
+        NAMES_WIDTH,
+        WIDTH - MARGIN,
+        axis,
+    )
     lanes, runs_left_out = _lanes(timeline, scale)
     struck = {node for band in timeline.bands for node in band.nodes}
     ink = Ink()
@@ -133,11 +145,7 @@ def _notes(begin_ns: int, end_ns: int, runs_left_out: int) -> list[str]:
 def _caption(ink: Ink, timeline: Timeline) -> int:
     """Title and failure; returns where the ruler begins."""
     ink.write("caption", EDGE, 28, cut(timeline.title, WIDTH - 2 * EDGE, 18 * BOLD))
-    facts = [f"{timeline.nodes} nodes", f"{seconds_text(timeline.end_ns)} of virtual time"]
-    facts += [f"{timeline.lines:,} lines", f"{len(timeline.bands)} faults"]
-    if timeline.seed is not None:
-        facts.insert(0, f"seed {timeline.seed}")
-    ink.write("note", EDGE, 52, "  ·  ".join(facts))
+    ink.write("note", EDGE, 52, "  ·  ".join(facts_of(timeline)))
     y = 70
     if timeline.failure is not None:
         said = f"{timeline.failure.checker} at {seconds_text(timeline.failed_ns)}: "
@@ -184,11 +192,23 @@ def _ruler(ink: Ink, timeline: Timeline, scale: Scale, top: int, bottom: int) ->
     ticks = list(scale.ticks())
     ink.path("grid", "".join(f"M{number(x)} {top + RULER_HEIGHT}V{bottom}" for x, _ in ticks))
     ink.path("tick", "".join(f"M{number(x)} {top + 43}v7" for x, _ in ticks))
-    for x, time in ticks:
-        half = text_width(time) / 2
-        if x - half > NAMES_WIDTH - 12 and x + half < WIDTH:
-            ink.write("time", x, top + 35, time, "middle")
+    _times(ink, scale, ticks, top)
     ink.raw("</g>")
+
+
+def _times(ink: Ink, scale: Scale, ticks: Iterable[tuple[float, str]], top: int) -> None:
+    """How long breaks are, and the times of those ticks that leave each other room."""
+    taken: list[tuple[float, float]] = []
+    breaks = [((mark.left + mark.right) / 2, mark.text, "break-name") for mark in scale.marks()]
+    for mark in scale.marks():
+        ink.bar("break", mark.left, top + 24, mark.right - mark.left, RULER_HEIGHT - 24)
+    for x, text, look in chain(breaks, ((x, time, "time") for x, time in ticks)):
+        half = text_width(text) / 2
+        begin, end = x - half, x + half
+        crossing = any(begin < right + 5 and end > left - 5 for left, right in taken)
+        if begin > NAMES_WIDTH - 12 and end < WIDTH and not crossing:
+            taken.append((begin, end))
+            ink.write(look, x, top + 35, text, "middle")
 
 
 def _flag(ink: Ink, timeline: Timeline, scale: Scale, top: int) -> float:
@@ -249,6 +269,9 @@ def _content(
         elif place.lane.key[0] != RUN:
             ink.bar("body", x0, place.y, x1 - x0, place.height, 5)
     strokes.band_lanes(bands)
+    if timeline.failure is not None:
+        top = places[0].y - places[0].size.first if places else 0
+        ink.path("failure-line", f"M{number(scale.x(timeline.failed_ns))} {top}V{bottom}")
     strokes.spans(
         span
         for span in timeline.spans
@@ -259,9 +282,7 @@ def _content(
         for point in timeline.points
         if point.lane in shown and scale.sees(point.at_ns, point.at_ns)
     )
-    if timeline.failure is not None:
-        top = places[0].y - places[0].size.first if places else 0
-        ink.path("failure-line", f"M{number(scale.x(timeline.failed_ns))} {top}V{bottom}")
+    strokes.breaks(places[0].y if places else bottom, bottom)
     ink.raw("</g>")
     if not dense:
         return []

@@ -5,11 +5,19 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["BOLD", "Scale", "cut", "text_width"]
+from flowactor.simulation.timeline.axis import Axis
+from flowactor.simulation.timeline.wording import length_text
+
+__all__ = ["BOLD", "Mark", "Scale", "cut", "text_width"]
 
 BOLD: Final = 1.1
 """How much wider bold text is."""
 TICK_DISTANCE: Final = 92
+MARK_INSET: Final = 0.22
+"""Of a break: so much of it is left free on both sides."""
+AFTER_MARK: Final = 6
+TO_SCALE: Final = Axis()
+"""Nothing is broken."""
 SECOND: Final = 1_000_000_000
 SECOND_STEPS: Final = (
     *(1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400),
@@ -57,22 +65,39 @@ def cut(text: str, width: float, size: float = 11) -> str:
 
 
 @frozen
+class Mark:
+    """A break of the axis as it is drawn: between these places nothing else is seen.
+
+    Attributes:
+        left, right: in pixels.
+        text: how long it is.
+    """
+
+    left: float
+    right: float
+    text: str
+
+
+@frozen
 class Scale:
     """A window of virtual time, laid out between two places.
 
     Attributes:
         from_ns, to_ns: the window.
         left, right: where it lies, in pixels.
+        axis: what of it is not drawn to scale.
     """
 
     from_ns: int
     to_ns: int
     left: float
     right: float
+    axis: Axis = TO_SCALE
 
     def x(self, at_ns: int) -> float:
         """Where a moment lies, also outside of the window."""
-        share = (at_ns - self.from_ns) / (self.to_ns - self.from_ns)
+        begin = self.axis.place(self.from_ns)
+        share = (self.axis.place(at_ns) - begin) / (self.axis.place(self.to_ns) - begin)
         return self.left + share * (self.right - self.left)
 
     def within(self, at_ns: int) -> float:
@@ -83,16 +108,37 @@ class Scale:
         """Whether any of this is in the window."""
         return begin_ns <= self.to_ns and end_ns >= self.from_ns
 
+    def marks(self) -> Iterator[Mark]:
+        """The breaks. Both sides keep some room for what stands beside the last moment."""
+        for gap in self.axis.breaks:
+            x0, x1 = self.x(gap.begin_ns), self.x(gap.end_ns)
+            room = (x1 - x0) * MARK_INSET
+            yield Mark(x0 + room, x1 - room, length_text(gap.length_ns))
+
+    def rooms(self, begin: float, end: float) -> Iterator[tuple[float, float]]:
+        """Where something can be written between two places: not on a break."""
+        for mark in self.marks():
+            if mark.right > begin and mark.left < end:
+                yield begin, mark.left
+                begin = mark.right + AFTER_MARK
+        yield begin, min(end, self.right)
+
+    def room_after(self, x: float) -> float:
+        """How much can be written from a place on."""
+        return next(self.rooms(x, self.right))[1] - x
+
     def ticks(self) -> Iterator[tuple[float, str]]:
         """(place, time) of each tick of the ruler."""
         step = self._step()
-        at_ns = max(0, -(-self.from_ns // step) * step)
-        while at_ns <= self.to_ns:
-            yield self.x(at_ns), _clock(at_ns, step)
-            at_ns += step
+        for begin_ns, end_ns in self.axis.pieces(self.from_ns, self.to_ns):
+            at_ns = max(0, -(-begin_ns // step) * step)
+            while at_ns <= end_ns:
+                yield self.x(at_ns), _clock(at_ns, step)
+                at_ns += step
 
     def _step(self) -> int:
-        least = (self.to_ns - self.from_ns) * TICK_DISTANCE / max(self.right - self.left, 1)
+        drawn_ns = self.axis.place(self.to_ns) - self.axis.place(self.from_ns)
+        least = drawn_ns * TICK_DISTANCE / max(self.right - self.left, 1)
         return next((step for step in STEPS if step >= least), STEPS[-1])
 
 

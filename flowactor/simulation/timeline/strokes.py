@@ -9,7 +9,7 @@ from typing import Final
 from flowactor.simulation.timeline.facts import NODE, Arrow, Band, LaneKey, Point, Span, covers
 from flowactor.simulation.timeline.ink import Ink, number
 from flowactor.simulation.timeline.layout import LOST_LENGTH, Place
-from flowactor.simulation.timeline.scale import BOLD, Scale, cut, text_width
+from flowactor.simulation.timeline.scale import BOLD, Scale, text_width
 from flowactor.simulation.timeline.wording import labels_of
 
 __all__ = ["Strokes"]
@@ -19,6 +19,9 @@ COMBS: Final = {"committed": ("applied", 5, 10), "appended": ("durable", 3, 5)}
 """kind of point -> look, shortest and longest tick."""
 BOLD_FORMS: Final = frozenset({"leader", "candidate", "down", "paused", ""})
 LABEL_LEAST: Final = 24
+TOOTH: Final = 6
+TEETH: Final = 2.5
+"""Of an edge of torn paper: how long and how deep each of its teeth is."""
 TOGETHER: Final = 1.6
 """Ticks that are nearer to each other than this are one, and taller."""
 
@@ -66,7 +69,7 @@ class Strokes:
                 edge = f"{place.y}v{place.height}"
                 self._ink.path("band-edge", f"M{number(x0)} {edge}M{number(x1)} {edge}")
                 begin = max(x0, taken.get(node, self._scale.left)) + 5
-                if text_width(band.kind, 10 * BOLD) <= x1 - begin - 3:
+                if text_width(band.kind, 10 * BOLD) <= self._room(begin, x1) - 3:
                     self._ink.write("band-name", begin, place.y + 4 + place.gutter / 2, band.kind)
                     taken[node] = begin + text_width(band.kind, 10 * BOLD) + 4
                 self._ink.raw("</g>")
@@ -81,11 +84,15 @@ class Strokes:
             self._ink.raw(f'<g class="{band.family}">')
             self._ink.bar("fault", x0, y, x1 - x0, height, 3)
             inside = max(x0, self._scale.left) + 6
-            if within := _name_of(band, x1 - inside - 4):
+            if within := _name_of(band, self._room(inside, x1) - 4):
                 self._ink.write("on-fault", inside, y + height / 2, within)
-            elif beside := _name_of(band, min(after, self._scale.right) - x1 - 8):
+            elif beside := _name_of(band, self._room(x1, after) - 8):
                 self._ink.write("on-fault", x1 + 4, y + height / 2, beside)
             self._ink.raw("</g>")
+
+    def _room(self, begin: float, end: float) -> float:
+        """How much can be written from one place on before another."""
+        return min(end - begin, self._scale.room_after(begin))
 
     def _extent(self, begin_ns: int, end_ns: int, least: float = 2) -> tuple[float, float]:
         x0 = self._scale.within(begin_ns)
@@ -182,26 +189,37 @@ class Strokes:
         begin, end = max(x0, self._scale.left) + (11 if span.kind == "owner" else 6), x1
         if span.kind == "role":
             begin, end = self._clear_of_absences(span.lane, begin, x1)
-        marked = 11 if span.kind == "step" and style != "completed" else 3
-        room = min(end, self._scale.right) - begin - marked
+        end -= 11 if span.kind == "step" and style != "completed" else 3
         size = 11 * BOLD if style in BOLD_FORMS else 11
         labels = labels_of(span.kind, span.form, span.details)
-        label = next((text for text in labels if text_width(text, size) <= room), "")
+        begin, label = self._place_of(labels, begin, end, size)
         row = (span.lane, span.row, span.kind)
         if label and begin > self._written.get(row, -9.0):
             self._written[row] = begin + text_width(label, size)
             self._ink.write(_ink_on(span.kind, style), begin, y + height / 2 + 0.5, label)
         self._ink.raw("</g>")
 
+    def _place_of(
+        self, labels: Iterable[str], begin: float, end: float, size: float
+    ) -> tuple[float, str]:
+        """The first of the labels that fits, and the first place where it does."""
+        rooms = list(self._scale.rooms(begin, end))
+        for label in labels:
+            for left, right in rooms:
+                if text_width(label, size) <= right - left:
+                    return left, label
+        return begin, ""
+
     def _beside(self, span: Span, x0: float, x1: float, next_ns: int | None) -> None:
         """What is too short for its name has it behind, if there is room before the next one."""
         row, place = (span.lane, span.row, span.kind), self._places[span.lane]
         shortest = [*labels_of(span.kind, span.form, span.details)][-1:]
         limit = self._scale.right if next_ns is None else self._scale.x(next_ns) - 4
+        limit = min(limit, x1 + self._scale.room_after(x1))
         if not shortest or self._written.get(row, -9.0) > x0 or x1 < self._scale.left:
             return
         end = x1 + 4 + text_width(shortest[0])
-        if end <= min(limit, self._scale.right):
+        if end <= limit:
             self._written[row] = end
             y = place.row_y(span.row) + (place.size.row - 3) / 2 + 0.5
             self._ink.write("beside", x1 + 4, y, shortest[0])
@@ -295,9 +313,19 @@ class Strokes:
             self._ink.path("closed-mark", f"M{number(x - 3)} {number(y)}l2.2 2.4l4 -4.6")
         else:
             self._ink.path("bad", f"M{number(x - 2.5)} {number(y - 2.5)}l5 5m0 -5l-5 5")
-        room = self._scale.right - x - 11
-        if label := cut(status.replace("_", " "), room):
-            self._ink.write("closed-name", x + 11, y + 0.5, label)
+        name = status.replace("_", " ")
+        if text_width(name) <= self._scale.room_after(x) - 14:
+            self._ink.write("closed-name", x + 11, y + 0.5, name)
+
+    # -- breaks -------------------------------------------------------------------------------
+
+    def breaks(self, top: int, bottom: int) -> None:
+        """Where the axis is broken nothing is seen, between two edges as of torn paper."""
+        for mark in self._scale.marks():
+            left, right = (_torn(x, top, bottom) for x in (mark.left, mark.right))
+            self._ink.path("break", f"M{'L'.join((*left, *reversed(right)))}z")
+            for edge in (left, right):
+                self._ink.path("break-edge", f"M{'L'.join(edge)}")
 
 
 def _name_of(band: Band, room: float) -> str:
@@ -309,6 +337,14 @@ def _ink_on(kind: str, style: str) -> str:
     if kind == "role":
         return f"on-{style}"
     return f"on-{kind}" if kind in {"absence", "owner"} else "on-bar"
+
+
+def _torn(x: float, top: int, bottom: int) -> list[str]:
+    """The corners of an edge, from top to bottom."""
+    heights = [*range(top, bottom, TOOTH), bottom]
+    return [
+        f"{number(x + (TEETH if corner % 2 else -TEETH))} {y}" for corner, y in enumerate(heights)
+    ]
 
 
 def _head(x0: float, y0: float, x1: float, y1: float) -> str:

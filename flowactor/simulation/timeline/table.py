@@ -12,13 +12,15 @@ from typing import Final
 
 from attrs import define, frozen
 
-from flowactor.simulation.timeline.model import Timeline
+from flowactor.simulation.timeline.model import Timeline, facts_of
 from flowactor.simulation.timeline.moments import DOWN, PAUSED, UP, Moment, moments_of
 from flowactor.simulation.timeline.wording import printable, seconds_text
 
 __all__ = ["render_text"]
 
 WIDTH_MIN: Final = 48
+TIME_WIDTH: Final = 12
+"""At least, for 9,999 seconds."""
 TOGETHER_MIN: Final = 3
 """From so many moments of one shape in a row on they are told as one."""
 KINDS_MAX: Final = 4
@@ -42,7 +44,7 @@ LEGEND: Final = " ".join(
         f"{SIGNS[PAUSED]} paused",
     )
 )
-MARKS: Final = {"": " ", "fault": "!", "failure": ">"}
+MARKS: Final = {"": " ", "break": "~", "fault": "!", "failure": ">"}
 
 
 @frozen
@@ -67,28 +69,26 @@ def render_text(timeline: Timeline, width: int = 100, *, rows: int | None = None
     table = list(_Telling(timeline).rows())
     left_out = 0 if rows is None else max(len(table) - rows, 0)
     lines = [*_heading(timeline, width), ""]
-    lines.append(f"  {'time':>12}  {_numbers(timeline.nodes)}  {LEGEND}"[:width].rstrip())
+    column = max(TIME_WIDTH, max((len(row.time) for row in table), default=0))
+    lines.append(f"  {'time':>{column}}  {_numbers(timeline.nodes)}  {LEGEND}"[:width].rstrip())
     if left_out:
-        lines.append(f"  {'...':>12}  {left_out} earlier rows are left out")
+        lines.append(f"  {'...':>{column}}  {left_out} earlier rows are left out")
     for row in table[left_out:]:
-        lines += _laid_out(row, width)
+        lines += _laid_out(row, width, column)
     return "\n".join(lines) + "\n"
 
 
 def _heading(timeline: Timeline, width: int) -> Iterator[str]:
     yield from textwrap.wrap(printable(timeline.title), width)
-    facts = [] if timeline.seed is None else [f"seed {timeline.seed}"]
-    facts += [f"{timeline.nodes} nodes", f"{seconds_text(timeline.end_ns)} of virtual time"]
-    facts.append(f"{timeline.lines} lines")
-    yield from textwrap.wrap(", ".join(facts), width)
+    yield from textwrap.wrap(", ".join(facts_of(timeline)), width)
 
 
 def _numbers(nodes: int) -> str:
     return " ".join(str(node) for node in range(1, nodes + 1))
 
 
-def _laid_out(row: Row, width: int) -> Iterator[str]:
-    start = f"{MARKS[row.mark]} {row.time:>12}  {row.signs}  "
+def _laid_out(row: Row, width: int, column: int) -> Iterator[str]:
+    start = f"{MARKS[row.mark]} {row.time:>{column}}  {row.signs}  "
     text = textwrap.wrap(printable(row.text), max(width - len(start), 20)) or [""]
     rule = "\N{BOX DRAWINGS HEAVY HORIZONTAL}" * width
     if row.mark == "failure":

@@ -9,10 +9,25 @@ from attrs import frozen
 
 from flowactor.simulation.timeline.facts import Value
 
-__all__ = ["WORDING", "Wording", "fields_of", "labels_of", "printable", "seconds_text", "title_of"]
+__all__ = [
+    "WORDING",
+    "Wording",
+    "counted",
+    "fields_of",
+    "labels_of",
+    "length_text",
+    "printable",
+    "seconds_text",
+    "title_of",
+    "virtual_text",
+]
 
 
 PLACE: Final = re.compile(r"\{(form|[0-9]+)\}")
+DAY_NS: Final = 86_400 * 10**9
+MANY: Final = 100
+"""From here on no decimals are told."""
+UNITS: Final = ((DAY_NS, "d"), (3600 * 10**9, "h"), (60 * 10**9, "min"), (10**9, "s"))
 
 
 @frozen
@@ -108,6 +123,24 @@ def seconds_text(at_ns: int, digits: int = 3) -> str:
     sign = "-" if at_ns < 0 else ""
     whole, part = divmod(shown, 10**digits)
     return f"{sign}{whole}.{part:0{digits}} s" if digits else f"{sign}{whole} s"
+
+
+def length_text(length_ns: int) -> str:
+    """``14 d``, ``1.5 h``: a length of time as short as it can be said, from seconds up."""
+    unit_ns, name = next((unit for unit in UNITS if length_ns >= unit[0]), UNITS[-1])
+    number = length_ns / unit_ns
+    return f"{number:.0f} {name}" if number >= MANY else f"{number:.3g} {name}"
+
+
+def virtual_text(length_ns: int) -> str:
+    """How long a run was; one that took days says so, too."""
+    days = f" ({length_text(length_ns)})" if length_ns >= DAY_NS else ""
+    return f"{seconds_text(length_ns)}{days} of virtual time"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 fault``, ``1,234 faults``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def printable(text: str) -> str:

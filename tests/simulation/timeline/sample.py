@@ -152,6 +152,27 @@ def small(workflow_id="order-17", title="An order, a crash and a partition"):
     )
 
 
+FORTNIGHT_MS = 14 * 86_400_000
+
+
+def waiting(title="Two weeks of silence", failure=None):
+    """A run that waits for two weeks between two steps, and nothing else happens meanwhile."""
+    scribe = Scribe(3, 5)
+    for node in (1, 2, 3):
+        scribe.write(0, node, Kind.STARTED, 0, 0)
+    scribe.elect(160, 1, 1, (2, 3))
+    scribe.write(330, 1, Kind.OPENED, RUN, "order-17", "Order", 1, 2)
+    scribe.step(365, 610, 1, "charge", 1)
+    for index, at_ms in enumerate(range(240, 1190, 50), 1):
+        scribe.replicate(at_ms, 1, (2, 3), index, 1)
+    later = FORTNIGHT_MS + 1_000
+    scribe.step(later, later + 400, 1, "ask_for_review", 1)
+    for index, at_ms in enumerate(range(later + 10, later + 500, 50), 20):
+        scribe.replicate(at_ms, 1, (2, 3), index, 1)
+    scribe.write(later + 550, 1, Kind.CLOSED, RUN, "completed", 30)
+    return Timeline.of(scribe.sorted(), nodes=3, title=title, seed=5, failure=failure)
+
+
 def crowded():
     """Nine steps at a time on one node, which is paused as soon as it follows."""
     lines = [(400, 1, Kind.STARTED, (0, 0)), (500, 1, Kind.ROLE, ("follower", 3, 2))]

@@ -55,6 +55,7 @@ def files(tmp_path_factory):
         "large": sample.large(50_000),
         "hostile": sample.small(HOSTILE, "<b>\"&'</title>"),
         "crowded": sample.crowded(),
+        "waiting": sample.waiting(),
     }
     for name, timeline in timelines.items():
         (folder / f"{name}.html").write_text(render_html(timeline), encoding="utf-8")
@@ -250,6 +251,49 @@ def test_a_pause_moves_the_label_of_a_role(browser, files):
     ]
     role, pause = middle(browser, "#lanes .on-follower"), middle(browser, "#lanes .absence.paused")
     assert role[0] > pause[0]
+
+
+def test_a_long_wait_is_a_break_in_the_axis(browser, files):
+    """Both ends of two weeks are seen at once; what is said of them is virtual time."""
+    browser.errors.clear()
+    browser.open(files / "waiting.html")
+    assert texts(browser, "#ruler .break-name") == ["14 d"]
+    assert texts(browser, "#lanes .closed-name") == ["completed"]
+    assert texts(browser, "#window") == ["14 d in view"]
+    before, after = middle(browser, "#lanes .opened"), middle(browser, "#lanes .closed")
+    edge = middle(browser, "#lanes .break-edge")
+    assert before[0] + 300 < edge[0] < after[0] - 200
+    browser.click(*after)
+    assert "1209601.550000 s" in texts(browser, "#details dd")
+    browser.click(*middle(browser, "#lanes .break"))
+    assert texts(browser, "#details h2") == ["nothing happens"]
+    assert "lasts 14 d" in texts(browser, "#details dd")[0]
+    for turn in (-500, -500, -700, 900):
+        browser.wheel(*edge, turn)
+        assert browser.evaluate(OVERLAPS) == []
+    assert browser.errors == []
+
+
+def test_a_label_that_has_no_room_is_not_cut(browser, files):
+    """How a run ended is written as a whole or not at all."""
+    browser.open(files / "waiting.html")
+    browser.evaluate("show(whole.from, data.end)")
+    browser.settle()
+    assert count(browser, "#lanes .closed") == 1
+    assert count(browser, "#lanes .closed-name") == 0
+
+
+def test_page_and_picture_agree_on_places(browser, files):
+    """Both put a moment at the same place of the axis, also within a break, and back."""
+    browser.open(files / "waiting.html")
+    axis = sample.waiting().axis
+    [gap] = axis.breaks
+    moments = (0, gap.begin_ns, gap.begin_ns + 12_345, gap.end_ns - 1, gap.end_ns, gap.end_ns + 7)
+    asked = f"{json.dumps(moments)}.map(at => data.axis.place(at))"
+    assert browser.evaluate(asked) == [axis.place(at_ns) for at_ns in moments]
+    drawn = (0, gap.begin_ns, gap.end_ns, gap.end_ns + 7)
+    turned = f"{json.dumps(drawn)}.map(at => data.axis.moment(data.axis.place(at)))"
+    assert browser.evaluate(turned) == list(drawn)
 
 
 def test_hostile_text_is_shown_as_it_is(browser, files):

@@ -89,6 +89,16 @@ def _heartbeats(count):
     return Timeline.of(lines, nodes=2, title="idle")
 
 
+def test_the_text_tells_of_a_long_wait():
+    """What went by in which nothing happened is one row; times keep their column."""
+    lines = render_text(sample.waiting(), 100).splitlines()
+    assert lines[1] == "seed 5, 3 nodes, 1209601.550 s (14 d) of virtual time, 433 lines, 0 faults"
+    [(place, told)] = [(place, line) for place, line in enumerate(lines) if "went by" in line]
+    assert told == "~ 1209601.000000 s  █ │ │  14 d went by in which nothing happened"
+    assert lines[place + 1].endswith("node 1: step ask_for_review, attempt 1 starts")
+    assert {line.find(" s  █") for line in lines if " s  █" in line} == {told.find(" s  █")}
+
+
 def test_no_control_character_reaches_a_terminal(hostile):
     """A workflow id cannot colour the terminal, or worse."""
     assert all(c.isprintable() or c == "\n" for c in render_text(hostile))
@@ -119,6 +129,18 @@ def test_the_picture_shows_everything():
     assert any(text.startswith("I8: entry 31 of term 2") for text in texts)
     looks = {element.get("class") for element in root.iter()}
     assert {"band", "cross", "effect", "failure-line", "moved c2", "step cut"} <= looks
+
+
+def test_the_picture_of_a_long_wait_is_broken():
+    """Both ends of it are seen, with its length between them, and how the run ended."""
+    root = ET.fromstring(render_svg(sample.waiting()).encode())
+    texts = {element.text: element for element in root.iter(f"{SVG}text")}
+    assert texts["14 d"].get("class") == "break-name"
+    told = ("charge · attempt 1", "14 d", "ask_for_review · attempt 1", "completed")
+    places = [float(texts[name].get("x")) for name in told]
+    assert places == sorted(places)
+    edges = [element for element in root.iter() if element.get("class") == "break-edge"]
+    assert len(edges) == 2
 
 
 def test_the_picture_of_a_large_run_is_bounded():
