@@ -1,6 +1,9 @@
 """How a simulated run goes wrong."""
 
+from collections.abc import Iterable
+
 from flowactor.errors import CallerError
+from flowactor.identity import RunId
 
 __all__ = ["CheckFailed", "Deadlocked", "Endless", "SimulationEscape"]
 
@@ -10,11 +13,15 @@ class CheckFailed(AssertionError):
 
     Attributes:
         checker: the name of the invariant (``I8``), or of the user's own check.
+        runs: the ids of the runs of workflows that it is about, if it is about what they wait for.
+        places: file and line where the code of these waits, once somebody has looked.
     """
 
-    def __init__(self, checker: str, message: str) -> None:
+    def __init__(self, checker: str, message: str, runs: Iterable[RunId] = ()) -> None:
         super().__init__(f"{checker}: {message}")
         self.checker = checker
+        self.runs = tuple(runs)
+        self.places: tuple[str, ...] = ()
 
 
 class Deadlocked(AssertionError):

@@ -146,8 +146,17 @@ class Healing:
         if missing is None:
             return not self._skip()
         if self._time.now_ns >= self.end_ns:
-            raise missing
+            raise self.located(missing)
         return False
+
+    def located(self, failed: CheckFailed) -> CheckFailed:
+        """It tells now at which lines the code waits of the runs that it is about."""
+        runs = self._judge.runs
+        places = (runs.place(run_id) for run_id in failed.runs if run_id in runs.open)
+        failed.places = tuple(dict.fromkeys(filter(None, places)))
+        if failed.places:
+            failed.add_note(f"the code waits at {', '.join(failed.places)}")
+        return failed
 
     def missing(self) -> CheckFailed | None:
         """What has not come about yet, if anything."""
@@ -191,11 +200,10 @@ class Healing:
         behind = [str(node) for node in sound if replicas[node].applied != last]
         if behind:
             late = f"node {', '.join(behind)} has not applied all up to {last}"
-            runs = sorted(replicas[leader].machine.runs.values(), key=lambda run: run.workflow_id)
-            busy = ", ".join(repr(run.workflow_id) for run in runs if run.status.is_open)
-            return CheckFailed(
-                "I34", late + f"; runs that do not come to rest: {busy}" * bool(busy)
-            )
+            runs = sorted(replicas[leader].machine.runs.items(), key=lambda run: run[1].workflow_id)
+            busy = {run_id: repr(run.workflow_id) for run_id, run in runs if run.status.is_open}
+            restless = f"; runs that do not come to rest: {', '.join(busy.values())}" * bool(busy)
+            return CheckFailed("I34", late + restless, busy)
         return None
 
     def _awaited(self, group: GroupId, nodes: Collection[int]) -> list[int]:
@@ -209,7 +217,8 @@ class Healing:
         for leading in filter(None, map(self._leading, replicas.values())):
             for run_id, run in sorted(leading.machine.runs.items()):
                 if reason := _unfinished(run, leading.clock.now_ns()):
-                    return CheckFailed("I36", f"run {run.workflow_id!r} ({run_id}) {reason}")
+                    said = f"run {run.workflow_id!r} ({run_id}) {reason}"
+                    return CheckFailed("I36", said, [run_id])
         return None
 
     def _leader(self, groups: Mapping[int, ExecutionGroup]) -> int | None:
@@ -350,7 +359,8 @@ async def come_to_rest(
             clients.probe(served.set, changes=changes)
         while healing.is_promised and not (healing.is_over() and served.is_set()):
             if time.now_ns >= healing.end_ns:
-                raise healing.missing() or CheckFailed("I33", "a new client is not served")
+                missing = healing.missing() or CheckFailed("I33", "a new client is not served")
+                raise healing.located(missing)
             await trio.sleep(LOOK_NS / NANOSECONDS)
         if not healing.is_promised:  # a group that has lost its majority may show up late
             judge.marks["a majority was lost"] += 1

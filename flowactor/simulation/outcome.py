@@ -23,21 +23,29 @@ class Failure:
         user's check.
     message: what was found.
     at_seconds: of virtual time.
+    place: how ``message`` ends if it names lines of workflows; elsewhere they are in other files.
     """
 
     checker: str
     message: str
     at_seconds: float
+    place: str = ""
+
+    @property
+    def recorded(self) -> str:
+        """The message as it is part of the record: the same wherever the code lies."""
+        return self.message.removesuffix(self.place)
 
     @classmethod
     def of(cls, error: BaseException, at_seconds: float) -> Self:
         """What ended a run, in the words of a report."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        place = ""
+        place, lines = "", ""
         match error:
             case CheckFailed():
                 checker = error.checker
+                lines = f" (at {', '.join(error.places)})" if error.places else ""
             case Endless():
                 checker = ENDLESS
             case Deadlocked():
@@ -48,7 +56,8 @@ class Failure:
                 checker, place = "assertion", _place(error)
             case _:
                 checker, place = type(error).__name__, _place(error)
-        return cls(checker, str(error).removeprefix(f"{checker}: ") + place, at_seconds)
+        message = str(error).removeprefix(f"{checker}: ") + place + lines
+        return cls(checker, message, at_seconds, lines)
 
 
 def _place(error: BaseException) -> str:

@@ -140,7 +140,7 @@ def _perform(scenario: Scenario, make: Make, trace: Trace) -> Outcome:
     failure = None
     if found is not None:
         failure = Failure.of(found, runtime.failed_ns / NANOSECONDS)
-        play.stage.judge.write(0, Kind.FAILED, failure.checker, failure.message)
+        play.stage.judge.write(0, Kind.FAILED, failure.checker, failure.recorded)
     return Outcome(
         seed=scenario.seed,
         digest=trace.finish(),

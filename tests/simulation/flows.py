@@ -128,4 +128,12 @@ class Hanging:
         await hang()
 
 
+@fa.workflow(version=1)
+class Restless:
+    async def run(self) -> None:
+        while True:
+            await ship(1)
+
+
+RESTLESS = fa.App([Restless])
 APP = fa.App([Order, Careless, Long, Escaping, Reaching, Patient, Hanging])

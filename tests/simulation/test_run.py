@@ -175,11 +175,24 @@ def test_a_step_may_log(play):
 
 def test_a_run_that_hangs_is_no_liveness(play):
     """What does not end within the time for healing is named, and the run ends all the same."""
-    failure = play(Start(0.5, "Hanging", "a"), healing_seconds=5.0).failure
+    outcome = play(Start(0.5, "Hanging", "a"), healing_seconds=5.0)
+    failure, code = outcome.failure, flows.Hanging.run.__code__
     assert failure.checker == "I36"
-    assert "'a'" in failure.message
-    assert "hang" in failure.message
     assert failure.at_seconds == pytest.approx(7.0)
+    place = f" (at {code.co_filename}:{code.co_firstlineno + 1})"
+    assert re.fullmatch(r"run 'a' \(\w+\) has not ended its step 'hang'", failure.recorded)
+    assert failure.message == failure.recorded + place
+    recorded = [line[3] for line in outcome.lines if line[2] == Kind.FAILED]
+    assert recorded == [("I36", failure.recorded)], "the record is the same in every folder"
+
+
+def test_a_run_without_an_end_is_named_with_its_line(play):
+    """One that asks for a step again and again lets no node rest; told is the line that asks."""
+    begin = Start(0.5, "Restless", "a")
+    failure = play(begin, app=flows.RESTLESS, seconds=1.0, healing_seconds=2.0).failure
+    code = flows.Restless.run.__code__
+    assert failure.checker in {"I34", "I36"}, "as nodes are behind just then, or a step goes on"
+    assert failure.message.endswith(f" (at {code.co_filename}:{code.co_firstlineno + 2})")
 
 
 def test_a_failing_check_of_the_user_is_the_outcome(play):

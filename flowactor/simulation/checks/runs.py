@@ -338,20 +338,26 @@ class RunsChecker:
         """
         places: Counter[str] = Counter()
         for book in self.open.values():
-            places[self._place(book)] += 1
+            places[self._place(book) or book.info.workflow_type] += 1
         return places
+
+    def place(self, run_id: RunId) -> str:
+        """Where the code of this run waits, as ``file:line``; empty if it has ended, or does not go
+        with its history.
+        """
+        return self._place(self.runs[run_id])
 
     def _place(self, book: RunBook) -> str:
         definition = self._app.find(book.info.workflow_type, book.info.version)
         if definition is None:
-            return book.info.workflow_type
+            return ""
         try:
             interpreter = replay(definition, book.info, book.past, strict=True)
         except DeterminismViolation:
-            return book.info.workflow_type
+            return ""
         places = dict.fromkeys(interpreter.places)
         interpreter.close()
-        return ", ".join(places) or book.info.workflow_type
+        return ", ".join(places)
 
     # -- bodies -----------------------------------------------------------------------------------
 
