@@ -72,6 +72,7 @@ from flowactor.observability.events import (
     describe,
 )
 from flowactor.ports import Clock, Connection, Disk, Entropy, Transport
+from flowactor.raft import RaftConfig
 from flowactor.storage import (
     DirectoryDisk,
     open_identity,
@@ -148,7 +149,7 @@ class World:
 
     Attributes:
         watch: for simulations: who sees what consensus and the machine of a group do.
-        compaction, pace: for simulations: limits that a short run meets; the pace may change.
+        compaction, pace, raft: for simulations: limits that a short run meets; the pace may change.
     """
 
     clock: Clock = Factory(SystemClock)
@@ -158,6 +159,7 @@ class World:
     watch: Watch = nobody
     compaction: Compaction = Factory(Compaction)
     pace: Callable[[], Pace] = Pace
+    raft: Callable[..., RaftConfig] = RaftConfig
 
 
 class Node:
@@ -414,6 +416,7 @@ class Node:
             watch=world.watch,
             compaction=world.compaction,
             pace=world.pace,
+            raft=world.raft,
             is_alive=vigil.is_alive,
             ticked=self._ticked,
             is_busy=lambda group: self.steward.is_busy(group),  # noqa: PLW0108

@@ -118,20 +118,14 @@ def draw_blows(
         seconds: in which all of it begins.
     """
     blows: list[Crash] = []
-    known = tuple(faults)
     for change in changes:
         if not isinstance(change, Join | Remove) or chance.random() < 0.5:
             continue
         at = round(change.at + chance.choice((0.02, 0.1, 0.5)) * (0.2 + chance.random()), 3)
         until = round(at + chance.choice((0.1, 1.0, 3.0)) * (0.2 + chance.random()), 3)
-        blow = Crash(change.node, at, until)
-        try:
-            check_changes(changes, (*known, *blows, blow), lineup.nodes)
-        except ConfigurationError:
-            continue
         if until < seconds:
-            blows.append(blow)
-    return tuple(blows)
+            blows.append(Crash(change.node, at, until))
+    return _playable(blows, lineup, changes, faults)
 
 
 def draw_absences(
@@ -152,20 +146,29 @@ def draw_absences(
         seconds: in which all of it begins.
     """
     absences: list[Crash] = []
-    known = tuple(faults)
     for change in changes:
         if not isinstance(change, Remove) or chance.random() < 0.2:
             continue
         at = round(change.at - OWNER_LEASE_SECONDS - chance.uniform(0.3, 1.5), 3)
         until = round(change.at + chance.uniform(0.5, 2.0), 3)
-        absence = Crash(change.node, at, until if until < seconds else None)
+        if at > 0:
+            absences.append(Crash(change.node, at, until if until < seconds else None))
+    return _playable(absences, lineup, changes, faults)
+
+
+def _playable(
+    crashes: Iterable[Crash], lineup: Lineup, changes: Sequence[Change], faults: Iterable[Fault]
+) -> tuple[Crash, ...]:
+    """Those of the crashes that nothing else makes impossible, nor one of them that came before."""
+    known = tuple(faults)
+    fitting: list[Crash] = []
+    for crash in crashes:
         try:
-            check_changes(changes, (*known, *absences, absence), lineup.nodes)
+            check_changes(changes, (*known, *fitting, crash), lineup.nodes)
         except ConfigurationError:
             continue
-        if at > 0:
-            absences.append(absence)
-    return tuple(absences)
+        fitting.append(crash)
+    return tuple(fitting)
 
 
 def draw_orders(chance: Random, lineup: Lineup, seconds: float) -> tuple[Order, ...]:

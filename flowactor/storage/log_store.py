@@ -28,6 +28,7 @@ from flowactor.errors import (
 from flowactor.identity import GroupId
 from flowactor.ports import Disk
 from flowactor.raft import Configuration, Entry, HardState, Restored, Snapshot, Write
+from flowactor.raft.log import size_bytes
 from flowactor.storage.connecting import connected
 from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.file_names import LOG_FILE, state_file
@@ -221,7 +222,7 @@ class LogStore:
             previous_term, spare = tail.start.term, cache_bytes_max
             for entry in self._entries(group, 1, tail.last_index, descending=True):
                 if entry.index <= applied:
-                    spare -= len(entry.data)
+                    spare -= size_bytes(entry)
                     if spare < 0:
                         previous_term = entry.term
                         break
@@ -247,7 +248,8 @@ class LogStore:
         self, group: GroupId, first: int, last: int, bytes_max: int
     ) -> tuple[int, tuple[Entry, ...]]:
         """The term just before ``first``, and the entries from there to at most ``last``: at least
-        one, then as many as ``bytes_max`` of data hold. No entries if ``first`` was compacted away.
+        one, then as many as fit ``bytes_max``, counted as the core counts them. No entries if
+        ``first`` was compacted away.
 
         Raises:
             StorageCorrupt: names the group, and the entry that is damaged or missing.
@@ -263,7 +265,7 @@ class LogStore:
                 if entry.index < first:
                     previous_term = entry.term
                     continue
-                bytes_max -= len(entry.data)
+                bytes_max -= size_bytes(entry)
                 if chosen and bytes_max < 0:
                     break
                 chosen.append(entry)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from simulations.mutants.mutant import Edit, Mutant
+from simulations.mutants.mutant import RESHAPING, Edit, Mutant
 
 __all__ = ["ACTORS"]
 
@@ -89,6 +89,25 @@ ACTORS: Final = (
                 "",
             ),
         ),
+    ),
+    Mutant(
+        "late-body-is-the-next",
+        "effect_recorded_once",
+        "A body asks at its first moment which attempt it is, and not when it was started.",
+        (
+            Edit(
+                INSTANCE,
+                "        step, (attempt, scope) = pending.command.step, begun\n",
+                "        step, (_, scope), attempt = pending.command.step, begun, pending.attempt\n"
+                "        begun = (attempt, scope)\n",
+            ),
+            Edit(
+                INSTANCE,
+                "        if self._bodies.get(step) != begun or pending.attempt != attempt:\n",
+                "        if pending.attempt != attempt:\n",
+            ),
+        ),
+        scenario=RESHAPING,
     ),
     Mutant(
         "old-process-goes-on",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flowactor.errors import StorageCorrupt, StorageError, StorageFull, StoragePoisoned
 from flowactor.ports import RowWrite
 from flowactor.raft import EntryKind
+from flowactor.raft.log import size_bytes
 from flowactor.storage import DirectoryDisk, InlineWorker, LogStore, LogWriter, StateStore
 from tests.storage.building import (
     EVERYTHING,
@@ -236,7 +237,7 @@ def test_missing_entry_is_corruption(disk):
         for call in (lambda: store.recover(ONE, 0, EVERYTHING), lambda: store.read(ONE, 2, 6, 999)):
             with pytest.raises(StorageCorrupt, match="entry 4 of group 1 is missing"):
                 call()
-        assert store.recover(ONE, 6, 13).entries == entries(6, 9)
+        assert store.recover(ONE, 6, size_bytes(entry(6))).entries == entries(6, 9)
     with pytest.raises(StorageCorrupt, match="rows of group 1 are missing or misplaced"):
         LogStore.open(disk)
 

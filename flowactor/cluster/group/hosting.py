@@ -60,6 +60,7 @@ class Ground:
         send: queues an envelope for a peer; never blocks.
         failed: told what is wrong with the disk.
         watch: who sees what happens in a group, in a simulation.
+        raft: makes the settings of a core.
         is_alive: whether a node was heard of late.
         ticked: told of every tick of a group, after who lives on it; must not wait.
         is_busy: whether the node has more to do for a group, on its next ticks.
@@ -76,6 +77,7 @@ class Ground:
     watch: Watch
     compaction: Compaction
     pace: Callable[[], Pace]
+    raft: Callable[..., RaftConfig]
     is_alive: Callable[[NodeId], bool]
     ticked: Callable[[GroupActor[Any]], None]
     is_busy: Callable[[GroupId], bool]
@@ -273,7 +275,7 @@ class Hosting:
         restored = self._store.recover(group, states.current.applied_index, cache_bytes_max)
         restore = Management if management else _maker(restored)
         machine = restore(states.current)
-        config = RaftConfig(
+        config = ground.raft(
             ground.node, cache_bytes_max=cache_bytes_max, quiet_ticks=ground.quiet_ticks
         )
         core = Raft(config, restored, ground.entropy.seed())

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
-from random import Random
 from typing import Final
 
 from attrs import asdict
@@ -15,8 +14,9 @@ from flowactor.raft import Configuration
 from flowactor.simulation.changes import Change, Reshape
 from flowactor.simulation.checks.judge import Judge
 from flowactor.simulation.checks.windows import Windows
+from flowactor.simulation.core.bodies import Bodies
 from flowactor.simulation.core.heap import Heap
-from flowactor.simulation.core.life import Bodies, Habitat, Life, Machine
+from flowactor.simulation.core.life import Habitat, Life, Machine
 from flowactor.simulation.core.network import CoreNetwork
 from flowactor.simulation.core.states import Vault
 from flowactor.simulation.failure import CheckFailed
@@ -27,7 +27,7 @@ from flowactor.simulation.trace import Kind
 from flowactor.simulation.world import World
 from flowactor.workflow import App
 
-__all__ = ["CoreCluster", "draw_windows", "next_shape"]
+__all__ = ["CoreCluster", "next_shape"]
 
 START_NS: Final = 100_000_000
 RESHAPE_NS: Final = 20_000_000
@@ -260,16 +260,3 @@ def next_shape(
 
 def _with_learners(voters: Iterable[NodeId], learners: Iterable[NodeId]) -> Configuration:
     return Configuration(tuple(sorted(voters)), tuple(sorted(learners)))
-
-
-def draw_windows(chance: Random) -> Windows:
-    """In some runs limits so small that even a short run meets all of them."""
-    if chance.random() < 2 / 3:
-        return Windows()
-    return Windows(
-        append_bytes_max=chance.choice((200, 2000)),
-        inflight_appends_max=chance.choice((1, 3)),
-        inflight_bytes_max=chance.choice((2000, 6000)),
-        uncommitted_bytes_max=chance.choice((3000, 20_000)),
-        cache_bytes_max=chance.choice((0, 2000)),
-    )

@@ -1,10 +1,9 @@
 """One life of one node at core depth: its actors, and what they do turn by turn."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from random import Random
-from typing import Any, Final, TypeVarTuple
+from typing import Any, Final
 
 import trio
 from attrs import frozen
@@ -38,77 +37,20 @@ from flowactor.raft import (
     Write,
 )
 from flowactor.simulation.checks.judge import Judge
+from flowactor.simulation.core.bodies import Bodies, BodiesOf, Place, ProcessDied
 from flowactor.simulation.core.heap import Heap
 from flowactor.simulation.core.states import CoreCopy, CoreIncoming, CoreStates, Vault
 from flowactor.simulation.core.storage import CoreLog
 from flowactor.simulation.runtime import NodeClock, stream
 from flowactor.simulation.runtime.scheduling import unshield
-from flowactor.simulation.world import World, at_place
+from flowactor.simulation.world import World
 from flowactor.storage import LogSize
-from flowactor.workflow import App, step_info
+from flowactor.workflow import App
 
-__all__ = ["GROUP", "Bodies", "Habitat", "Life", "Machine", "ProcessDied"]
-
-Ts = TypeVarTuple("Ts")
+__all__ = ["GROUP", "Habitat", "Life", "Machine"]
 
 GROUP: Final = GroupId(1)
 _BEAT_NS: Final = round(BEAT_SECONDS * NANOSECONDS)
-MOMENT_SECONDS_MAX: Final = 0.25
-"""What a moment in a step body takes at most; most take a few milliseconds."""
-
-
-class ProcessDied(BaseException):
-    """Raised in code whose process is dead: whatever it would do, nobody would see it."""
-
-
-class _Place:
-    """The process of one life, as step bodies know it."""
-
-    def __init__(self, life: "Life", world: World, heap: Heap, chance: Random) -> None:
-        self.world: Final = world
-        self.node: Final = life.node
-        self._life: Final = life
-        self._heap: Final = heap
-        self._chance: Final = chance
-
-    def now_ns(self) -> int:
-        """See ``Place``."""
-        return self._heap.now_ns
-
-    async def pause(self, seconds: float) -> None:
-        """See ``Place``. Every pause takes a moment more, so that the process may die in it."""
-        self._life.point(RunId(step_info().run_id))
-        await trio.sleep(seconds + self._chance.random() ** 4 * MOMENT_SECONDS_MAX)
-        while self._life.paused and self._life.alive:
-            await self._life.woken.wait()
-        if not self._life.alive:
-            raise ProcessDied
-
-
-class Bodies:
-    """The tasks of step bodies, over all lives: the only ones there are."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery: Final = nursery
-        self.running = 0
-
-    def start(
-        self, life: "Life", async_fn: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]
-    ) -> None:
-        """Run a body as part of this life."""
-        self.running += 1
-        with at_place(life.place):
-            self._nursery.start_soon(self._run, life, async_fn, args)
-
-    async def _run(
-        self, life: "Life", async_fn: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]
-    ) -> None:
-        try:
-            with life.scope(), suppress(ProcessDied):
-                await async_fn(*args)
-        finally:
-            self.running -= 1
-            life.poke()
 
 
 @frozen(kw_only=True)
@@ -185,7 +127,7 @@ class Life:
         self.touched = True
         self.look_at_runs = True
         self.handled = 0
-        self.place: Final = _Place(self, habitat.world, habitat.heap, chance)
+        self.place: Final = Place(self, habitat.world, habitat.heap, chance)
         self._incarnation: Final = f"{node}.{life}"
         self._log: Final = machine.disk
         self._states: Final = machine.states
@@ -287,7 +229,7 @@ class Life:
             messages = actor.mailbox.take()
             if messages:
                 self.handled += len(messages)
-                if not actor.turn(messages, _BodiesOf(self, self._habitat.bodies)):
+                if not actor.turn(messages, BodiesOf(self, self._habitat.bodies)):
                     self._actors.remove(actor)
                     actor.mailbox.close()
                     actor.close()
@@ -548,6 +490,16 @@ class Life:
         if self.alive:
             self._judge.point(run_id, self.node)
 
+    async def when_running(self) -> None:
+        """Wait while the process stands still.
+
+        Raises:
+            ProcessDied: it has ended.
+        """
+        while self.paused and self.alive:
+            await self.woken.wait()
+        self._go_on()
+
     # -- ends -------------------------------------------------------------------------------------
 
     def pause(self) -> None:
@@ -579,21 +531,3 @@ class Life:
 
 def _nothing() -> None:
     pass
-
-
-class _BodiesOf:
-    """The nursery of step bodies of one life."""
-
-    def __init__(self, life: Life, bodies: Bodies) -> None:
-        self._life: Final = life
-        self._bodies: Final = bodies
-
-    def start_soon(
-        self,
-        async_fn: Callable[[*Ts], Awaitable[object]],
-        /,
-        *args: *Ts,
-        name: object = None,  # noqa: ARG002  # tasks are told apart by their run and step
-    ) -> None:
-        """See ``Tasks``."""
-        self._bodies.start(self._life, async_fn, args)

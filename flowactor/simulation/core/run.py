@@ -6,10 +6,11 @@ import trio
 
 from flowactor.errors import ConfigurationError
 from flowactor.simulation.changes import Reshape
+from flowactor.simulation.core.bodies import Bodies
 from flowactor.simulation.core.clients import CoreClients
-from flowactor.simulation.core.cluster import CoreCluster, draw_windows
+from flowactor.simulation.core.cluster import CoreCluster
 from flowactor.simulation.core.heap import SLOTS_NS, Heap
-from flowactor.simulation.core.life import Bodies
+from flowactor.simulation.housekeeping import draw_windows
 from flowactor.simulation.outcome import Outcome
 from flowactor.simulation.play import Play, perform
 from flowactor.simulation.runtime import Runtime, stream
@@ -64,7 +65,7 @@ def _make(
         scenario.seed,
         heap,
         stage.judge,
-        Bodies(nursery),
+        Bodies(nursery, runtime.random("bodies")),
         stage.world,
         windows,
     )

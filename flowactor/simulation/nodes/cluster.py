@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 import trio
+from attrs import asdict, evolve
 
 from flowactor.cluster.group.actor import ExecutionGroup
 from flowactor.errors import StorageCorrupt, StorageError, WorldError
@@ -21,8 +22,10 @@ from flowactor.management.majorities import need_of
 from flowactor.node import Node, NodeConfig
 from flowactor.node import World as Surroundings
 from flowactor.ports import Transport
+from flowactor.raft import RaftConfig
 from flowactor.simulation.changes import Change, Join, Remove, Replace, Reshape, Restart
 from flowactor.simulation.checks.judge import FIRST_GROUP, Judge
+from flowactor.simulation.checks.windows import USUAL, Windows
 from flowactor.simulation.disk import Device, SimulatedDisk
 from flowactor.simulation.failure import CheckFailed
 from flowactor.simulation.fleet import Fleet
@@ -85,6 +88,7 @@ class Cluster(Fleet[Machine]):
         nursery: where nodes live.
         joining: how many machines there are beside those of the founders; each begins when a change
             says so.
+        windows: the limits of all cores.
 
     Attributes:
         network: that they are on.
@@ -105,6 +109,7 @@ class Cluster(Fleet[Machine]):
         sockets: bool,
         nursery: trio.Nursery,
         joining: int = 0,
+        windows: Windows = USUAL,
     ) -> None:
         count = nodes + joining
         self.network: Final = Network(runtime.time, runtime.random("network"), nodes=count)
@@ -119,7 +124,10 @@ class Cluster(Fleet[Machine]):
         self._sockets: Final = sockets
         self._nursery: Final = nursery
         self._messages: Final = Messages(judge)
-        self._compaction: Final = draw_compaction(runtime.random("compaction"))
+        compaction = draw_compaction(runtime.random("compaction"))
+        cache_bytes_max = min(windows.cache_bytes_max, compaction.cache_bytes_max)
+        self._compaction: Final = evolve(compaction, cache_bytes_max=cache_bytes_max)
+        self._raft: Final = partial(RaftConfig, **asdict(windows))
         self._founders: Final = tuple(map(address_of, range(1, nodes + 1)))
         self.addresses: Final = tuple(map(address_of, self.machines))
         self.removed: Final[list[NodeId]] = []
@@ -272,6 +280,7 @@ class Cluster(Fleet[Machine]):
             watch=observer.watch,
             compaction=self._compaction,
             pace=lambda: self.pace,
+            raft=self._raft,
         )
         try:
             with life.scope:

@@ -6,6 +6,7 @@ import trio
 
 from flowactor.errors import ConfigurationError
 from flowactor.simulation.changes import Reshape
+from flowactor.simulation.housekeeping import draw_windows
 from flowactor.simulation.nodes.clients import Clients
 from flowactor.simulation.nodes.cluster import Cluster
 from flowactor.simulation.outcome import Outcome
@@ -49,7 +50,8 @@ def _make(
     nursery: trio.Nursery,
     trace: Trace,
 ) -> Play:
-    stage = Stage(scenario, runtime.time, trace, strike)
+    windows = draw_windows(runtime.random("limits"))
+    stage = Stage(scenario, runtime.time, trace, strike, windows)
     cluster = Cluster(
         runtime,
         scenario.app,
@@ -59,6 +61,7 @@ def _make(
         sockets=scenario.sockets,
         nursery=nursery,
         joining=scenario.machines - scenario.nodes,
+        windows=windows,
     )
     clients = Clients(
         runtime,
