@@ -1,7 +1,7 @@
 """The tutorial on testing is true: its files are the examples, its commands print what it shows.
 
-A seed is a run, so seeds, times, positions and counts are compared as well; what is measured on a real
-clock is not shown. After a change of what a seed means
+A seed is a run, so seeds, times, positions and counts are compared as well; what is measured on a
+real clock is not shown. After a change of what a seed means
 
     pytest tests/testing/test_tutorial.py -m "long or not long" --rewrite-tutorial
 
