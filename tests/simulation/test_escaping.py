@@ -7,7 +7,9 @@ import os
 import random
 import socket
 import sqlite3
+import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +31,10 @@ WAYS: dict[str, tuple[Any, ...]] = {
     "os.posix_spawn": (os.posix_spawn, "/bin/true", ["true"], {}),
     "os.fork": (os.fork,),
     "posix.getpid": (os.getpid,),
+    "posix.getcwd": (Path.cwd,),
+    "posix.cpu_count": (os.cpu_count,),
+    "posix.uname": (os.uname,),
+    "time.process_time": (time.process_time,),
     "sqlite3.connect": (sqlite3.connect, "somewhere.db"),
     "datetime.now": (dt.datetime.now,),
     "os.urandom": (uuid.uuid4,),

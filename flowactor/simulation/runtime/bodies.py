@@ -22,6 +22,7 @@ from flowactor.simulation.runtime.escapes import (
     CHANCE,
     FILE,
     IN_BODY,
+    MACHINE,
     PROCESS,
     TIME,
     WAIT,
@@ -43,6 +44,12 @@ _CURES: Final = {
             "time.monotonic_ns",
             "time.perf_counter",
             "time.perf_counter_ns",
+            "time.process_time",
+            "time.process_time_ns",
+            "time.thread_time",
+            "time.thread_time_ns",
+            "time.clock_gettime",
+            "time.clock_gettime_ns",
             "time.localtime",
             "time.gmtime",
             "datetime.now",
@@ -59,10 +66,25 @@ _CURES: Final = {
     "_io.open": FILE,
     "io.open": FILE,
     **dict.fromkeys(
-        (f"{system}.{name}" for system in ("posix", "nt") for name in ("stat", "lstat", "access")),
+        (
+            f"{system}.{name}"
+            for system in ("posix", "nt")
+            for name in ("stat", "lstat", "access", "getcwd", "getcwdb", "readlink")
+        ),
         FILE,
     ),
-    **dict.fromkeys(("posix.getpid", "nt.getpid"), PROCESS),
+    **dict.fromkeys(
+        (f"{system}.{name}" for system in ("posix", "nt") for name in ("getpid", "getppid")),
+        PROCESS,
+    ),
+    **dict.fromkeys(
+        (
+            f"{system}.{name}"
+            for system in ("posix", "nt")
+            for name in ("cpu_count", "getloadavg", "getlogin", "uname")
+        ),
+        MACHINE,
+    ),
 }
 
 

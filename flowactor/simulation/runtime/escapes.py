@@ -3,10 +3,12 @@
 The functions of those modules are replaced for the time of a run, and put back. What was imported
 by its name before (``from time import time``) and what C code does is not seen by that; bodies of
 steps and workflow code are watched more closely (``bodies``). The
-generator of the module ``random`` is seeded, so that what escapes notice is repeatable at least.
+generators of the modules ``random`` and ``numpy.random`` are seeded, so that what escapes notice is
+repeatable at least.
 """
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -27,6 +29,7 @@ __all__ = [
     "CHANCE",
     "FILE",
     "IN_BODY",
+    "MACHINE",
     "NETWORK",
     "PROCESS",
     "THREAD",
@@ -70,6 +73,7 @@ WAIT: Final = Cure("await fa.sleep(seconds)", "await trio.sleep(seconds)")
 FILE: Final = Cure("a step", _LEDGER)
 NETWORK: Final = Cure("a step", f"{_LEDGER}: there is no network outside")
 PROCESS: Final = Cure("a step", f"{_LEDGER}: there are no processes beside this one")
+MACHINE: Final = Cure("an argument of the run", "an argument of the step")
 THREAD: Final = Cure(
     "a task (fa.open_nursery()): in a simulation there is one thread",
     "a task (trio.open_nursery()): in a simulation there is one thread",
@@ -115,6 +119,13 @@ _EXITS: Final = (
     _Exit("subprocess", "Popen.__init__", PROCESS),
 )
 
+_NUMPY: Final = "numpy.random"
+_NUMPY_CURE: Final = Cure(
+    "fa.random()", "numpy.random.default_rng(seed), with a seed that the workflow drew"
+)
+_NUMPY_NAMELESS: Final = frozenset({"ranf", "sample", "seed"})
+"""Functions that use the shared generator and are none of its methods."""
+
 _SEEDED: Final = frozenset({"h11", "trio_websocket", "wsproto"})
 """Libraries that draw nonces and masks: they get theirs from the seed."""
 
@@ -130,8 +141,9 @@ def no_way_out(chance: Random, on_escape: Callable[[SimulationEscape], None]) ->
     guard = _Guard(chance, on_escape)
     with ExitStack() as restoring:
         restoring.callback(_SHARED.setstate, _SHARED.getstate())
-        _SHARED.seed(chance.getrandbits(64))
-        for way in _EXITS:
+        seed = chance.getrandbits(64)
+        _SHARED.seed(seed)
+        for way in (*_EXITS, *_numpy(seed, restoring)):
             owner, name = _resolve(way)
             original = getattr(owner, name)
             restoring.callback(setattr, owner, name, original)
@@ -140,6 +152,22 @@ def no_way_out(chance: Random, on_escape: Callable[[SimulationEscape], None]) ->
         restoring.callback(setattr, Random, name, original)
         setattr(Random, name, guard.seeding(original))
         yield
+
+
+def _numpy(seed: int, restoring: ExitStack) -> list[_Exit]:
+    """The functions of NumPy's shared generator, which is seeded; none if nobody uses NumPy."""
+    if "numpy" not in sys.modules:
+        return []
+    numpy = import_module(_NUMPY)
+    shared = numpy.mtrand._rand  # noqa: SLF001  # it has no public name
+    restoring.callback(shared.set_state, shared.get_state())
+    shared.seed(seed % 2**32)
+    return [
+        _Exit(_NUMPY, name, _NUMPY_CURE)
+        for name in sorted(dir(numpy))
+        if (getattr(getattr(numpy, name), "__self__", None) is shared or name in _NUMPY_NAMELESS)
+        and name not in {"get_state", "set_state"}
+    ]
 
 
 def _resolve(way: _Exit) -> tuple[Any, str]:

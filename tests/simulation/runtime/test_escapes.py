@@ -3,6 +3,7 @@ MockClock.
 """
 
 import builtins
+import importlib
 import io
 import logging
 import os
@@ -16,6 +17,7 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import trio
@@ -100,6 +102,70 @@ def test_chance_that_got_away_is_repeatable():
         return drawn()
 
     assert simulate(main, seed=5) == simulate(main, seed=5) != simulate(main, seed=6)
+
+
+class SharedGenerator:
+    """Stands for ``numpy.random.RandomState``: its methods are functions of the module, too."""
+
+    def __init__(self):
+        self.random = random.Random(0)
+
+    def seed(self, seed):
+        self.random.seed(seed)
+
+    def get_state(self):
+        return self.random.getstate()
+
+    def set_state(self, state):
+        self.random.setstate(state)
+
+    def rand(self):
+        return self.random.random()
+
+
+@pytest.fixture
+def numpy_random(monkeypatch):
+    """``numpy.random``: the real one where it is installed, else a module of the same shape."""
+    try:
+        return importlib.import_module("numpy.random")
+    except ModuleNotFoundError:
+        shared, module = SharedGenerator(), ModuleType("numpy.random")
+        for name in ("rand", "get_state", "set_state"):
+            setattr(module, name, getattr(shared, name))
+        module.seed = lambda seed=None: shared.seed(seed)
+        module.mtrand = SimpleNamespace(_rand=shared)
+        monkeypatch.setitem(sys.modules, "numpy", ModuleType("numpy"))
+        monkeypatch.setitem(sys.modules, "numpy.random", module)
+        return module
+
+
+@pytest.mark.parametrize("name", ["rand", "seed"])
+def test_the_shared_chance_of_numpy_is_refused(name, numpy_random):
+    """As that of ``random`` is, with what to write instead."""
+
+    async def main(_):
+        await trio.lowlevel.checkpoint()
+        getattr(numpy_random, name)()
+
+    line = main.__code__.co_firstlineno + 2
+    with pytest.raises(SimulationEscape) as caught:
+        simulate(main, seed=1)
+    assert str(caught.value).startswith(f"{__file__}:{line} calls numpy.random.{name},")
+    assert "numpy.random.default_rng(seed)" in str(caught.value)
+
+
+def test_the_shared_chance_of_numpy_is_repeatable_and_put_back(numpy_random):
+    """What was imported by its name gives the same in each run; afterwards it goes on as before."""
+    drawn, state = numpy_random.rand, numpy_random.get_state()
+    expected = drawn()
+    numpy_random.set_state(state)
+
+    async def main(_):
+        await trio.lowlevel.checkpoint()
+        return drawn()
+
+    assert simulate(main, seed=5) == simulate(main, seed=5) != simulate(main, seed=6)
+    assert numpy_random.rand() == expected
 
 
 def test_other_threads_are_left_alone():
