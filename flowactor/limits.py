@@ -26,8 +26,8 @@ QUIET_TICKS: Final = 30
 than the heartbeats of one second.
 """
 BEAT_SECONDS: Final = 0.25
-"""Between two signs of life that a node sends each other node, whatever its groups do: all that is
-left of the cost of a node whose groups are quiet.
+"""Between two signs of life of a node to another that relies on it, whatever its groups do: all
+that is left of the cost of a node whose groups are quiet.
 """
 SILENCE_SECONDS: Final = 0.5
 """After two beats without a sign of life a node is believed gone, and the groups that it concerns

@@ -337,7 +337,7 @@ class Node:
     def _assemble(self, nursery: trio.Nursery, disk: Disk, closing: ExitStack) -> None:
         """Recover from disk, wire all parts together, start their tasks."""
         world, membership, node = self._world, self.membership, self.membership.node
-        vigil = Vigil(world.clock, self._stir)
+        vigil = Vigil(world.clock, lambda: hosting.relied_on(), self._stir)  # noqa: PLW0108
         links = self._links = Links(
             node=node,
             hello=self._hello,

@@ -47,9 +47,11 @@ from flowactor.transport import (
 
 __all__ = ["Links"]
 
-_BEAT: Final = encode(Alive())
-_BARE_BEAT: Final = join([_BEAT])
-"""The frame of a link that has nothing else to say."""
+_ASKING: Final = encode(Alive(asks=True))
+_ANSWERING: Final = encode(Alive(asks=False))
+_BARE_ASKING: Final = join([_ASKING])
+_BARE_ANSWERING: Final = join([_ANSWERING])
+"""The frames of a link that has nothing else to say."""
 _FAREWELL_BEATS: Final = round(KNOCK_SECONDS / BEAT_SECONDS)
 _UNREACHED: Final = "but does not reach this node: check the --advertise of both, and firewalls"
 
@@ -223,11 +225,14 @@ class Links:
 
     def _beat(self) -> None:
         for link in self._links.values():
-            if link.connection is not None:
-                link.outbox.put(_BEAT)
-                link.beats_left -= not link.welcome
-                if link.beats_left <= 0:
-                    link.scope.cancel()
+            if link.connection is None:
+                continue
+            sign = self._vigil.sign_for(link.peer)
+            if sign is not None:
+                link.outbox.put(_ASKING if sign.asks else _ANSWERING)
+            link.beats_left -= not link.welcome
+            if link.beats_left <= 0:
+                link.scope.cancel()
 
     def _dial(self, link: Link) -> None:
         if self._opened is None:
@@ -334,8 +339,11 @@ class Links:
                     while True:
                         frame = await connection.receive()
                         self._vigil.heard(link.peer)
-                        if frame == _BARE_BEAT:
+                        if frame == _BARE_ANSWERING:
                             continue  # that it came is all it says
+                        if frame == _BARE_ASKING:
+                            self._vigil.asked(link.peer)
+                            continue
                         for envelope in frames.unpack(frame, Envelope):
                             self._dispatch(link, envelope, nursery, serve)
             finally:
@@ -368,8 +376,9 @@ class Links:
                 _, promise = self._relayed.get(response.number, (None, None))
                 if promise is not None:
                     promise.set(response.answer)
-            case Alive():
-                pass  # as above
+            case Alive(asks=asks):
+                if asks:
+                    self._vigil.asked(link.peer)
             case _:
                 self._receive(link.peer, envelope)
 

@@ -40,8 +40,8 @@ QUIET: Final = (
         (
             Edit(
                 VIGIL,
-                "if node not in self._gone and self._awake_ns - heard_ns >= _SILENCE_NS:",
-                "if node not in self._gone and heard_ns > self._awake_ns:",
+                "            elif self._awake_ns - heard_ns >= _SILENCE_NS:\n",
+                "            elif heard_ns > self._awake_ns:\n",
             ),
         ),
         scenario=NIGHT,

@@ -74,6 +74,21 @@ class Fleet:
             node for node in self._nodes.values() if (at := node.groups.get(group)) and at.is_leader
         )
 
+    def pairs(self) -> set[frozenset[NodeId]]:
+        """Two nodes each, of which one leads a group that the other belongs to."""
+        leads = [
+            (node.node_id, replica.group.status.configuration.members)
+            for node in self._nodes.values()
+            for replica in node._hosting.replicas.values()  # noqa: SLF001
+            if replica.group.is_leader
+        ]
+        return {
+            frozenset((leader, member))
+            for leader, members in leads
+            for member in members
+            if member != leader
+        }
+
     def name_in(self, group: GroupId, number: int = 0) -> str:
         """A name that the group serves; another one for each number."""
         names = (f"name {number} {attempt}" for attempt in count())

@@ -69,7 +69,7 @@ async def _costs(fleet: Fleet, runtime: Runtime) -> Costs:
         management_syncs=changed.syncs / COMMANDS,
         awake_messages=sum(awake.sent.values()) / WINDOW_SECONDS,
         lead_messages=awake.most(MANAGEMENT_GROUP) / WINDOW_SECONDS,
-        rest_frames=resting.frames / WINDOW_SECONDS,
+        rest_frames=resting.frames / WINDOW_SECONDS / len(fleet.pairs()),
         state_bytes=sum(len(encode_plain(row[1:])) for row in state),
     )
 

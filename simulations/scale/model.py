@@ -42,7 +42,8 @@ class Costs:
         management_messages, management_syncs: of one change of the cluster.
         awake_messages: a second, while no group is quiet.
         lead_messages: a second, that the leader of the management group sends of it meanwhile.
-        rest_frames: a second, when all groups are quiet.
+        rest_frames: a second, when all groups are quiet, for each two nodes of which one leads
+            a group that the other belongs to.
         state_bytes: of the management group's state.
     """
 
@@ -87,7 +88,7 @@ def costs_of(shape: Shape) -> Costs:
         management_syncs=nodes,
         awake_messages=2 * round_trips * BEATS_PER_SECOND,
         lead_messages=(nodes - 1) * BEATS_PER_SECOND,
-        rest_frames=nodes * (nodes - 1) / BEAT_SECONDS,
+        rest_frames=2 / BEAT_SECONDS,
         state_bytes=STATE_BYTES + nodes * NODE_BYTES + groups * GROUP_BYTES + places * PLACE_BYTES,
     )
 

@@ -25,6 +25,7 @@ STORY = Story(
     scenario=Scenario(
         app=app,
         nodes=5,
+        seed=1,
         acts=(
             *registers(8, begin=1.5),
             *(Start(1.4, "Patience", f"long-{client}", client=client) for client in CLIENTS),

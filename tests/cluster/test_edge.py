@@ -278,7 +278,7 @@ async def test_what_was_relayed_over_a_replaced_link_fails_at_once(autojump_cloc
         transport=None,
         random=Random(1),
         receive=lambda *_: None,
-        vigil=Vigil(TrioClock(), lambda *_: None),
+        vigil=Vigil(TrioClock(), tuple, lambda *_: None),
         refusal=lambda _: None,
         gone=lambda _: None,
         observer=events.append,

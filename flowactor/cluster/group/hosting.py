@@ -5,7 +5,7 @@ management group gives this node a place in it; and is closed when it takes the 
 lives in a scope of its own within the node's nursery.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any, Final, TypeVarTuple
@@ -20,6 +20,7 @@ from flowactor.cluster.group.sending import Pace
 from flowactor.cluster.group.tasks import Tasks
 from flowactor.cluster.group.witness import Watch, Witness
 from flowactor.cluster.protocol.envelopes import GroupEnvelope
+from flowactor.cluster.vigil import relied_on
 from flowactor.codec.records import decode, encode, record
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId
@@ -216,6 +217,11 @@ class Hosting:
         """A node is gone, or is back: see ``GroupActor.stir``."""
         for replica in self._replicas.values():
             replica.group.stir(node, silent_ticks)
+
+    def relied_on(self) -> Collection[NodeId]:
+        """The nodes whose silence would concern a group here."""
+        replicas = self._replicas.values()
+        return {node for replica in replicas for node in relied_on(replica.group.status)}
 
     # -- opening ----------------------------------------------------------------------------------
 

@@ -132,7 +132,9 @@ class SnapshotHeld:
 @record(321)
 @frozen
 class Alive:
-    """A sign of life of the node, for all groups together."""
+    """A sign of life of the node, for all groups together; ``asks`` for one in return."""
+
+    asks: bool
 
 
 SnapshotEnvelope = SnapshotOffer | SnapshotChunk | SnapshotWanted | SnapshotHeld

@@ -168,6 +168,8 @@ class CoreCluster(Fleet[Machine]):
             life.meet(sender, self.machines[sender].lives)
             if not isinstance(envelope, Alive):
                 life.group.receive(NodeId(sender), envelope)
+            elif envelope.asks:
+                life.vigil.asked(NodeId(sender))
             life.touched = True
         return life is not None
 

@@ -18,7 +18,7 @@ from flowactor.cluster.runs.instances import Instances
 from flowactor.cluster.runs.liveness import Liveness
 from flowactor.cluster.runs.steps import StepRunner
 from flowactor.cluster.runs.variables import VariableActors
-from flowactor.cluster.vigil import Vigil, quiet_ticks
+from flowactor.cluster.vigil import Vigil, quiet_ticks, relied_on
 from flowactor.errors import StorageError, WorldError
 from flowactor.identity import GroupId, NodeId, RunId
 from flowactor.limits import BEAT_SECONDS, NANOSECONDS, OWNER_LEASE_SECONDS
@@ -144,7 +144,7 @@ class Life:
         self._alarm_ns = -1
         self._met: Final[dict[int, int]] = {}
         self._unread: Final[dict[int, int]] = {}
-        self.vigil: Final = Vigil(machine.clock, self._stir)
+        self.vigil: Final = Vigil(machine.clock, lambda: relied_on(self.group.status), self._stir)
         self.group: Final = self._recover(chance.getrandbits(64))
         self.liveness: Final = Liveness(
             self.group,
@@ -274,8 +274,9 @@ class Life:
         if not self.paused:
             self.vigil.look()
             for voter in self._habitat.voters:
-                if voter != self.node:
-                    self._habitat.send(self.node, voter, Alive())
+                sign = None if voter == self.node else self.vigil.sign_for(voter)
+                if sign is not None:
+                    self._habitat.send(self.node, voter, sign)
         self._heap.post(self._heap.now_ns + _BEAT_NS, self._beat)
 
     # -- more turns -------------------------------------------------------------------------------
