@@ -63,7 +63,9 @@ class Vigil:
         self._awake_ns = 0  # up to that look
 
     def is_alive(self, node: NodeId) -> bool:
-        """Whether the node was heard of late; one that is not relied on, whether it has a link."""
+        """Whether the node was heard of late; of one that nobody relies on, whether it had a link
+        when it was last asked, or has one since.
+        """
         return node in self._heard_ns and node not in self._gone
 
     def heard(self, node: NodeId) -> None:
@@ -108,9 +110,10 @@ class Vigil:
 
     def sign_for(self, node: NodeId) -> Alive | None:
         """What a node is to be told after this look, if anything. A pair in which either relies on
-        the other gives each other a sign; to all others silence means nothing.
+        the other gives each other a sign; to all others silence means nothing. Who is believed gone
+        is asked until it answers, also if nobody relies on it any more.
         """
-        if node in self._watched:
+        if node in self._watched or node in self._gone:
             return _ASKING
         asked_ns = self._asked_ns.get(node)
         wants = asked_ns is not None and self._awake_ns - asked_ns < _WANTED_NS

@@ -52,10 +52,13 @@ class TcpNetwork:
 
 
 def _limit_silence(sock: trio.socket.SocketType) -> None:
-    """Notice a dead other side also on a connection that only listens (keep-alive)."""
+    """Notice a dead other side also on a connection that nobody sends anything over (keep-alive),
+    as is one of two nodes of which neither relies on the other.
+    """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     options = {
         "TCP_KEEPIDLE": SILENCE_SECONDS,
+        "TCP_KEEPALIVE": SILENCE_SECONDS,  # what macOS calls it
         "TCP_KEEPINTVL": max(1, SILENCE_SECONDS // 3),
         "TCP_KEEPCNT": 3,
         "TCP_USER_TIMEOUT": SILENCE_SECONDS * 1000,

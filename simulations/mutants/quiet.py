@@ -11,6 +11,7 @@ QUIESCENCE: Final = "raft/quiescence.py"
 TICKING: Final = "cluster/group/ticking.py"
 VIGIL: Final = "cluster/vigil.py"
 NIGHT: Final = "a-sleeping-cluster"
+FIRST_NIGHT: Final = "a-newcomer-at-night"
 LAGGARD: Final = "a-laggard-at-night"
 
 QUIET: Final = (
@@ -44,6 +45,39 @@ QUIET: Final = (
                 "            elif heard_ns > self._awake_ns:\n",
             ),
         ),
+        scenario=NIGHT,
+    ),
+    Mutant(
+        "members-unasked",
+        "failure_detected_on_idle_cluster",
+        "A leader asks no member for signs of life: nobody misses those of an owner of runs.",
+        (
+            Edit(
+                VIGIL,
+                "        return status.configuration.members\n",
+                "        return (status.leader,)\n",
+            ),
+        ),
+        scenario=NIGHT,
+    ),
+    Mutant(
+        "learners-unasked",
+        "failure_detected_on_idle_cluster",
+        "A leader asks only who votes for signs of life.",
+        (
+            Edit(
+                VIGIL,
+                "        return status.configuration.members\n",
+                "        return status.configuration.voters\n",
+            ),
+        ),
+        scenario=FIRST_NIGHT,
+    ),
+    Mutant(
+        "leaders-unasked",
+        "quiet_group_wakes",
+        "Who follows a leader asks it for no signs of life.",
+        (Edit(VIGIL, "    return (status.leader,) if status", "    return () if status"),),
         scenario=NIGHT,
     ),
     Mutant(

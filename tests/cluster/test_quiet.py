@@ -1,6 +1,6 @@
 """Quiet groups on whole nodes: an idle cluster sleeps, and is there when it is needed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,6 +10,7 @@ import flowactor as fa
 from flowactor.cluster.group.actor import GroupActor
 from flowactor.cluster.protocol.envelopes import Alive
 from flowactor.codec.records import encode
+from flowactor.identity import GroupId
 from flowactor.limits import (
     BEAT_SECONDS,
     ELECTION_TICKS_MAX,
@@ -17,6 +18,8 @@ from flowactor.limits import (
     SILENCE_SECONDS,
     TICK_SECONDS,
 )
+from flowactor.management import Topology
+from flowactor.management.operations import AddMember, CreateGroup, MoveMember, RemoveNode
 from flowactor.transport import Outbox
 from tests.cluster.harness import OUTSIDE, Cluster, cluster
 
@@ -60,9 +63,56 @@ def groups(nodes: Cluster) -> list[GroupActor]:
     return [group for node in running for group in (node.group, node._hosting.management)]
 
 
+def replicas(nodes: Cluster) -> dict[tuple[int, GroupId], GroupActor]:
+    """Those on the nodes that run, of all groups that there are."""
+    return {
+        (number, group): replica.group
+        for number in nodes.running
+        for group, replica in nodes.node(number)._hosting.replicas.items()
+    }
+
+
 async def rest(nodes: Cluster) -> None:
     """Wait until nothing but signs of life happens any more."""
-    await nodes.until(lambda: all(g.ticking.rests for g in groups(nodes)), "all rest")
+    await nodes.until(
+        lambda: all(group.ticking.rests for group in replicas(nodes).values()), "all rest"
+    )
+
+
+async def change(nodes: Cluster, operation: object, done: Callable[[Topology], object]) -> None:
+    """Have the cluster changed, and wait until it is, and sleeps again."""
+    await nodes.client(1).manage(operation)
+    await nodes.until(
+        lambda: done(nodes.node(1).steward.topology) and not nodes.node(1).steward.topology.moves
+    )
+    await rest(nodes)
+
+
+async def lose(nodes: Cluster, gone: int) -> None:
+    """Nothing comes from a node any more, and nothing reaches it: by when that has to be noticed,
+    all replicas have woken that it concerns, there and elsewhere. Those of groups that it has no
+    part in sleep on. Then it is back, and all sleep again.
+    """
+    before = replicas(nodes)
+    assert all(group.status.quiet for group in before.values())
+    concerned = {
+        (number, group)
+        for (number, group), replica in before.items()
+        if replica.leader == gone != number
+        or (replica.is_leader and gone in replica.status.configuration.members)
+    }
+    apart = {group for _, group in before} - {group for number, group in before if number == gone}
+    woken = set()
+    nodes.isolate(gone)
+    for _ in range(round(NOTICED_SECONDS / TICK_SECONDS) + 1):
+        await trio.sleep(TICK_SECONDS)
+        woken |= {key for key, group in replicas(nodes).items() if not group.status.quiet}
+    assert concerned
+    assert concerned <= woken
+    assert not apart.intersection(group for _, group in woken)
+    nodes.heal()
+    await trio.sleep(OWNER_LEASE_SECONDS)
+    await rest(nodes)
 
 
 @asynccontextmanager
@@ -153,6 +203,59 @@ async def test_quiet_group_wakes_when_its_leader_is_gone(tmp_path, autojump_cloc
         nodes.heal()
         await nodes.settle()
         await rest(nodes)
+
+
+async def test_whoever_relies_on_a_node_wakes_when_it_is_gone(tmp_path, autojump_clock):
+    """Each of five nodes, with two groups of three of them beside those that all belong to: a
+    leader's silence wakes all its followers, a member's its leader, and nobody else's sleep ends.
+    """
+    async with sleeping(tmp_path, size=5) as nodes:
+        for number, members in enumerate([(1, 2, 3), (3, 4, 5)], start=2):
+            await change(nodes, CreateGroup(members), lambda t, n=number: n in t.groups)
+        for gone in range(1, 6):
+            await lose(nodes, gone)
+
+
+async def test_who_has_joined_is_relied_on(tmp_path, autojump_clock):
+    """A learner of group 0 and of an execution group, then one in the place of a voter: its leaders
+    notice its silence from its first sleep on, and it theirs. Who was taken out is nobody's.
+    """
+    async with sleeping(tmp_path) as nodes:
+        joined = await nodes.join(APP)
+        await rest(nodes)
+        await lose(nodes, joined)
+        await change(nodes, AddMember(1, joined), lambda t: joined in t.groups[1].members)
+        await lose(nodes, joined)
+        await change(nodes, MoveMember(1, 1, joined), lambda t: 1 not in t.groups[1].members)
+        for gone in nodes.running:
+            await lose(nodes, gone)
+        await change(nodes, RemoveNode(3), lambda t: t.nodes[3].state.is_gone)
+        nodes.kill(*{3}.intersection(nodes.running))
+        for gone in nodes.running:
+            await lose(nodes, gone)
+
+
+async def test_who_leads_since_a_moment_is_relied_on(tmp_path, autojump_clock):
+    """The lead changes hands, and its new owner, or who had it, falls silent in that very moment,
+    before any node has looked whom it relies on now: there is a leader in time all the same, and
+    the silent one loses its runs.
+    """
+    async with sleeping(tmp_path) as nodes:
+        for gone_leads in (True, False, True):
+            before = nodes.leader()
+            heir = before % 3 + 1
+            gone = heir if gone_leads else before
+            run = await nodes.client(gone).start(Waits.run, 0.0, id=f"of {gone} {gone_leads}")
+            await rest(nodes)
+            nodes.node(before).group.transfer(heir)
+            await nodes.until(lambda heir=heir: nodes.node(heir).group.is_leader)
+            nodes.isolate(gone)
+            begun = trio.current_time()
+            await nodes.until(lambda run=run, gone=gone: nodes.owner(run) not in (0, gone))
+            assert trio.current_time() - begun <= ELECTED_SECONDS + OWNER_LEASE_SECONDS
+            nodes.heal()
+            await nodes.settle()
+            await rest(nodes)
 
 
 async def test_the_others_sleep_without_the_dead(tmp_path, autojump_clock):

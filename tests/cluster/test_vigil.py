@@ -156,6 +156,20 @@ def test_those_relied_on_are_asked(watched):
     assert watched.vigil.sign_for(NodeId(3)) is None
 
 
+def test_who_was_given_up_is_asked_until_it_answers(watched):
+    """Also if nothing depends on it any more: or it would be taken for dead for as long as it has
+    no reason of its own to say anything.
+    """
+    watched.beats(9)
+    watched.relied_on = set()
+    watched.beats(9)
+    assert watched.vigil.sign_for(OTHER) == Alive(asks=True)
+    watched.vigil.heard(OTHER)
+    watched.beats(9)
+    assert watched.vigil.is_alive(OTHER)
+    assert watched.vigil.sign_for(OTHER) is None
+
+
 def test_who_asks_is_answered_for_as_long_as_it_does(watched):
     """An answer asks for none, or two nodes that need nothing of each other would go on for ever;
     and a question that comes late by two beats makes no gap.
@@ -207,7 +221,21 @@ def test_whose_silence_concerns_a_replica(role, leader, nodes):
 
 
 def status(role, leader, members):
-    return Status(role, 1, leader, 0, 0, 0, 0, members, 0, 0, 0, (), quiet=False)
+    return Status(
+        role=role,
+        term=1,
+        leader=leader,
+        previous_leader=0,
+        leader_ticks_silent=0,
+        last_index=0,
+        commit_index=0,
+        configuration=members,
+        configuration_index=0,
+        configuration_term=0,
+        transferring=0,
+        leads_from=0,
+        peers=(),
+    )
 
 
 @pytest.mark.parametrize("lease_seconds", [1.0, OWNER_LEASE_SECONDS, 20.0])
