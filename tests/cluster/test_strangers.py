@@ -86,7 +86,7 @@ def make_links(network, node, events):
         transport=MemoryTransport(network),
         random=Random(1),
         receive=lambda _, __: None,
-        vigil=Vigil(TrioClock(), lambda _, __: None),
+        vigil=Vigil(TrioClock(), tuple, lambda _, __: None),
         refusal=lambda _: None,
         gone=lambda _: None,
         observer=events.append,
