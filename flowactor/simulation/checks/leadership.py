@@ -67,6 +67,8 @@ class _Sight:
         free: who asked in this step for a promise, while no leader was known to be alive.
         quiet: it lets time pass.
         begun_ns: when this life began, in true time.
+        has_begun: it has handled what had come before its process let it begin: nobody can tell how
+            long that waited.
         heard_ns: peer -> when anything of the group came from it.
     """
 
@@ -87,6 +89,7 @@ class _Sight:
     free: set[int] = Factory(set)
     quiet: bool = False
     begun_ns: int = 0
+    has_begun: bool = False
     heard_ns: dict[int, int] = Factory(dict)
 
     def written(self, node: int, write: Write) -> None:
@@ -138,7 +141,8 @@ class LeadershipChecker:
         for event in events:
             match event:
                 case Receive(sender=sender, message=message):
-                    sight.heard_ns[sender] = self._now_ns()
+                    if sight.has_begun:
+                        sight.heard_ns[sender] = self._now_ns()
                     self._heard(sight, sender, message)
                 case Tick() if not slept:
                     ticked = True
@@ -183,6 +187,7 @@ class LeadershipChecker:
             sight.told.clear()
             sight.free.clear()
         sight.owed = 0
+        sight.has_begun = sight.has_begun or bool(events)
 
     def is_leading(self, node: int) -> bool:
         """Whether this node leads, as its last step left it."""

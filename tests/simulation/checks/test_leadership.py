@@ -6,7 +6,12 @@ from functools import partial
 
 import pytest
 
-from flowactor.limits import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN
+from flowactor.limits import (
+    ELECTION_TICKS_MAX,
+    ELECTION_TICKS_MIN,
+    NANOSECONDS,
+    TICK_SECONDS,
+)
 from flowactor.raft import (
     Append,
     AppendReply,
@@ -18,6 +23,7 @@ from flowactor.raft import (
     Tick,
     Vote,
     VoteReply,
+    Wake,
     Write,
     WritePersisted,
 )
@@ -45,7 +51,8 @@ class Story:
     """Three nodes before the judge, and what a test lets them do."""
 
     def __init__(self):
-        self.checker = LeadershipChecker(lambda: 0, Marks())
+        self.now_ns = 0
+        self.checker = LeadershipChecker(lambda: self.now_ns, Marks())
         self.cores = {node: Core() for node in (1, 2, 3)}
         for node in self.cores:
             self.checker.recovered(node, Restored(configuration=Configuration((1, 2, 3))))
@@ -69,6 +76,10 @@ class Story:
         """Time passes for a node; in each tick it hears these messages."""
         for _ in range(count):
             self.step(node, *heard, Tick())
+
+    def passes(self, ticks):
+        """True time does, whoever ticks."""
+        self.now_ns += round(ticks * TICK_SECONDS * NANOSECONDS)
 
 
 @pytest.fixture
@@ -100,6 +111,15 @@ def test_a_sound_story_passes(story):
     story.step(1, heartbeat(2, 3), messages=[(2, AppendReply(4, False, 0, 1))])
     story.ticks(1, 2 * ELECTION_TICKS_MAX)
     story.step(1, Receive(3, Vote(5, 0, 0, pre=False)), term=5)
+
+
+def test_what_waited_for_a_process_to_begin_was_heard_before(story):
+    """The first messages of a life may be as old as that: a silence since before they are handled
+    is none that is too long.
+    """
+    story.passes(LEASE)
+    story.step(2, heartbeat(1, 1), term=1, leader=1)
+    story.step(2, Wake(1, LEASE))
 
 
 # Each of these prepares a story, all of it sound, and returns the act that is not.
@@ -205,6 +225,13 @@ def runs_taken_too_early(story):
     return partial(story.checker.check_given_away, 1, 3)
 
 
+def a_silence_that_was_none(story):
+    story.step(2, heartbeat(1, 1), term=1, leader=1)
+    story.passes(LEASE)
+    story.step(2, heartbeat(1, 1))
+    return partial(story.step, 2, Wake(1, LEASE))
+
+
 def runs_taken_in_another_term(story):
     story.lead()
     story.ticks(1, LEASE, answer(2, 1))
@@ -228,6 +255,7 @@ WRONG = (
     ("I21", runs_taken_from_one_who_was_heard),
     ("I21", runs_taken_too_early),
     ("I21", runs_taken_in_another_term),
+    ("I21", a_silence_that_was_none),
 )
 
 
