@@ -149,6 +149,8 @@ class Mailbox(Generic[M]):
         no task.
         """
         queue = self._queue
+        if not queue:
+            return []
         batch = list(queue)
         queue.clear()
         self._read += len(batch)

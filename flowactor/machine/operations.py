@@ -284,9 +284,13 @@ def decode_batch(data: bytes) -> Batch:
     plain = records.decode_plain(data)
     if not isinstance(plain, tuple) or len(plain) != 3 or plain[0] != SCHEMA_VERSION:
         raise MalformedDataError(f"not a batch of schema {SCHEMA_VERSION}: {plain!r:.80}")
-    kept = tuple(item if type(item) is bytes else None for item in plain[2])
-    operations = tuple(
-        records.from_plain(item) if type(item) is tuple else records.decode(item)
-        for item in plain[2]
-    )
-    return Batch(plain[1], operations, kept)
+    kept: list[bytes | None] = []
+    operations: list[Operation] = []
+    for item in plain[2]:
+        if type(item) is tuple:
+            kept.append(None)
+            operations.append(records.from_plain(item))
+        else:
+            kept.append(item if type(item) is bytes else None)
+            operations.append(records.decode(item))
+    return Batch(plain[1], tuple(operations), tuple(kept))

@@ -53,6 +53,8 @@ class DueQueue:
 
     def pop(self, now_ns: int) -> Due | None:
         """Take the first entry that is due at ``now_ns``, if there is one."""
+        if not self._heap:
+            return None
         self._drop_stale()
         if not self._heap or self._heap[0][0] > now_ns:
             return None

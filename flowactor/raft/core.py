@@ -159,7 +159,8 @@ class Raft:
     def _finish(self) -> None:
         """Everything that is worth doing once for all events of a step."""
         state = self._state
-        election.count_own_vote(state)
+        if isinstance(state.role, Candidate):
+            election.count_own_vote(state, state.role)
         if isinstance(state.role, Leader):
             replication.settle(state, state.role)
             changes.settle(state, state.role)
@@ -167,7 +168,8 @@ class Raft:
             quiescence.settle(state, state.role)
         log, durable = state.log, state.durable
         state.effects.write = durable.flush(state.term, state.vote, state.commit, log, state.ticks)
-        self._release_held()
+        if state.held:
+            self._release_held()
         match state.role:
             case Leader() as role:
                 replication.send_appends(state, role)
@@ -185,8 +187,6 @@ class Raft:
     def _release_held(self) -> None:
         """Send what waited for term and vote; what belongs to a past term says nothing more."""
         state = self._state
-        if not state.held:
-            return
         current = [(peer, message) for peer, message in state.held if message.term == state.term]
         if state.term_is_durable:
             state.effects.messages.extend(current)

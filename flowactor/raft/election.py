@@ -61,14 +61,9 @@ def on_timeout_now(state: State, sender: NodeId, message: TimeoutNow) -> None:
         _campaign(state, transfer=True)
 
 
-def count_own_vote(state: State) -> None:
+def count_own_vote(state: State, role: Candidate) -> None:
     """A candidate's vote for itself counts from the moment it is durable."""
-    role = state.role
-    if (
-        isinstance(role, Candidate)
-        and state.term_is_durable
-        and state.config.node not in role.votes
-    ):
+    if state.term_is_durable and state.config.node not in role.votes:
         role.votes[state.config.node] = True
         _count(state)
 

@@ -29,6 +29,8 @@ class Membership:
         current: the newest.
         peers: all members of it but this node.
         electors: those of them that have a vote.
+        is_voter: this node has one.
+        index: of the entry that brought the current configuration; 0 for the founding one.
     """
 
     node: NodeId
@@ -36,23 +38,17 @@ class Membership:
     current: Configuration = field(init=False)
     peers: tuple[NodeId, ...] = field(init=False)
     electors: tuple[NodeId, ...] = field(init=False)
+    is_voter: bool = field(init=False)
+    index: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._look()
 
     def _look(self) -> None:
-        self.current = self.history[-1][1]
+        self.index, self.current = self.history[-1]
         self.peers = tuple(member for member in self.current.members if member != self.node)
         self.electors = tuple(filter(self.current.votes, self.peers))
-
-    @property
-    def index(self) -> int:
-        """Of the entry that brought the current configuration; 0 for the founding one."""
-        return self.history[-1][0]
-
-    @property
-    def is_voter(self) -> bool:
-        return self.current.votes(self.node)
+        self.is_voter = self.current.votes(self.node)
 
     @property
     def may_campaign(self) -> bool:

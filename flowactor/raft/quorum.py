@@ -24,7 +24,10 @@ def majority(voters: int) -> int:
 
 def reached(configuration: Configuration, values: Mapping[NodeId, int]) -> int:
     """The highest value that a quorum has reached; who has none counts as 0."""
-    return min(_reached(voters, values) for voters in configuration.quorums)
+    index = _reached(configuration.voters, values)
+    if configuration.outgoing:
+        return min(index, _reached(configuration.outgoing, values))
+    return index
 
 
 def _reached(voters: Sequence[NodeId], values: Mapping[NodeId, int]) -> int:

@@ -213,12 +213,8 @@ def on_snapshot_staged(state: State, event: SnapshotStaged) -> None:
 def settle(state: State, role: Leader) -> None:
     """Commit what a quorum has durable, and serve the reads that a quorum has confirmed."""
     node, configuration = state.config.node, state.membership.current
-    match = {peer: progress.match_index for peer, progress in role.peers.items()}
-    match[node] = state.durable.index
-    index = reached(configuration, match)
-    if index > state.commit and index >= role.first_index:  # rule commit_only_own_term
-        assert state.log.term_at(index) == state.term, "the own term's entries come last"
-        state.commit_to(index)
+    if state.commit < state.log.last_index:
+        _count(state, role)
     reads = role.reads
     if reads.asked and state.commit >= role.first_index:
         role.round += 1
@@ -227,6 +223,16 @@ def settle(state: State, role: Leader) -> None:
         rounds = {peer: progress.round_acked for peer, progress in role.peers.items()}
         rounds[node] = role.round
         state.effects.reads.extend(reads.confirm(reached(configuration, rounds)))
+
+
+def _count(state: State, role: Leader) -> None:
+    node, configuration = state.config.node, state.membership.current
+    match = {peer: progress.match_index for peer, progress in role.peers.items()}
+    match[node] = state.durable.index
+    index = reached(configuration, match)
+    if index > state.commit and index >= role.first_index:  # rule commit_only_own_term
+        assert state.log.term_at(index) == state.term, "the own term's entries come last"
+        state.commit_to(index)
 
 
 def send_appends(state: State, role: Leader) -> None:

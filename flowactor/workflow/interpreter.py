@@ -111,7 +111,7 @@ class Interpreter:
         scheduler.live = self.live
         scheduler.begin(now_ns)
         with _AtWork(scheduler, strict=self._strict):
-            settled = self._outside(self._consume, pending)
+            settled = self._outside(self.consume, pending)
         self._events = list(pending)
         self.unfinished = not self._root.done and not settled
         if self._root.done:
@@ -181,8 +181,11 @@ class Interpreter:
 
     # -- events ---------------------------------------------------------------------------------
 
-    def _consume(self, pending: Iterator[Event]) -> bool:
-        """Run the code on ``pending``; False if the activation is full, and some may be left."""
+    def consume(self, pending: Iterator[Event]) -> bool:
+        """Run the code on ``pending``; False if the activation is full, and some may be left.
+
+        A part of ``activate``, and the one in which the code of the user works.
+        """
         scheduler = self._scheduler
         settled = True
         try:

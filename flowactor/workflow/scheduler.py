@@ -9,7 +9,6 @@ in
 
 import contextvars
 import random
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
@@ -43,14 +42,14 @@ class RunInfo:
     started_ns: int
 
 
-class Wait(ABC):
+class Wait:
     """Why a task does not go on; what its coroutine yields."""
 
     __slots__ = ()
 
-    @abstractmethod
     def abort(self) -> bool:
         """Cancellation wants the task back: undo the waiting. False if it must wait on."""
+        raise NotImplementedError
 
 
 class Pause(Wait):

@@ -7,7 +7,7 @@ from typing import Final
 __all__ = ["here", "of_function", "of_traceback"]
 
 _PACKAGE: Final = "flowactor.workflow."
-_CALLERS: Final = frozenset({"_resume", "_consume"})
+_CALLERS: Final = frozenset({"_resume", "consume"})
 """Of the scheduler and the interpreter: the functions that call user code; above them is none."""
 _IS_USER: Final[dict[CodeType, bool]] = {}
 _CACHE: Final[dict[tuple[CodeType, int], str]] = {}

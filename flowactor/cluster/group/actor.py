@@ -117,6 +117,7 @@ class GroupActor(Generic[M]):
     Attributes:
         machine, state: what is applied, and its rows. Both are replaced when the leader sends its
             own: do not keep them.
+        status: of the core, when it last changed; ``is_leader``: of it, as is asked all the time.
         ticking: says when the group looks at the time.
     """
 
@@ -152,6 +153,7 @@ class GroupActor(Generic[M]):
         self.state: State = states.current
         self.applied = self.state.applied_index
         self.status: Status = core.status()
+        self.is_leader = self.status.role is Role.LEADER
         self.clock: Final = LogClock(clock, machine.clock_ns)
         self._ready: Final = Ready(group, core, log, send, self._later, on_failure, witness)
         self._snapshots: Final = Snapshots(
@@ -188,10 +190,6 @@ class GroupActor(Generic[M]):
         self._next_flush_ns = clock.monotonic_ns()
 
     # -- doors ------------------------------------------------------------------------------------
-
-    @property
-    def is_leader(self) -> bool:
-        return self.status.role is Role.LEADER
 
     @property
     def leader(self) -> NodeId:
@@ -397,7 +395,8 @@ class GroupActor(Generic[M]):
             if not self.status.quiet:
                 gathered.events.append(Tick())  # last: the news of this batch may end a silence
             self._repair(gathered, RESEND_SECONDS)
-        self._ask_for_reads(gathered)
+        if self._reads.has_new:
+            self._ask_for_reads(gathered)
         self._direct(gathered)
         self._act(self._ready.step(gathered.events), gathered)
         for action in gathered.afterwards:
@@ -456,7 +455,7 @@ class GroupActor(Generic[M]):
             if operations or self._is_timer_due():
                 payloads = tuple(map(self._batch, chunks(operations))) or (self._batch(()),)
                 gathered.events.append(Propose(_PROPOSAL_TOKEN, payloads))
-        elif self.leader:
+        elif gathered.operations and self.leader:
             for chunk in chunks(gathered.operations):
                 self._send(self.leader, Forward(self.group, tuple(chunk)))
 
@@ -547,6 +546,7 @@ class GroupActor(Generic[M]):
 
     def _status_changed(self) -> None:
         before, self.status = self.status, self._ready.core.status()
+        self.is_leader = self.status.role is Role.LEADER
         if not self.is_leader:
             self._snapshots.follow()
         if self.status.quiet and self._is_incomplete():
@@ -579,9 +579,11 @@ class GroupActor(Generic[M]):
         A timer that no batch was stamped for since this node leads, or since the last was refused,
         is asked for with the next batch, or tick.
         """
-        rests, left_ns, due_ns = self._may_rest(), None, self.machine.next_due_ns
-        if due_ns is not None and self.is_leader and (rests or 0 < self._stamp_ns < due_ns):
-            left_ns = due_ns - self.clock.now_ns()
+        rests, left_ns = self._may_rest(), None
+        if self.is_leader:
+            due_ns = self.machine.next_due_ns
+            if due_ns is not None and (rests or 0 < self._stamp_ns < due_ns):
+                left_ns = due_ns - self.clock.now_ns()
         self.ticking.set_alarm(rests=rests, left_ns=left_ns)
 
     def _is_timer_due(self) -> bool:

@@ -245,7 +245,7 @@ class ConsensusChecker:
                     if isinstance(message, AppendReply):
                         if message.term == view.term:
                             view.rounds[sender] = max(view.rounds.get(sender, 0), message.round)
-                    elif isinstance(message, _FromLeader):
+                    elif isinstance(message, (Append, InstallSnapshot)):
                         appends.append(message)
                     elif isinstance(message, Vote) and not message.pre and not appends:
                         self._asked(node, view, sender, message)
@@ -258,8 +258,7 @@ class ConsensusChecker:
                     self._persisted(node, view, number)
                 case ReadIndex(token=token):
                     view.asked[token] = (len(self.committed), view.round)
-                    commit = view.commit
-                    if view.role is Role.LEADER and self._term_at(view, commit) != view.term:
+                    if view.role is Role.LEADER and self._term_at(view, view.commit) != view.term:
                         self._marks["read before the first commit"] += 1
                 case _:
                     pass
@@ -271,10 +270,11 @@ class ConsensusChecker:
         leads_on = view.role is Role.LEADER and view.term == led_in
         if leads_on and effects.write is not None and effects.write.truncate_from:
             raise CheckFailed("I4", f"node {node} cuts its log while it leads")
-        if core.commit_index != view.commit:
+        commit = core.commit_index
+        if commit != view.commit:
             # A leader whose removal this commits leads no more after the step.
             leads = view.role is Role.LEADER or view.term == led_in
-            self._commit(node, view, core.commit_index, appends, leads=leads)
+            self._commit(node, view, commit, appends, leads=leads)
         if effects.write is not None and view.term == led_in:
             self._changes_members(node, view, effects.write.entries)
         if effects.restored is not None:

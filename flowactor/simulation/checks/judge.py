@@ -254,6 +254,7 @@ class _GroupWitness(Witness):
         self._place: Final = machine
         self._node: Final = node
         self._group: Final = group
+        self._is_first: Final = group == FIRST_GROUP
         self._judge: Final = judge
         self._checks: Final = judge.of(group)
         self._machine: AnyMachine
@@ -274,13 +275,13 @@ class _GroupWitness(Witness):
         checks, judge, node = self._checks, self._judge, self._node
         leaders = len(checks.consensus.leaders)
         checks.consensus.stepped(node, core, events, effects)
-        if len(checks.consensus.leaders) > leaders:
+        if effects.status_changed and len(checks.consensus.leaders) > leaders:
             self._in_a_move("leader changed")
         checks.leadership.stepped(node, core, events, effects)
         checks.windows.stepped(node, events, effects)
-        if self._group == FIRST_GROUP and checks.leadership.is_leading(node):
+        if self._is_first:
             for event in events:
-                if isinstance(event, Tick):
+                if isinstance(event, Tick) and checks.leadership.is_leading(node):
                     judge.ticked(self._place)
         if effects.status_changed:
             status = core.status()
@@ -339,4 +340,5 @@ class _GroupWitness(Witness):
         checker.compare_state(self._node, index, self._machine)
 
     def _write(self, kind: str, *details: int | str | bytes | None) -> None:
-        self._judge.write(self._place, in_group(kind, self._group), *details)
+        told = kind if self._is_first else in_group(kind, self._group)
+        self._judge.write(self._place, told, *details)

@@ -90,12 +90,15 @@ class Bodies:
         async_fn: Callable[[*Ts], Awaitable[object]],
         args: tuple[*Ts],
     ) -> None:
+        scope = trio.CancelScope()
+        life.scopes[scope] = None
         try:
-            with life.scope(), suppress(ProcessDied):
+            with scope, suppress(ProcessDied):
                 if delay:
                     await _be_late(life, delay)
                 await async_fn(*args)
         finally:
+            del life.scopes[scope]
             self.running -= 1
             life.poke()
 

@@ -27,6 +27,7 @@ class Heap(Agenda):
         slot_ns: how long one is.
 
     Attributes:
+        time: the timeline, for those who only ask what time it is, and do so all the time.
         happened: how many actions were called.
     """
 
@@ -34,7 +35,7 @@ class Heap(Agenda):
         self, timeline: Timeline, settle: Callable[[], None], slot_ns: int = SLOTS_NS[0]
     ) -> None:
         self.happened = 0
-        self._timeline: Final = timeline
+        self.time: Final = timeline
         self._settle: Final = settle
         self._slot_ns: Final = slot_ns
         self._slots: Final[dict[int, _Actions]] = {}
@@ -42,7 +43,7 @@ class Heap(Agenda):
     @property
     def now_ns(self) -> int:
         """See ``Agenda``."""
-        return self._timeline.now_ns
+        return self.time.now_ns
 
     def at(self, due_ns: int, action: Callable[[], None]) -> None:
         """See ``Agenda``; never early, at most a slot late."""
@@ -50,17 +51,18 @@ class Heap(Agenda):
 
     def post(self, due_ns: int, action: Callable[..., None], *arguments: Any) -> None:
         """``at``, with arguments for the action."""
-        slot = -(-max(due_ns, self._timeline.now_ns) // self._slot_ns)
+        time = self.time
+        slot = -(-max(due_ns, time.now_ns) // self._slot_ns)
         actions = self._slots.get(slot)
         if actions is None:
             actions = self._slots[slot] = []
-            self._timeline.at(slot * self._slot_ns, partial(self._play, slot, actions))
+            time.at(slot * self._slot_ns, partial(self._play, slot, actions))
         actions.append((action, arguments))
 
     def skip(self, nanoseconds: int) -> None:
         """See ``Timeline.skip``. What is gathered already stays together."""
         self._slots.clear()
-        self._timeline.skip(nanoseconds)
+        self.time.skip(nanoseconds)
 
     def _play(self, slot: int, actions: _Actions) -> None:
         """Let everything of this slot happen, also what these actions ask for now."""

@@ -96,7 +96,7 @@ class Machine:
         self, node: int, heap: Heap, seed: int, vault: Vault, sync_failed: Callable[[], None]
     ) -> None:
         self.node: Final = node
-        self.clock: Final = NodeClock(heap)
+        self.clock: Final = NodeClock(heap.time)
         self.disk: Final = CoreLog(heap, stream(seed, f"disk {node}"), sync_failed)
         self.states: Final = CoreStates(heap, stream(seed, f"states {node}"), self.disk, vault)
         self.life: Life | None = None
@@ -138,7 +138,8 @@ class Life:
         self._habitat: Final = habitat
         self._heap: Final = habitat.heap
         self._judge: Final = habitat.judge
-        self._scopes: Final[dict[trio.CancelScope, None]] = {}
+        self.scopes: Final[dict[trio.CancelScope, None]] = {}
+        """Of the bodies that run, to be cancelled when it dies."""
         self._actors: Final[list[InstanceActor]] = []
         self._watched: Final[list[tuple[Promise[Any], Callable[[Promise[Any]], None]]]] = []
         self._alarm_ns = -1
@@ -210,8 +211,7 @@ class Life:
             return
         mailbox = self.group.mailbox
         try:
-            while self.look_at_runs or mailbox.waiting:
-                messages = mailbox.take()
+            while (messages := mailbox.take()) or self.look_at_runs:
                 if messages:
                     self.handled += len(messages)
                     self.group.process(messages)
@@ -235,9 +235,10 @@ class Life:
                     actor.close()
 
     def _set_alarm(self) -> None:
-        now_ns, wake_ns = self._heap.now_ns, self.group.ticking.wake_ns
+        wake_ns = self.group.ticking.wake_ns
         if wake_ns is None:
             return
+        now_ns = self._heap.time.now_ns
         wanted_ns = now_ns + max(0, wake_ns - self._clock.monotonic_ns())
         if not now_ns < self._alarm_ns <= wanted_ns:
             self._alarm_ns = wanted_ns
@@ -370,14 +371,6 @@ class Life:
         actor.tell(Wake())
         self._actors.append(actor)
         self.look_at_runs = True
-
-    def scope(self) -> trio.CancelScope:
-        """A scope of a body of this life, cancelled when it dies."""
-        for ended in [scope for scope in self._scopes if scope.cancel_called]:
-            del self._scopes[ended]
-        scope = trio.CancelScope()
-        self._scopes[scope] = None
-        return scope
 
     # -- the log and the state of the group -------------------------------------------------------
 
@@ -522,7 +515,7 @@ class Life:
         """Nothing that is still under way here is seen by anybody."""
         self.alive = False
         self.woken.set()
-        for scope in self._scopes:
+        for scope in self.scopes:
             scope.cancel()
             unshield(scope)  # the dead have no time to clean up
         for actor in self._actors:

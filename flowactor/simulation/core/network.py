@@ -74,6 +74,7 @@ class CoreNetwork:
         deliver: Callable[[int, int, GroupEnvelope | Alive], bool],
     ) -> None:
         self._heap: Final = heap
+        self._time: Final = heap.time
         self._random: Final = chance.random
         self._trace: Final = trace
         self._deliver: Final = deliver
@@ -85,7 +86,7 @@ class CoreNetwork:
         self._number = number = self._number + 1
         if not isinstance(envelope, Alive):
             what, term = _described(envelope)
-            self._trace.add(self._heap.now_ns, sender, Kind.SENT, number, receiver, what, term)
+            self._trace.add(self._time.now_ns, sender, Kind.SENT, number, receiver, what, term)
         path = self._paths[sender, receiver]
         if path.blocked or (path.loss and self._random() < path.loss):
             return
@@ -96,7 +97,7 @@ class CoreNetwork:
     def _carry(
         self, path: _Path, sender: int, receiver: int, envelope: GroupEnvelope | Alive, number: int
     ) -> None:
-        due_ns = self._heap.now_ns + LATENCY_NS_MIN + int(self._random() * LATENCY_NS_JITTER)
+        due_ns = self._time.now_ns + LATENCY_NS_MIN + int(self._random() * LATENCY_NS_JITTER)
         if path.slow_seconds:
             due_ns += int(self._random() * path.slow_seconds * NANOSECONDS)
         if path.reorders:
@@ -117,7 +118,7 @@ class CoreNetwork:
         if path.blocked or path.epoch != epoch:
             return
         if self._deliver(sender, receiver, envelope) and not isinstance(envelope, Alive):
-            self._trace.add(self._heap.now_ns, receiver, Kind.RECEIVED, number, sender)
+            self._trace.add(self._time.now_ns, receiver, Kind.RECEIVED, number, sender)
 
     # -- faults -----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import trio
 from flowactor.limits import NANOSECONDS
 from flowactor.simulation.agenda import Agenda
 from flowactor.simulation.runtime.scheduling import (
-    next_deadline,
+    all_deadlines,
     run_queue,
     somebody_waits_for_idleness,
 )
@@ -93,14 +93,14 @@ class Timeline(trio.abc.Clock, Agenda):
         """Leap to what comes next; there is never anything to sleep for."""
         if somebody_waits_for_idleness():
             return SHORT_REAL_SECONDS
-        heap = self._heap
+        heap, runnable, deadlines = self._heap, run_queue(), all_deadlines()
         while heap and heap[0][0] <= deadline * NANOSECONDS:
             due_ns = heap[0][0]
             self._leap(due_ns, due_ns / NANOSECONDS)
             self._call_due()
-            if run_queue():
+            if runnable:
                 return 0.0
-            deadline = next_deadline()
+            deadline = deadlines.next_deadline()
         if deadline < inf:
             # Exactly Trio's own number, or it would not see that its deadline has come.
             self._leap(round(deadline * NANOSECONDS), deadline)

@@ -6,10 +6,12 @@ workflow code runs, or the task of a body, or one that it started, takes a step,
 hook sees what it calls, and what Python reports to auditors is heard (``audit``).
 """
 
+import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 from typing import Any, Final
 
@@ -30,12 +32,12 @@ from flowactor.simulation.runtime.escapes import (
     explain,
 )
 from flowactor.simulation.runtime.frames import user_behind
-from flowactor.workflow import Activation, Interpreter, StepCall
+from flowactor.workflow import Interpreter, StepCall
 
 __all__ = ["bodies_watched"]
 
 _SHARED: Final = getattr(random.random, "__self__", None)
-_CURES: Final = {
+_NAMES: Final = {
     **dict.fromkeys(
         (
             "time.time",
@@ -52,40 +54,40 @@ _CURES: Final = {
             "time.clock_gettime_ns",
             "time.localtime",
             "time.gmtime",
-            "datetime.now",
-            "datetime.utcnow",
-            "datetime.today",
-            "date.today",
+            "datetime.datetime.now",
+            "datetime.datetime.utcnow",
+            "datetime.datetime.today",
+            "datetime.date.today",
         ),
         TIME,
     ),
     "time.sleep": WAIT,
-    "posix.urandom": CHANCE,
-    "nt.urandom": CHANCE,
-    "random": CHANCE,
-    "_io.open": FILE,
+    **dict.fromkeys(("os.urandom", "random.random", "random.getrandbits"), CHANCE),
     "io.open": FILE,
     **dict.fromkeys(
-        (
-            f"{system}.{name}"
-            for system in ("posix", "nt")
-            for name in ("stat", "lstat", "access", "getcwd", "getcwdb", "readlink")
-        ),
+        (f"os.{name}" for name in ("stat", "lstat", "access", "getcwd", "getcwdb", "readlink")),
         FILE,
     ),
+    **dict.fromkeys(("os.getpid", "os.getppid"), PROCESS),
     **dict.fromkeys(
-        (f"{system}.{name}" for system in ("posix", "nt") for name in ("getpid", "getppid")),
-        PROCESS,
-    ),
-    **dict.fromkeys(
-        (
-            f"{system}.{name}"
-            for system in ("posix", "nt")
-            for name in ("cpu_count", "getloadavg", "getlogin", "uname")
-        ),
-        MACHINE,
+        (f"os.{name}" for name in ("cpu_count", "getloadavg", "getlogin", "uname")), MACHINE
     ),
 }
+
+
+def _functions() -> Iterator[tuple[Any, Cure]]:
+    """Those of them that this platform has, each as the function written in C that it is."""
+    for path, cure in _NAMES.items():
+        module, *names = path.split(".")
+        found: Any = import_module(os.name if module == "os" else module)
+        for name in names:
+            found = getattr(found, name, None)
+        if found is not None:
+            yield found, cure
+
+
+_CURES: Final = dict(_functions())
+"""By the functions themselves: the hook sees every call, and looks at no name to know one."""
 
 
 @contextmanager
@@ -96,7 +98,7 @@ def bodies_watched(on_escape: Callable[[SimulationEscape], None]) -> Iterator[No
         on_escape: told of each escape, for whoever tried may swallow the exception.
     """
     watch = _Watch(on_escape)
-    invoke, activate = StepCall.invoke, Interpreter.activate
+    invoke, consume = StepCall.invoke, Interpreter.consume
 
     async def watched_invoke(call: StepCall) -> bytes:
         mark = IN_BODY.set(True)
@@ -107,22 +109,20 @@ def bodies_watched(on_escape: Callable[[SimulationEscape], None]) -> Iterator[No
             watch.end()
             IN_BODY.reset(mark)
 
-    def watched_activate(
-        interpreter: Interpreter, now_ns: int, events: Sequence[Event]
-    ) -> Activation:
+    def watched_consume(interpreter: Interpreter, pending: Iterator[Event]) -> bool:
         watch.watch()
         try:
-            return activate(interpreter, now_ns, events)
+            return consume(interpreter, pending)
         finally:
             watch.rest()
 
-    changes = ((StepCall, "invoke", watched_invoke), (Interpreter, "activate", watched_activate))
+    changes = ((StepCall, "invoke", watched_invoke), (Interpreter, "consume", watched_consume))
     for owner, name, function in changes:
         setattr(owner, name, function)
     try:
         yield
     finally:
-        StepCall.invoke, Interpreter.activate = invoke, activate  # type: ignore[method-assign]
+        StepCall.invoke, Interpreter.consume = invoke, consume  # type: ignore[method-assign]
         watch.rest()
 
 
@@ -175,12 +175,8 @@ class _Watch(trio.abc.Instrument):
         Raises:
             SimulationEscape: into the code that calls what leads out of the simulation.
         """
-        if event != "c_call":
-            return
-        name = _name(called)
-        cure = _CURES.get(name)
-        if cure is not None:
-            self._refuse(frame, name, cure)
+        if event == "c_call" and called in _CURES:
+            self._refuse(frame, _name(called), _CURES[called])
 
     def _refuse(self, frame: FrameType, name: str, cure: Cure) -> None:
         user = user_behind(frame)

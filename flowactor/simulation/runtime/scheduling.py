@@ -18,8 +18,8 @@ from trio._core._run import GLOBAL_RUN_CONTEXT
 
 __all__ = [
     "Schedule",
+    "all_deadlines",
     "in_order",
-    "next_deadline",
     "run_queue",
     "somebody_waits_for_idleness",
     "unshield",
@@ -103,13 +103,22 @@ def in_order(schedule: Schedule) -> Iterator[None]:
 
 
 def run_queue() -> deque[trio.lowlevel.Task]:
-    """The tasks of the next batch, in the order they became runnable; may be changed."""
+    """The tasks of the next batch, in the order they became runnable; may be changed. The same
+    object to the end of the run.
+    """
     return GLOBAL_RUN_CONTEXT.runner.runq
 
 
-def next_deadline() -> float:
-    """The first deadline of any cancel scope, in Trio's seconds; infinity if there is none."""
-    return GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+class Deadlines(Protocol):
+    """Of all cancel scopes."""
+
+    def next_deadline(self) -> float:
+        """The first of them, in Trio's seconds; infinity if there is none."""
+
+
+def all_deadlines() -> Deadlines:
+    """The deadlines of this run: the same object to its end."""
+    return GLOBAL_RUN_CONTEXT.runner.deadlines
 
 
 def somebody_waits_for_idleness() -> bool:
