@@ -10,6 +10,7 @@ and position, attempt, leader's term) and is refused at apply when that is stale
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from attrs import frozen
 
@@ -260,6 +261,10 @@ class Batch:
     kept: tuple[bytes | None, ...]
 
 
+_BATCH_HEAD: Final = b"\x83" + records.encode_plain(SCHEMA_VERSION)
+"""Of an array of three."""
+
+
 def encode_kept(operation: Operation) -> bytes:
     """An operation whose bytes the machine keeps: it stands in the batch as a byte string, so that
     nobody has to encode it again for its history.
@@ -269,9 +274,8 @@ def encode_kept(operation: Operation) -> bytes:
 
 def encode_batch(stamp_ns: int, operations: Sequence[bytes]) -> bytes:
     """A log entry of operations that are encoded already; an empty one only carries time on."""
-    head = records.encode_plain((SCHEMA_VERSION, stamp_ns))
-    # An array of three: turn the head's "array of two" into "array of three" and append the last.
-    return b"\x83" + head[1:] + records.join(operations)
+    # Item by item: for an array cbor2 takes ten times as long as for what is in it.
+    return _BATCH_HEAD + records.encode_plain(stamp_ns) + records.join(operations)
 
 
 def decode_batch(data: bytes) -> Batch:

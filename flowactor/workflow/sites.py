@@ -15,12 +15,8 @@ _CACHE: Final[dict[tuple[CodeType, int], str]] = {}
 
 
 def _is_user(frame: FrameType) -> bool:
-    known = _IS_USER.get(frame.f_code)
-    if known is None:
-        module = frame.f_globals.get("__name__", "")
-        known = not (module.startswith(_PACKAGE) or module == "contextlib")
-        _IS_USER[frame.f_code] = known
-    return known
+    module = frame.f_globals.get("__name__", "")
+    return not (module.startswith(_PACKAGE) or module == "contextlib")
 
 
 def _text(frame: FrameType, line: int) -> str:
@@ -39,9 +35,12 @@ def here(fallback: str) -> str:
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # inspect.currentframe is the same, slower
     while frame is not None:
-        if _is_user(frame):
+        code = frame.f_code
+        if code not in _IS_USER:
+            _IS_USER[code] = _is_user(frame)
+        if _IS_USER[code]:
             return _text(frame, frame.f_lineno)
-        if frame.f_code.co_name in _CALLERS:
+        if code.co_name in _CALLERS:
             break
         frame = frame.f_back
     return fallback
