@@ -20,7 +20,7 @@ from flowactor.codec.payloads import (
 )
 from flowactor.errors import InvalidInput, UnencodableValue
 from flowactor.limits import PAYLOAD_BYTES_MAX
-from tests.codec.processes import outputs_under_hash_seeds
+from tests.codec.processes import output_elsewhere
 from tests.codec.samples import (
     ORDER,
     TYPED,
@@ -106,13 +106,12 @@ print(hashlib.sha256(b"".join(parts)).hexdigest())
 
 
 def test_bytes_do_not_depend_on_the_hash_seed():
-    """Processes with different hash seeds write the same bytes (rule canonical_bytes)."""
-    digests = outputs_under_hash_seeds(DIGEST)
+    """A process with another hash seed writes the same bytes (rule canonical_bytes)."""
     parts = [encode_payload(v, h, "") for v, h in TYPED] + [
         encode_payload(v, None, "") for v in UNTYPED
     ]
     parts.append(encode_payload({f"k{n}" for n in range(100)}, None, ""))
-    assert digests == {hashlib.sha256(b"".join(parts)).hexdigest() + "\n"}
+    assert output_elsewhere(DIGEST) == hashlib.sha256(b"".join(parts)).hexdigest() + "\n"
 
 
 # -- refusals -------------------------------------------------------------------------------------

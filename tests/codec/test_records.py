@@ -18,7 +18,7 @@ from flowactor.machine.commands import ArmTimer, RetryRule, ScheduleStep, SetVar
 from flowactor.machine.events import Failure, StepCompleted
 from flowactor.machine.operations import Advance, ClientOperation, InboxRef, OpenSession, SignalRun
 from tests.codec.facts import FULL, GOLDEN, Everything, Leaf
-from tests.codec.processes import outputs_under_hash_seeds
+from tests.codec.processes import output_elsewhere
 
 
 @pytest.mark.parametrize(("value", "expected"), GOLDEN)
@@ -57,18 +57,15 @@ def test_every_record_of_flowactor_has_a_layout():
 
 SAMPLES = """
 from flowactor.codec import records
-from tests.codec.processes import outputs_under_hash_seeds
 from tests.codec.facts import FULL, GOLDEN
 print(b"".join(records.encode(v) for v in [FULL, *(v for v, _ in GOLDEN)]).hex())
 """
 
 
 def test_canonical_bytes():
-    """Processes with different hash seeds write the same bytes."""
-    texts = outputs_under_hash_seeds(SAMPLES)
-    assert texts == {
-        b"".join(records.encode(v) for v in [FULL, *(v for v, _ in GOLDEN)]).hex() + "\n"
-    }
+    """A process with another hash seed writes the same bytes."""
+    here = b"".join(records.encode(v) for v in [FULL, *(v for v, _ in GOLDEN)]).hex()
+    assert output_elsewhere(SAMPLES) == here + "\n"
 
 
 def test_fields_may_only_be_appended_with_defaults():

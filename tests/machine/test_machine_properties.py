@@ -263,7 +263,7 @@ def compare(make_rows, seeds):
     return reached
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(
     st.integers(0, 120).flatmap(
         lambda size: st.lists(st.integers(0, 2**32), min_size=size, max_size=size)

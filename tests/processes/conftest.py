@@ -7,7 +7,7 @@ from attrs import frozen
 
 from flowactor.cli.demo_cluster import free_addresses
 from tests.processes.cluster import APP, Cluster
-from tests.processes.nodes import ROOT, NodeProcess
+from tests.processes.nodes import ROOT, NodeProcess, Start
 
 REFUSAL_SECONDS_MAX = 20
 
@@ -83,13 +83,8 @@ def refused(starter, tmp_path_factory):
     def start(*options: str, app: str = APP, cwd=ROOT, starter=starter, **environment) -> Refusal:
         said = tmp_path_factory.mktemp("refused")
         with (said / "stdout").open("wb") as stdout, (said / "stderr").open("wb") as stderr:
-            process = starter(
-                ["node", *options, "--app", app],
-                cwd=cwd,
-                environment=os.environ | {"PYTHONHASHSEED": "0"} | environment,
-                stdout=stdout,
-                stderr=stderr,
-            )
+            around = os.environ | {"PYTHONHASHSEED": "0"} | environment
+            process = starter(Start(["node", *options, "--app", app], cwd, around, stdout, stderr))
         try:
             code = process.wait(REFUSAL_SECONDS_MAX)
         finally:

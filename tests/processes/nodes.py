@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS_MAX = 60.0
@@ -30,36 +30,29 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
-class Starter(Protocol):
-    """A way to start ``python -m flowactor`` with these arguments, and nothing to read."""
+@frozen
+class Start:
+    """What ``python -m flowactor`` shall be started with: this, and nothing to read."""
 
-    def __call__(
-        self,
-        arguments: Sequence[str],
-        *,
-        cwd: Path,
-        environment: Mapping[str, str],
-        stdout: IO[bytes],
-        stderr: IO[bytes],
-    ) -> Process: ...
+    arguments: Sequence[str]
+    cwd: Path
+    environment: Mapping[str, str]
+    stdout: IO[bytes]
+    stderr: IO[bytes]
 
 
-def start_cold(
-    arguments: Sequence[str],
-    *,
-    cwd: Path,
-    environment: Mapping[str, str],
-    stdout: IO[bytes],
-    stderr: IO[bytes],
-) -> Process:
+Starter = Callable[[Start], Process]
+
+
+def start_cold(start: Start) -> Process:
     """As everybody does."""
     return subprocess.Popen(
-        [sys.executable, "-m", "flowactor", *arguments],
-        cwd=cwd,
-        env=environment,
+        [sys.executable, "-m", "flowactor", *start.arguments],
+        cwd=start.cwd,
+        env=start.environment,
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
+        stdout=start.stdout,
+        stderr=start.stderr,
     )
 
 
@@ -88,13 +81,10 @@ class NodeProcess:
         """Start the process; it is not ready yet."""
         assert self.process is None or self.process.poll() is not None, "one at a time"
         with self.log.open("ab") as errors, self._said.open("wb") as said:
+            # A fixed hash seed saves starting Python twice.
+            environment = os.environ | {"PYTHONHASHSEED": "0"} | self.environment
             self.process = self.starter(
-                ["node", "--json", *self.options],
-                cwd=self.cwd,
-                # A fixed hash seed saves starting Python twice.
-                environment=os.environ | {"PYTHONHASHSEED": "0"} | self.environment,
-                stdout=said,
-                stderr=errors,
+                Start(["node", "--json", *self.options], self.cwd, environment, said, errors)
             )
 
     def start(self) -> None:

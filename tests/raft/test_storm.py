@@ -65,10 +65,10 @@ def weather(seed, *, quiet=False):
     return storm.cluster.marks
 
 
-def season(storms, *, quiet=False):
+def season(seeds, *, quiet=False):
     """Run many storms; returns what they reached together."""
     marks = Marks()
-    for seed in range(storms):
+    for seed in seeds:
         marks.update(weather(seed, quiet=quiet))
     return marks
 
@@ -78,7 +78,7 @@ def test_invariants_hold_in_every_storm(storms):
     """I1 to I8, I10 to I12 and I14 hold after each event of many storms over 3 and 5 nodes, every
     storm ends in agreement, and together they reach the situations that are hard to reach.
     """
-    marks = season(storms)
+    marks = season(range(storms))
     assert marks.missing(MARKS) == []
 
 
@@ -90,7 +90,7 @@ def test_quiet_groups_wake_in_every_storm(storms):
     an idle group goes quiet after the calm, and is at work in bounded time when it is asked, when a
     member restarts, or when its leader's node is found dead.
     """
-    marks = season(storms, quiet=True)
+    marks = season(range(storms), quiet=True)
     assert marks.missing(QUIET_MARKS) == []
 
 
@@ -443,12 +443,28 @@ MUTANTS = (
 )
 
 
+FIRST = {
+    any_change_in_one_step: 8,
+    gone_leader_never_campaigns: 79,
+    joint_counts_the_new_voters_only: 8,
+    late_write_acknowledges: 69,
+    lost_append_is_never_missed: 7,
+    quiet_whatever_is_missing: 16,
+    removed_leader_stays: 19,
+    snapshot_without_members: 16,
+    vote_apart_from_term: 8,
+}
+"""The storm that caught a bug which many do not meet. It only comes first: where it no longer
+catches it, another has to.
+"""
+
+
 @pytest.mark.parametrize("mutate", MUTANTS, ids=lambda mutate: mutate.__name__)
 def test_the_checker_catches(mutate, monkeypatch):
     """A core with this bug of the field fails within a budget of storms."""
     mutate(monkeypatch)
     with pytest.raises(AssertionError, match="seed"):
-        season(MUTANT_STORMS)
+        season((FIRST.get(mutate, 0), *range(MUTANT_STORMS)))
 
 
 @pytest.mark.parametrize("mutate", QUIET_MUTANTS, ids=lambda mutate: mutate.__name__)
@@ -458,4 +474,4 @@ def test_the_storms_catch_a_group_that_sleeps_badly(mutate, monkeypatch):
     """
     mutate(monkeypatch)
     with pytest.raises(AssertionError, match="seed"):
-        season(QUIET_STORMS, quiet=True)
+        season((FIRST.get(mutate, 0), *range(QUIET_STORMS)), quiet=True)

@@ -1,10 +1,13 @@
-"""I41: the same seed is the same run, in any process, alone and after others."""
+"""I41: the same seed is the same run, in any process, first and after others."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from flowactor.simulation.scenario import Depth
+from simulations.swarm import draw, play_one
 
 ROOT = Path(__file__).parents[2]
 SEEDS = {"core": (4,), "node": (5,)}
@@ -13,34 +16,35 @@ many seeds.
 """
 PROGRAM = """
 import json, sys
-from flowactor.simulation.scenario import Depth
-from simulations.swarm import draw, play_one
-print(json.dumps({
-    f"{depth} {seed}": play_one(Depth(depth), draw(seed)).digest
-    for depth, seed in json.loads(sys.argv[1])
-}))
+from tests.simulation.test_determinism import digests
+print(json.dumps(digests(json.loads(sys.argv[1]))))
 """
 
 
-def start(hash_seed: int, runs: list[tuple[str, int]]) -> subprocess.Popen[str]:
-    """These runs, in this order, in a process of their own."""
-    return subprocess.Popen(
+def digests(runs: list[tuple[str, int]]) -> dict[str, str]:
+    """What comes of these runs, played in this order."""
+    return {f"{depth} {seed}": play_one(Depth(depth), draw(seed)).digest for depth, seed in runs}
+
+
+def digests_elsewhere(runs: list[tuple[str, int]]) -> dict[str, str]:
+    """The same, in a process of their own whose texts hash differently."""
+    done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(runs)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
-        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONHASHSEED": "77"},
+        capture_output=True,
         text=True,
+        check=True,
+        timeout=100,
     )
+    return json.loads(done.stdout)
 
 
 def test_digests_are_equal_in_all_processes():
-    """Two processes with different hash seeds, which play the same seeds in another order, agree
-    on every byte of every trace, at both depths.
+    """This process, after whatever it ran before, and a new one with another hash seed, which plays
+    the same seeds in another order, agree on every byte of every trace, at both depths.
     """
     runs = [(depth, seed) for depth, seeds in SEEDS.items() for seed in seeds]
-    processes = [start(1, runs), start(77, runs[::-1])]
-    told = [process.communicate(timeout=100)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    one, other = map(json.loads, told)
-    assert one == other
-    assert len(set(one.values())) == len(runs), "different runs have different digests"
+    here = digests(runs)
+    assert here == digests_elsewhere(runs[::-1])
+    assert len(set(here.values())) == len(runs), "different runs have different digests"

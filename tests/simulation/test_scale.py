@@ -11,7 +11,9 @@ from simulations.scale.model import Shape, costs_of, deviations
 SHAPES = (Shape(4, 2, 3), Shape(6, 3, 5))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    "shape", [SHAPES[0], pytest.param(SHAPES[1], marks=pytest.mark.long)], ids=str
+)
 def test_a_cluster_costs_what_the_model_says(shape):
     """Messages, syncs and bytes per command, per change of the cluster and per second, and the size
     of the management state, are as predicted.

@@ -29,9 +29,17 @@ from simulations.workflows import app
 STORIES = find_stories()
 EVERY = 12
 """Of a story that strikes at each of its points, a test plays one in so many."""
-LONG = {"a-long-absence", "grows-and-shrinks", "rolling-restart", "two-joiners"}
-"""Whole nodes that come and go for minutes. By default ``nodes/test_changes.py`` plays two joiners,
-and a node that goes; ``tests/cluster`` long absences, and ``tests/processes`` rolling restarts.
+LONG = {
+    "a-long-absence",
+    "grows-and-shrinks",
+    "leader-kill-loop",
+    "lost-disk-as-a-new-node",
+    "rolling-restart",
+    "two-joiners",
+}
+"""Nodes that come and go for minutes. By default ``nodes/test_changes.py`` plays two joiners, a
+node that goes and one with a new disk; ``tests/cluster`` long absences and leaders killed in a
+loop, and ``tests/processes`` rolling restarts.
 """
 
 
@@ -296,6 +304,6 @@ def test_a_run_that_never_rests_is_named():
     """A cluster that is kept busy by a run says which it is."""
     acts = (Start(at=0.1, workflow="Restless", id="busy-one"),)
     restless = fa.App([Restless])
-    failure = simulate(Scenario(app=restless, acts=acts, seconds=1.0, healing_seconds=2.0)).failure
+    failure = simulate(Scenario(app=restless, acts=acts, seconds=0.5, healing_seconds=0.5)).failure
     assert failure is not None
     assert "runs that do not come to rest: 'busy-one'" in failure.message

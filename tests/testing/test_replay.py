@@ -42,7 +42,6 @@ def test_f6_unchanged_code_replays_every_history(histories):
     assert len(report.results) > 100
     assert str(report) == f"{len(histories)} of {len(histories)} histories agree with the code"
     report.check()
-    assert_replays(recorded.UNCHANGED, *histories.values())
     ends = {"completed", "failed", "cancelled", "terminated", "timed_out", "open"}
     assert {result.status for result in report.results} == ends
     assert max(result.activations for result in report.results) > 5

@@ -309,7 +309,7 @@ async def wrong(order: Order) -> None:
 """
 
 
-@pytest.mark.timeout(110)
+@pytest.mark.long  # as long as a type checker takes without what it remembers of the last time
 def test_the_public_surface_is_typed(tmp_path: Path):
     """A strict type checker knows results and refuses wrong arguments in user code."""
     path = tmp_path / "typed.py"

@@ -31,10 +31,9 @@ def digests(seeds, hash_seed):
 
 @pytest.mark.processes
 def test_same_seed_same_bytes():
-    """Devices are equal to the last byte after lives with the same seed: in processes with other
-    hash seeds, in another order, and here after other tests.
+    """Devices are equal to the last byte after lives with the same seed: in a process with another
+    hash seed, in another order, and here after other tests.
     """
-    one, other = digests((1, 2, 3), "0"), digests((3, 1, 2), "77")
     here = {str(seed): lives(seed, 4)[0].digest() for seed in (2, 3, 1)}
-    assert one == other == here
+    assert digests((3, 1, 2), "77") == here
     assert len(set(here.values())) == 3

@@ -12,7 +12,6 @@ from tests.simulation.timeline.browser import Browser, find_browser
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.timeout(30),
-    pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(
         find_browser() is None,
         reason="these tests look at the page in Chromium or Chrome, and neither is installed:"
