@@ -46,8 +46,8 @@ SEEDS: Final = 100
 STRUCK_SECONDS: Final = 3.0
 """Twice the lease of an owner: another node gets the run, and then the old one comes back."""
 
-WAITING_MAX: Final = 5
-"""Places told at which runs wait for ever."""
+TOLD_MAX: Final = 5
+"""Places told at which runs wait for ever, and errors with which they fail."""
 
 EPILOG: Final = f"""\b
 Faults:
@@ -311,17 +311,18 @@ class _Session:
             f"{campaign.per_second(campaign.events):,.0f} events/s; "
             f"{len(EXPECTED) - missed} of {len(EXPECTED)} rare states reached"
         )
-        self._tell_waiting(campaign.runs, campaign.waiting)
+        self._tell_runs(campaign.runs, campaign.waiting, campaign.failed)
 
-    def _tell_waiting(self, runs: int, waiting: Mapping[str, int]) -> None:
-        """Nobody shall take for tested what waits for ever."""
+    def _tell_runs(self, runs: int, waiting: Mapping[str, int], failed: Mapping[str, int]) -> None:
+        """Nobody shall take for tested what waits for ever, or fails at its first line."""
+        if failed:
+            self.output.text(
+                f"{sum(failed.values())} of {runs} workflow runs failed, with {_most(failed)}"
+            )
         if waiting:
-            places = sorted(waiting.items(), key=lambda item: (-item[1], item[0]))
-            told = "; ".join(f"{place} ({number})" for place, number in places[:WAITING_MAX])
-            more = f"; {len(places) - WAITING_MAX} more" if len(places) > WAITING_MAX else ""
             self.output.text(
                 f"{sum(waiting.values())} of {runs} workflow runs never ended; "
-                f"they wait at {told}{more}"
+                f"they wait at {_most(waiting)}"
             )
 
     def _tell_failure(self, found: Found) -> None:
@@ -363,7 +364,7 @@ class _Session:
             self.output.text(f"timeline: {page}")
         self.output.text(f"digest:   {outcome.digest}")
         self._verdict(f"seed {seed}", outcome)
-        self._tell_waiting(outcome.runs, outcome.waiting)
+        self._tell_runs(outcome.runs, outcome.waiting, outcome.failed)
         return _exit(outcome.failure is None)
 
     def _verdict(self, what: str, outcome: Outcome) -> None:
@@ -434,7 +435,7 @@ class _Session:
             f"{result.kind}: {result.baseline.points} positions, {len(result.blows)} runs, "
             f"{len(result.blows) - len(failed)} passed, {len(failed)} failed"
         )
-        self._tell_waiting(result.runs, result.waiting)
+        self._tell_runs(result.runs, result.waiting, result.failed_with)
 
     # -- shared -----------------------------------------------------------------------------------
 
@@ -490,3 +491,11 @@ def _now() -> float:
 
 def _exit(passed: bool) -> Exit:
     return Exit.OK if passed else Exit.RUN_ENDED_BADLY
+
+
+def _most(counted: Mapping[str, int]) -> str:
+    """What there was most of, how often, and how much else there was."""
+    told = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    named = "; ".join(f"{what} ({number})" for what, number in told[:TOLD_MAX])
+    more = f"; {len(told) - TOLD_MAX} more" if len(told) > TOLD_MAX else ""
+    return named + more

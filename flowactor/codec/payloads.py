@@ -132,7 +132,8 @@ def _arguments(
         raise InvalidInput(f"{where}: it takes no arguments, {len(plain)} given")
     if not required <= len(plain) <= len(hints):
         listed = ", ".join(hints)
-        raise InvalidInput(f"{where}: {len(plain)} arguments given, the parameters are: {listed}")
+        given = f"{len(plain)} argument{'s' * (len(plain) != 1)} given"
+        raise InvalidInput(f"{where}: {given}, the parameters are: {listed}")
     return tuple(
         item
         if type(item) in _FLAT and hint is type(item) and not from_json

@@ -71,6 +71,7 @@ class Campaign:
             was ever started, and nothing about workflows was tested.
         runs: of workflows, in all of them.
         waiting: where those wait that never ended, and how many at each place.
+        failed: the errors with which those ended that failed, and how many with each.
         marks: places reached, and how often.
     """
 
@@ -82,6 +83,7 @@ class Campaign:
     points: int
     runs: int
     waiting: Mapping[str, int]
+    failed: Mapping[str, int]
     marks: Marks
 
     @property
@@ -106,6 +108,8 @@ class Campaign:
             "workflow_runs": self.runs,
             "never_ended": sum(self.waiting.values()),
             "waiting_at": dict(self.waiting),
+            "ended_in_failure": sum(self.failed.values()),
+            "failed_with": dict(self.failed),
             "marks": self.marks.as_dict(),
             "marks_missing": self.marks.missing(),
             "digests": {str(seed): digest for seed, digest in self.digests.items()},
@@ -155,7 +159,7 @@ def run_campaign(
     digests: dict[int, str] = {}
     failures: list[Found] = []
     marks, events, points, virtual_seconds, real_seconds = Marks(), 0, 0, 0.0, 0.0
-    runs, waiting = 0, Counter[str]()
+    runs, waiting, failed = 0, Counter[str](), Counter[str]()
     begun = now()
     for outcome in outcomes:
         real_seconds += now() - begun
@@ -165,6 +169,7 @@ def run_campaign(
         points += outcome.points
         runs += outcome.runs
         waiting.update(outcome.waiting)
+        failed.update(outcome.failed)
         virtual_seconds += outcome.virtual_seconds
         progress(outcome)
         if outcome.failure is not None:
@@ -184,6 +189,7 @@ def run_campaign(
         points=points,
         runs=runs,
         waiting=waiting,
+        failed=failed,
         marks=marks,
     )
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from flowactor.errors import ConfigurationError
 from flowactor.simulation.marks import Marks
@@ -49,6 +49,7 @@ class Exhaustive:
         blows: one for each other run, in the order of their points.
         runs: of workflows, in all runs, that nothing strikes too.
         waiting: where those wait that never ended, and how many at each place.
+        failed_with: the errors with which those ended that failed, and how many with each.
         marks: places reached, and how often, in all runs.
     """
 
@@ -57,6 +58,7 @@ class Exhaustive:
     blows: tuple[Blow, ...]
     runs: int
     waiting: Mapping[str, int]
+    failed_with: Mapping[str, int]
     marks: Marks
 
     @property
@@ -86,13 +88,21 @@ class Exhaustive:
             "workflow_runs": self.runs,
             "never_ended": sum(self.waiting.values()),
             "waiting_at": dict(self.waiting),
+            "ended_in_failure": sum(self.failed_with.values()),
+            "failed_with": dict(self.failed_with),
             "marks": self.marks.as_dict(),
             "digests": [blow.digest for blow in self.blows],
         }
 
 
 def _failure(failure: Failure | None) -> dict[str, Any]:
-    return {} if failure is None else asdict(failure)
+    if failure is None:
+        return {}
+    return {
+        "checker": failure.checker,
+        "message": failure.message,
+        "at_seconds": failure.at_seconds,
+    }
 
 
 def every_strike(kind: str, points: int, nodes: int, seconds: float) -> tuple[Strike, ...]:
@@ -142,6 +152,7 @@ def strike_everywhere(
     marks = Marks(baseline.marks)
     blows: list[Blow] = []
     runs, waiting = baseline.runs, Counter(baseline.waiting)
+    failed_with = Counter(baseline.failed)
     strikes = every_strike(kind, baseline.points, scenario.nodes, seconds)
     if baseline.failure is None:
         if not strikes:
@@ -153,6 +164,7 @@ def strike_everywhere(
             marks.update(outcome.marks)
             runs += outcome.runs
             waiting.update(outcome.waiting)
+            failed_with.update(outcome.failed)
             progress(blows[-1])
             if failure is not None and not keep_going:
                 break
@@ -162,5 +174,6 @@ def strike_everywhere(
         blows=tuple(blows),
         runs=runs,
         waiting=waiting,
+        failed_with=failed_with,
         marks=marks,
     )

@@ -78,6 +78,8 @@ class Outcome:
     runs: of workflows that were started.
     waiting: where those of them wait that never ended, though nothing was in their way: how many
         at each ``file:line``.
+    failed: how those of them failed that did: how many with each error.
+    effects: when something was done to the world outside, in seconds of virtual time.
     points: at how many moments an exhaustive search could strike.
     lines: the whole record, if it was asked for.
     """
@@ -90,5 +92,7 @@ class Outcome:
     marks: Mapping[str, int] = field(factory=dict)
     runs: int = 0
     waiting: Mapping[str, int] = field(factory=dict)
+    failed: Mapping[str, int] = field(factory=dict)
+    effects: tuple[float, ...] = ()
     points: int = 0
     lines: tuple[Line, ...] = ()

@@ -150,6 +150,8 @@ def _perform(scenario: Scenario, make: Make, trace: Trace) -> Outcome:
         marks=play.stage.marks.as_dict(),
         runs=len(play.stage.judge.runs.runs),
         waiting=dict(play.waiting),
+        failed=play.stage.world.failed,
+        effects=tuple(at_ns / NANOSECONDS for at_ns in play.stage.world.effects_ns),
         points=play.stage.points,
         lines=tuple(trace.lines),
     )

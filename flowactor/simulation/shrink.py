@@ -12,6 +12,10 @@ simpler ones, and keeps what still fails with the same checker::
     details   of each fault and each act: rounder and earlier times, shorter spells, fewer targets
     frame     fewer seconds of faults, no core, no more of the user's checks than are needed
 
+Before the rounds there is one guess: what breaks a promise of the user's own seldom needs more than
+one node that dies just after something was done to the world. It is tried for each such moment, for
+on a bad day whatever is left out shifts all that comes after it, and much has to stay.
+
 Rounds go on until one changes nothing: then no single fault, act or detail can be taken away, and
 the result is *minimal* in that sense. Each candidate costs one run, unless it was tried before, and
 runs are limited; what was found by then is the result.
@@ -20,6 +24,7 @@ Every step makes the scenario simpler in an order that has no infinite descent: 
 was once given up does not come back. Nothing here is left to chance.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 from typing import Any, Final, TypeVar
@@ -27,8 +32,9 @@ from typing import Any, Final, TypeVar
 from attrs import evolve, frozen
 
 from flowactor.errors import ConfigurationError
+from flowactor.simulation.faults import Crash, PowerCut
 from flowactor.simulation.outcome import Failure, Outcome
-from flowactor.simulation.scenario import Invariant, Scenario
+from flowactor.simulation.scenario import CompareAndSet, Invariant, Read, Scenario, Write
 from flowactor.simulation.simpler import (
     rounder,
     simpler_acts,
@@ -46,6 +52,10 @@ Runner = Callable[[Scenario], Outcome]
 
 BUDGET: Final = 500
 """Runs: at core depth about a minute."""
+INVARIANT: Final = re.compile(r"I\d+")
+OF_VARIABLES: Final = (Write, CompareAndSet, Read)
+JUST_AFTER_SECONDS: Final = 0.001
+"""Before the outcome of a step can be durable."""
 BATCHES_MAX: Final = 4096
 """The latest batch to which deviations are narrowed down, if all were shuffled."""
 
@@ -103,6 +113,7 @@ def shrink(
     """
     search = _Search(scenario, failure, runner, budget, progress)
     try:
+        _alone(search)
         while _round(search):
             pass
     except _Spent:
@@ -157,6 +168,27 @@ class _Search:
         self._progress: Final = progress
         self._tried: Final = {_key(scenario)}
 
+    @property
+    def is_invariant(self) -> bool:
+        """Whether it is a promise of flowactor that was broken, not one of the user's."""
+        return INVARIANT.fullmatch(self._checker) is not None
+
+    def effects(self, **changes: Any) -> tuple[float, ...]:
+        """When something is done to the world outside in the best scenario with these changes, in
+        seconds; never, if there is no such scenario.
+
+        Raises:
+            _Spent: it would have to be run, and may not.
+        """
+        try:
+            candidate = evolve(self.best, **changes)
+        except ConfigurationError:
+            return ()
+        if self.executions >= self._budget:
+            raise _Spent
+        self.executions += 1
+        return self._runner(candidate).effects
+
     def keeps(self, **changes: Any) -> bool:
         """Whether the best scenario still fails with these changes; then it has them from now on.
 
@@ -199,6 +231,22 @@ def _key(scenario: Scenario) -> tuple[str, tuple[Invariant, ...]]:
         None if scenario.deviations is None else sorted(scenario.deviations),
     )
     return repr(facts), scenario.invariants
+
+
+# -- the guess ----------------------------------------------------------------------------------
+
+
+def _alone(search: _Search) -> None:
+    """One node with the runs and nothing else, which dies just after an effect."""
+    dies = any(isinstance(fault, Crash | PowerCut) for fault in search.best.faults)
+    if not dies or search.is_invariant:
+        return
+    runs = tuple(act for act in search.best.acts if not isinstance(act, OF_VARIABLES))
+    alone = {"nodes": 1, "acts": runs, "changes": (), "core": (), "deviations": frozenset[int]()}
+    for at in search.effects(**alone, faults=()):
+        crash = Crash(node=1, at=round(at + JUST_AFTER_SECONDS, 3))
+        if search.keeps(**alone, faults=(crash,)):
+            return
 
 
 # -- passes -------------------------------------------------------------------------------------

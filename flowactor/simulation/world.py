@@ -199,6 +199,17 @@ class World:
         """Every ledger that was ever asked for."""
         return MappingProxyType(self._ledgers)
 
+    @property
+    def effects_ns(self) -> list[int]:
+        """When there was a new entry in any ledger, in order."""
+        return sorted(effect.at_ns for led in self._ledgers.values() for effect in led.entries)
+
+    @property
+    def failed(self) -> Mapping[str, int]:
+        """The errors that runs ended with, and how many with each."""
+        errors = (error for error in self._results.values() if isinstance(error, BaseException))
+        return Counter(f"{type(error).__name__}: {error}" for error in errors)
+
     def ended(self, workflow_id: str, outcome: Any) -> None:
         """A run has ended; told by the simulator."""
         self._results[workflow_id] = outcome

@@ -73,6 +73,7 @@ class Simulator:
         self.calls = []
         self.points = 4
         self.waiting = {}
+        self.failed = {}
 
     def __call__(self, scenario, depth, *, keep=False, strike=None):
         self.calls.append((scenario, depth, keep, strike))
@@ -88,6 +89,7 @@ class Simulator:
             points=self.points,
             runs=2,
             waiting=self.waiting,
+            failed=self.failed,
             lines=((0, 0, "phase", ("faults",)),) if keep else (),
         )
 
@@ -250,6 +252,18 @@ def test_runs_that_never_end_are_told_with_their_lines(command, simulator):
     assert "1 of 2 workflow runs never ended; they wait at shop.py:7 (1)" in once.stdout
     struck = command("simulate", *BUY, "--exhaustive", "owner-crash")
     assert "5 of 10 workflow runs never ended; they wait at shop.py:7 (5)" in struck.stdout
+
+
+def test_runs_that_fail_are_told_with_their_errors(command, simulator):
+    """A workflow that fails at its first line breaks no promise, and yet was not tested."""
+    quiet = (*BUY, "--faults", "none", "--seeds", "3")
+    assert "workflow runs failed" not in command("simulate", *quiet).stdout
+    simulator.failed = {"ValueError: no such thing": 1}
+    told = command("simulate", *quiet)
+    assert told.exit_code == Exit.OK
+    assert "3 of 6 workflow runs failed, with ValueError: no such thing (3)" in told.stdout
+    struck = command("simulate", *BUY, "--exhaustive", "owner-crash")
+    assert "5 of 10 workflow runs failed, with ValueError: no such thing (5)" in struck.stdout
 
 
 def test_code_that_reaches_outside_is_told_with_its_line(command, monkeypatch):

@@ -281,7 +281,7 @@ def test_arguments():
     """Trailing arguments may be missing; too few and too many are told with the parameters."""
     data = encode_arguments((ORDER,), HINTS, WHERE)
     assert decode_arguments(data, HINTS, 1, WHERE) == (ORDER,)
-    with pytest.raises(InvalidInput, match="1 arguments given, the parameters are: order, count"):
+    with pytest.raises(InvalidInput, match="1 argument given, the parameters are: order, count"):
         decode_arguments(data, HINTS, 2, WHERE)
     with pytest.raises(InvalidInput, match="3 arguments given"):
         decode_arguments(b"\x83\x01\x01\x01", HINTS, 1, WHERE)

@@ -58,6 +58,7 @@ class Runner:
             points=3,
             runs=2,
             waiting={"shop.py:7": 1},
+            failed={"OSError: no answer": 1},
             marks={"leader changed": 1, f"seed {scenario.seed}": 2},
         )
 
@@ -81,6 +82,8 @@ def test_seeds_that_pass_are_counted():
     told = result.as_dict()
     assert (told["workflow_runs"], told["never_ended"]) == (6, 3)
     assert told["waiting_at"] == {"shop.py:7": 3}
+    assert told["ended_in_failure"] == 3
+    assert told["failed_with"] == {"OSError: no answer": 3}
     assert result.marks["leader changed"] == 3
     assert result.marks["seed 2"] == 2
     assert result.real_seconds == pytest.approx(0.3)

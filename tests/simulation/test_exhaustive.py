@@ -42,6 +42,7 @@ class Runner:
             points=self.points,
             runs=1,
             waiting={"shop.py:7": 1},
+            failed={"OSError: no answer": 1},
         )
 
     def search(self, kind, **options):
@@ -89,6 +90,8 @@ def test_positions_that_fail_are_told_with_their_schedule():
     assert (told["points"], told["runs"], told["passed"]) == (9, 9, 7)
     assert (told["workflow_runs"], told["never_ended"]) == (10, 10)
     assert told["waiting_at"] == {"shop.py:7": 10}
+    assert told["ended_in_failure"] == 10
+    assert told["failed_with"] == {"OSError: no answer": 10}
     assert told["exhaustive"] == "owner-crash"
     assert [failure["point"] for failure in told["failures"]] == [4, 6]
     assert told["failures"][0] == {

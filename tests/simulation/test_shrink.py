@@ -109,6 +109,55 @@ def test_a_bad_day_shrinks_to_two_faults():
         assert shrunk.executions == len(planted.ran) < 200
 
 
+class Brittle(Planted):
+    """Fails on the day that was drawn, whose least change heals it; and if a lone node dies in the
+    few milliseconds after it did something to the world.
+    """
+
+    def __init__(self, day, checker):
+        super().__init__(self.judge, checker)
+        self.day = day
+
+    def judge(self, scenario):
+        lone = scenario.nodes == 1 and len(scenario.faults) == 1
+        dies = lone and isinstance(scenario.faults[0], Crash) and 0.7 < scenario.faults[0].at < 0.71
+        return 9.0 if scenario == self.day or dies else None
+
+    def __call__(self, scenario):
+        return evolve(super().__call__(scenario), effects=(0.2, 0.7003))
+
+
+@pytest.fixture
+def brittle_day():
+    return next(
+        scenario
+        for scenario in drawn_with(crash_within_partition, nodes=3)
+        if any(isinstance(act, Write | Read) for act in scenario.acts)
+    )
+
+
+def test_a_lone_node_that_dies_after_an_effect_is_tried_first(brittle_day):
+    """Where nothing can be left out of a bad day, the user still sees one crash and the runs."""
+    planted = Brittle(brittle_day, "ledger payments")
+    shrunk = planted.shrink(brittle_day)
+    assert shrunk.scenario.nodes == 1
+    assert [type(fault) for fault in shrunk.scenario.faults] == [Crash]
+    assert not [act for act in shrunk.scenario.acts if isinstance(act, Write | Read)]
+    assert shrunk.executions < 50
+    assert planted.ran[0].faults == ()
+    assert [one.faults[0].at for one in planted.ran[1:3]] == [0.201, 0.701]
+
+
+def test_that_guess_is_for_promises_of_users(brittle_day):
+    """What flowactor promises breaks by more; and without a crash that was drawn none is tried."""
+    invariant = Brittle(brittle_day, "I8").shrink(brittle_day, budget=30)
+    assert len(invariant.scenario.faults) == len(brittle_day.faults)
+    calm = evolve(brittle_day, faults=(Partition(sides=((1,), (2, 3)), at=1.0, until=2.0),))
+    planted = Brittle(calm, "ledger payments")
+    planted.shrink(calm, budget=30)
+    assert not [f for one in planted.ran for f in one.faults if isinstance(f, Crash)]
+
+
 def test_the_result_fails_and_is_minimal():
     """Nothing can be left out of the result, whatever combination the failure asks for."""
 
