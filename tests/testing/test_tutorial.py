@@ -61,7 +61,7 @@ def compare(page, output, printed, rewrite):
     if rewrite and (new := renewed(output, printed)):
         page.write_text(page.read_text().replace(output, new))
         output = new
-    assert as_pattern(output).fullmatch(printed), printed
+    assert as_pattern(output).fullmatch(printed), f"see --rewrite-tutorial:\n{printed}"
 
 
 @pytest.fixture
