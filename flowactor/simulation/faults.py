@@ -401,6 +401,10 @@ def _complaint(fault: Fault, nodes: int) -> str:
         return "a clock that stands still or runs backwards is no clock: its rate must be positive"
     if isinstance(fault, BitFlip | MisdirectedWrite) and not 0 <= fault.place < 1:
         return "place is at least 0 and less than 1"
+    if isinstance(fault, Block | SlowLink | Loss | Duplicate | Reorder | Reset) and (
+        fault.source == fault.target
+    ):
+        return "no link leads from a node to itself"
     if isinstance(fault, PowerCut) and not fault.nodes:
         return "it names no node"
     return ""

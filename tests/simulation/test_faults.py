@@ -2,6 +2,7 @@
 
 import pytest
 
+import flowactor as fa
 from flowactor.simulation.faults import (
     KINDS,
     BitFlip,
@@ -25,6 +26,7 @@ from flowactor.simulation.faults import (
     SyncError,
     Wipe,
     kind_of,
+    source_of,
 )
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Depth, Read, Scenario, Start, Write
@@ -89,6 +91,24 @@ def test_a_fault_costs_nothing_but_time(kind, depth):
     assert outcome.failure is None
     struck = [line[3][0] for line in outcome.lines if line[2] == Kind.FAULT and line[3][2] == 1]
     assert struck == [kind_of(fault) for fault in sorted(FAULTS[kind], key=lambda f: f.at)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "wrong"),
+    [
+        (Crash(4, at=1.0), "there is no node 4, nodes are 1 to 3"),
+        (Crash(1, at=-1.0), "it begins before the run does"),
+        (Crash(1, at=2.0, until=1.0), "it ends before it begins"),
+        (Loss(1, 2, odds=5.0, at=1.0), "odds are between 0 and 1"),
+        (Block(2, 2, at=1.0, until=2.0), "no link leads from a node to itself"),
+        (PowerCut((), at=1.0), "it names no node"),
+    ],
+)
+def test_a_schedule_that_cannot_be_played_is_refused(fault, wrong):
+    """The error shows the fault as it is written, and what is wrong with it."""
+    with pytest.raises(fa.ConfigurationError) as caught:
+        scenario(fault)
+    assert str(caught.value) == f"{source_of(fault)}: {wrong}"
 
 
 def test_a_crash_ends_a_process_at_once():
