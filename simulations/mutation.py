@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from simulations.mutants import CHANGING, CONTROLS, MUTANTS, NOT_APPLICABLE, Mutant
+from simulations.mutants import CONTROLS, MUTANTS, WHOLE, Mutant
 
 __all__ = ["SEEDS", "Verdict", "copy_mutated", "judge", "main"]
 
@@ -36,6 +36,8 @@ NODE_SEEDS: Final = 40
 """The same for those that are played with whole nodes, which take longer."""
 SHRINK_RUNS: Final = 100
 HASH_SEEDS: Final = ("1", "2")
+TEST_ENDS: Final = (0, 1)
+"""Exit codes of pytest: all passed, some failed. Any other says that nothing was tested."""
 LINE_WIDTH: Final = 160
 """Of a table that goes into a file."""
 
@@ -46,7 +48,7 @@ class Verdict:
 
     Attributes:
         name, rule: of the mutant.
-        seeds: how many were played.
+        seeds: how many were played; none if a test is what has to catch it.
         checker, message: that caught it; empty if none did.
         faults, acts, nodes: of the shrunk scenario; None if nothing was shrunk.
         shrink_runs: that shrinking took.
@@ -107,10 +109,12 @@ def judge(mutant: Mutant, *, seeds: int = SEEDS, shrink_runs: int = SHRINK_RUNS)
         Rotted: the code that it changes is not there any more.
         CalledProcessError: it cannot be played at all.
     """
-    seeds = min(seeds, NODE_SEEDS) if mutant.scenario == CHANGING else seeds
+    seeds = min(seeds, NODE_SEEDS) if mutant.scenario in WHOLE else seeds
     with TemporaryDirectory(prefix="mutant-") as name:
         folder = Path(name)
         copy_mutated(mutant, folder)
+        if mutant.test:
+            return _test(mutant, folder)
         if mutant.by_hash_seed:
             return _compare(mutant, folder, seeds)
         return _verdict(mutant, _play(mutant, folder, seeds, shrink_runs, HASH_SEEDS[0]))
@@ -156,21 +160,43 @@ def _compare(mutant: Mutant, folder: Path, seeds: int) -> Verdict:
     return _verdict(mutant, lines)
 
 
-def _play(
-    mutant: Mutant, folder: Path, seeds: int, shrink_runs: int, hash_seed: str
-) -> Iterator[dict[str, Any]]:
-    """What the worker tells, line by line; it is ended when nobody listens any more."""
-    command = [sys.executable, "-m", "simulations.mutants.worker", "0", str(seeds)]
-    environment = {
+def _test(mutant: Mutant, folder: Path) -> Verdict:
+    """Whether the test that is to catch it fails, and does not merely end."""
+    shutil.copytree(ROOT / "tests", folder / "tests")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=--import-mode=importlib"]
+    found = subprocess.run(  # noqa: S603  # this program, a test of its own
+        [*command, mutant.test],
+        cwd=folder,
+        env=_environment(folder, HASH_SEEDS[0]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if found.returncode not in TEST_ENDS:
+        raise subprocess.CalledProcessError(found.returncode, command, found.stdout, found.stderr)
+    checker = mutant.test.split("::")[-1] if found.returncode else ""
+    return Verdict(mutant.name, mutant.rule, 0, checker, mutant.test if checker else "")
+
+
+def _environment(folder: Path, hash_seed: str) -> dict[str, str]:
+    return {
         **os.environ,
         "PYTHONPATH": str(folder),
         "PYTHONHASHSEED": hash_seed,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+def _play(
+    mutant: Mutant, folder: Path, seeds: int, shrink_runs: int, hash_seed: str
+) -> Iterator[dict[str, Any]]:
+    """What the worker tells, line by line; it is ended when nobody listens any more."""
+    command = [sys.executable, "-m", "simulations.mutants.worker", "0", str(seeds)]
     with subprocess.Popen(  # noqa: S603  # this program, a worker of its own
         [*command, str(shrink_runs), mutant.scenario],
         cwd=folder,
-        env=environment,
+        env=_environment(folder, hash_seed),
         stdout=subprocess.PIPE,
         text=True,
     ) as worker:
@@ -225,8 +251,6 @@ def _list(console: Console) -> None:
     table = _table("mutant", "rule", "what goes wrong")
     for mutant in MUTANTS:
         table.add_row(mutant.name, mutant.rule, mutant.story)
-    for rule, why in NOT_APPLICABLE.items():
-        table.add_row("", rule, f"no mutant: {why}")
     console.print(table)
 
 
@@ -254,7 +278,7 @@ def main(names: Sequence[str], seeds: int, shrink: int, listing: bool, as_json: 
     wanted = all(verdict.is_as_wanted for verdict in verdicts)
     if as_json:
         found = {"seeds": seeds, "verdicts": [asdict(verdict) for verdict in verdicts]}
-        click.echo(json.dumps({**found, "not_applicable": NOT_APPLICABLE, "as_wanted": wanted}))
+        click.echo(json.dumps({**found, "as_wanted": wanted}))
     else:
         console.print(table)
     sys.exit(0 if wanted else 1)

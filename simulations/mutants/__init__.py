@@ -1,4 +1,4 @@
-"""Every mutant there is, and the rules that none can be made for yet."""
+"""Every mutant there is, and the rules that they break."""
 
 from typing import Final
 
@@ -7,17 +7,19 @@ from simulations.mutants.elections import ELECTIONS
 from simulations.mutants.machine import MACHINE
 from simulations.mutants.membership import MEMBERSHIP
 from simulations.mutants.moves import MOVES
-from simulations.mutants.mutant import CHANGING, RESHAPING, Edit, Mutant, Rotted
+from simulations.mutants.mutant import CHANGING, DISKS, RESHAPING, WHOLE, Edit, Mutant, Rotted
 from simulations.mutants.quiet import QUIET
 from simulations.mutants.replication import REPLICATION
+from simulations.mutants.storage import STORAGE
 
 __all__ = [
     "CHANGING",
     "CONTROL",
     "CONTROLS",
     "MUTANTS",
-    "NOT_APPLICABLE",
     "RESHAPING",
+    "RULES",
+    "WHOLE",
     "Edit",
     "Mutant",
     "Rotted",
@@ -43,20 +45,76 @@ CONTROLS: Final = (
         by_hash_seed=True,
         scenario=RESHAPING,
     ),
+    Mutant(
+        "none-on-disks",
+        "-",
+        "The same, of whole nodes on disks that fail.",
+        (),
+        by_hash_seed=True,
+        scenario=DISKS,
+    ),
 )
 """Whatever is said of a mutant that was caught, these are not."""
 
-MUTANTS: Final = (*ELECTIONS, *REPLICATION, *MACHINE, *ACTORS, *MEMBERSHIP, *MOVES, *QUIET)
+MUTANTS: Final = (
+    *ELECTIONS,
+    *REPLICATION,
+    *STORAGE,
+    *MACHINE,
+    *ACTORS,
+    *MEMBERSHIP,
+    *MOVES,
+    *QUIET,
+)
 """Each breaks one rule in one way."""
 
-NOT_APPLICABLE: Final = {
-    "transfer_times_out": "nobody asks for one at core depth, and elsewhere it would have to meet a"
-    " voter that falls silent in that moment: tests of the core and of nodes have that",
-    "snapshot_resumes": "nobody writes a chunk that is not the next one",
-    "transport_error_is_local": "links are a model at core depth",
-    "first_failed_sync_poisons": "the disk is a model at core depth",
-    "torn_tail_vs_corruption": "the disk is a model at core depth",
-    "recovery_idempotent": "the disk is a model at core depth",
-    "disk_full_is_an_error": "the disk is a model at core depth",
-}
-"""Rules that no mutant here can break, and why."""
+RULES: Final = (
+    "vote_is_durable_before_reply",
+    "term_durable_before_its_entries",
+    "ack_only_durable",
+    "commit_only_own_term",
+    "commit_at_most_matched",
+    "truncate_only_on_conflict",
+    "quorum_arithmetic",
+    "prevote_carries_term",
+    "disruptive_server_ignored",
+    "check_quorum_steps_down",
+    "stalled_disk_loses_leadership",
+    "readindex_waits_for_own_term",
+    "transfer_times_out",
+    "learner_votes_when_asked",
+    "config_needs_own_term_commit",
+    "no_campaign_with_unapplied_config",
+    "self_removed_leader",
+    "joint_left_only_when_committed",
+    "snapshot_carries_config",
+    "snapshot_resumes",
+    "slow_follower_recovers",
+    "inflight_bounded_in_bytes",
+    "async_append_aba",
+    "quiet_group_wakes",
+    "proposal_once",
+    "stale_epoch_refused",
+    "transport_error_is_local",
+    "restart_emits_nothing_twice",
+    "followers_converge_figure7",
+    "first_failed_sync_poisons",
+    "torn_tail_vs_corruption",
+    "applied_index_atomic",
+    "recovery_idempotent",
+    "disk_full_is_an_error",
+    "canonical_bytes",
+    "owner_epoch_compare_and_set",
+    "new_owner_really_runs",
+    "leader_waits_a_lease_before_reassigning",
+    "failure_detected_on_idle_cluster",
+    "effect_after_output_commit",
+    "effect_recorded_once",
+    "terminal_is_absorbing",
+    "started_runs_found_by_scanning_state",
+    "one_delivery_path",
+    "waiter_registered_atomically",
+    "errors_are_values",
+    "structured_keys",
+)
+"""Of Raft, of storage, and of ownership and effects: each has a mutant at least."""

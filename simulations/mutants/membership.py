@@ -8,7 +8,9 @@ __all__ = ["MEMBERSHIP"]
 
 CHANGES: Final = "raft/changes.py"
 ELECTION: Final = "raft/election.py"
+RECONCILER: Final = "management/reconciler.py"
 ROLES: Final = "management/roles.py"
+OF_PLANS: Final = "tests/management/test_rules.py"
 OUT: Final = "a-removed-node-disturbs"
 
 OWN_TERM: Final = "    if under_way or state.commit < role.first_index:\n"
@@ -214,6 +216,46 @@ MEMBERSHIP: Final = (
             ),
         ),
         scenario=CHANGING,
+    ),
+    Mutant(
+        "closed-by-an-old-report",
+        "self_removed_leader",
+        "A node that lags throws a replica away by a report older than what its own log says.",
+        (
+            Edit(
+                RECONCILER,
+                "    return since is not None and report is not None"
+                " and (report.term, report.index) >= since\n",
+                "    return since is not None\n",
+            ),
+        ),
+        test=f"{OF_PLANS}::test_a_replica_stays_that_knows_better_than_a_report",
+    ),
+    Mutant(
+        "founder-again",
+        "self_removed_leader",
+        "A founder that left a group founds it again when it is wanted in it once more.",
+        (
+            Edit(
+                RECONCILER,
+                "    kept = node in group.founders and node not in group.dismissed\n",
+                "    kept = node in group.founders\n",
+            ),
+        ),
+        test=f"{OF_PLANS}::test_a_founder_comes_back_as_a_joiner",
+    ),
+    Mutant(
+        "given-up-though-needed",
+        "voter_is_its_disk",
+        "A silent node is given up although a group has no majority without its disk.",
+        (
+            Edit(
+                "management/nodes.py",
+                "    if need := need_of(topology, node.id):\n",
+                "    if (need := need_of(topology, node.id)) and not topology.nodes:\n",
+            ),
+        ),
+        test="tests/management/test_majorities.py::test_two_of_three_are_not_given_up",
     ),
     Mutant(
         "owner-without-a-vote",

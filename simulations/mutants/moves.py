@@ -132,6 +132,22 @@ MOVES: Final = (
         scenario=CHANGING,
     ),
     Mutant(
+        "answers-stay-behind",
+        "proposal_once",
+        "What clients were answered does not move with their runs.",
+        (
+            Edit(
+                MOVING,
+                "            session, sequence = key\n"
+                "            self._sessions.take_in("
+                "SessionId(session), sequence, values, self._ledger.clock_ns)\n",
+                "",
+            ),
+        ),
+        test="tests/machine/test_handoff.py"
+        "::test_a_request_applied_before_the_move_is_answered_after_it",
+    ),
+    Mutant(
         "move-never-forgotten",
         "slot_hand_off",
         "The source keeps what has moved, and so can take part in no further move of these slots.",

@@ -5,7 +5,7 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["CHANGING", "QUARRELING", "RESHAPING", "Edit", "Mutant", "Rotted"]
+__all__ = ["CHANGING", "DISKS", "QUARRELING", "RESHAPING", "WHOLE", "Edit", "Mutant", "Rotted"]
 
 CHANGING: Final = "clusters that change"
 """In place of the name of a scenario: those drawn for whole nodes, which come and go."""
@@ -13,6 +13,10 @@ RESHAPING: Final = "voters that change"
 """The same at core depth, where it changes who votes."""
 QUARRELING: Final = "leaders that quarrel"
 """The same about two leaders, of which each takes a vote away."""
+DISKS: Final = "disks that fail"
+"""The same of whole nodes whose disks fail, fill up and rot, and whose power is cut."""
+WHOLE: Final = (CHANGING, DISKS)
+"""What is played with whole nodes, and takes its time."""
 
 
 class Rotted(AssertionError):
@@ -51,8 +55,9 @@ class Mutant:
         edits: that make it; none: this is flowactor as it is.
         by_hash_seed: what it does depends on the process: runs of one seed are compared over two.
         scenario: of ``simulations/scenarios``, which its seeds play: luck is not enough for it; or
-            what is drawn for it, ``CHANGING``, ``RESHAPING`` or ``QUARRELING``.
+            what is drawn for it: ``CHANGING``, ``RESHAPING``, ``QUARRELING`` or ``DISKS``.
         mark: a place that it keeps every run from: that a campaign never gets there gives it away.
+        test: of ``tests``, as pytest names it, which fails: no seed of a fair budget comes there.
     """
 
     name: str
@@ -62,3 +67,4 @@ class Mutant:
     by_hash_seed: bool = False
     mark: str = ""
     scenario: str = ""
+    test: str = ""

@@ -6,18 +6,24 @@ Prints one JSON object a line: each seed with the digest of its run, the failure
 import json
 import signal
 import sys
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
 from attrs import evolve
 
-from flowactor.simulation.changes import Reshape
 from flowactor.simulation.outcome import Failure, Outcome
 from flowactor.simulation.run import simulate
 from flowactor.simulation.scenario import Depth, Scenario
 from flowactor.simulation.shrink import shrink
-from simulations.mutants.mutant import CHANGING, QUARRELING, RESHAPING
-from simulations.mutants.workload import draw, draw_changing, draw_quarreling, draw_reshaping
+from simulations.mutants.mutant import CHANGING, DISKS, QUARRELING, RESHAPING, WHOLE
+from simulations.mutants.workload import (
+    draw,
+    draw_changing,
+    draw_on_disks,
+    draw_quarreling,
+    draw_reshaping,
+)
 from simulations.story import find_stories
 
 CPU_SECONDS_MAX: Final = 60.0
@@ -29,6 +35,7 @@ DRAWN: Final = {
     CHANGING: draw_changing,
     RESHAPING: draw_reshaping,
     QUARRELING: draw_quarreling,
+    DISKS: draw_on_disks,
 }
 
 
@@ -36,12 +43,8 @@ class Hung(BaseException):
     """A run goes on for ever; nothing between here and there may catch it."""
 
 
-def play(scenario: Scenario) -> Outcome:
-    """``simulate``; a run that does not come to an end fails as ``hang``. Clusters that change are
-    made of whole nodes, unless nothing changes but who votes.
-    """
-    whole = any(not isinstance(change, Reshape) for change in scenario.changes)
-    depth = Depth.NODE if whole else Depth.CORE
+def play(depth: Depth, scenario: Scenario) -> Outcome:
+    """``simulate``; a run that does not come to an end fails as ``hang``."""
     signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS_MAX)
     try:
         return simulate(scenario, depth)
@@ -60,12 +63,20 @@ def scenario_of(seed: int, source: str) -> Scenario:
     return drawn(seed) if drawn else evolve(find_stories()[source][1].scenario, seed=seed)
 
 
+def depth_of(source: str) -> Depth:
+    """At which it is played; that of a story is its own."""
+    if source in DRAWN:
+        return Depth.NODE if source in WHOLE else Depth.CORE
+    return find_stories()[source][1].depth
+
+
 def main(first: int, seeds: int, shrink_runs: int, source: str) -> None:
     """Play ``seeds`` seeds from ``first`` on, or until one fails."""
     signal.signal(signal.SIGVTALRM, _hung)
+    depth = depth_of(source)
     for seed in range(first, first + seeds):
         scenario = scenario_of(seed, source)
-        outcome = play(scenario)
+        outcome = play(depth, scenario)
         failure = outcome.failure
         if failure is None:
             reached = [name for name, times in sorted(outcome.marks.items()) if times]
@@ -73,7 +84,7 @@ def main(first: int, seeds: int, shrink_runs: int, source: str) -> None:
             continue
         _tell(seed=seed, digest=outcome.digest, checker=failure.checker, message=failure.message)
         if shrink_runs and failure.checker != "hang":
-            shrunk = shrink(scenario, failure, play, budget=shrink_runs)
+            shrunk = shrink(scenario, failure, partial(play, depth), budget=shrink_runs)
             small = shrunk.scenario
             _tell(
                 faults=len(small.faults),

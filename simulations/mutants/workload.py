@@ -15,13 +15,32 @@ import flowactor as fa
 from flowactor.simulation.chores import draw_acts
 from flowactor.simulation.draw import draw_bad_day, draw_deviations, draw_scenario
 from flowactor.simulation.failure import CheckFailed
-from flowactor.simulation.faults import KINDS
+from flowactor.simulation.faults import (
+    KINDS,
+    BitFlip,
+    Crash,
+    DiskFull,
+    Fault,
+    PowerCut,
+    SyncError,
+    end_of,
+)
+from flowactor.simulation.feuds import draw_traffic
 from flowactor.simulation.lineup import Lineup, draw_changes, draw_orders, draw_shapes
 from flowactor.simulation.quarrels import NODES, draw_quarrel
 from flowactor.simulation.scenario import Scenario
 from flowactor.simulation.world import World, current_world
 
-__all__ = ["APP", "Errand", "Receipt", "draw", "draw_changing", "draw_quarreling", "draw_reshaping"]
+__all__ = [
+    "APP",
+    "Errand",
+    "Receipt",
+    "draw",
+    "draw_changing",
+    "draw_on_disks",
+    "draw_quarreling",
+    "draw_reshaping",
+]
 
 SECONDS: Final = 6.0
 PARTS: Final = 2
@@ -257,6 +276,53 @@ def draw_quarreling(seed: int) -> Scenario:
         changes=quarrel.shapes,
         seconds=quarrel.seconds,
     )
+
+
+def draw_on_disks(seed: int) -> Scenario:
+    """The same for mutants of storage: three whole nodes, and one trouble after the other with a
+    disk, of which the process or the machine is restarted soon after.
+    """
+    chance = Random(f"disks {seed}")
+    faults: list[Fault] = []
+    at, rotten = chance.uniform(0.5, 1.5), chance.randint(1, 3)
+    while at < SECONDS - 1.5:
+        at = round(at, 3)
+        trouble = _trouble(chance, rotten, at)
+        rotten = 0 if any(isinstance(fault, BitFlip) for fault in trouble) else rotten
+        faults += trouble
+        at = max(end_of(fault, SECONDS) for fault in trouble) + chance.uniform(0.1, 1.0)
+    acts = draw_acts(Random(f"acts {seed}"), APP.get("Errand"), (PARTS,), seconds=SECONDS)
+    writes = draw_traffic(chance, tuple(faults), SECONDS)
+    return Scenario(
+        app=APP,
+        seed=seed,
+        acts=tuple(sorted((*acts, *writes), key=lambda act: act.at)),
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+        seconds=max(SECONDS, *(fault.at for fault in faults)),
+        sockets=False,
+        deviations=draw_deviations(Random(f"deviations {seed}")),
+        invariants=(check_receipts,),
+    )
+
+
+def _trouble(chance: Random, rotten: int, at: float) -> list[Fault]:
+    """With the disk of one node; that of ``rotten``, if it is one, may lose a bit."""
+    node = chance.randint(1, 3)
+    soon = round(at + chance.uniform(0.1, 1.0), 3)
+    struck = chance.choice(((node,), (1, 2, 3)))
+    power = PowerCut(struck, soon, round(soon + 0.3, 3))
+    match chance.choice(("sync", "sync", "sync", "full", "power", "rot", "rot")):
+        case "sync":  # the process is started again after a second, and then the power fails
+            late = round(soon + 1.0, 3)
+            return [SyncError(node, at), PowerCut(struck, late, round(late + 0.3, 3))]
+        case "full":
+            return [DiskFull(node, at, soon), power]
+        case "rot" if rotten:
+            crash = Crash(rotten, soon, round(soon + 0.3, 3))
+            place = chance.uniform(*chance.choice(((0, 1), (0.7, 1))))  # what is newest comes last
+            return [BitFlip(rotten, round(place * 0.999, 3), at), crash]
+        case _:
+            return [power]
 
 
 def draw(seed: int) -> Scenario:

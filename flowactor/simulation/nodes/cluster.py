@@ -303,6 +303,10 @@ class Cluster(Fleet[Machine]):
         if not life.alive:
             return
         if isinstance(error, StorageCorrupt):
+            if not machine.disk.statistics.damaged:
+                what = f"machine {life.number} refuses a disk that nothing has damaged: {error}"
+                self._runtime.fail(CheckFailed("I29", what))
+                return
             machine.lost = True
             self._judge.marks["damage found"] += 1
         else:
