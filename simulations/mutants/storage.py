@@ -70,10 +70,11 @@ STORAGE: Final = (
         (
             Edit(
                 "storage/wal_check.py",
-                "        following = frame(number + 1)\n",
-                "        following = frame(number + 1)\n"
-                "        if this[8:16] == salts:\n"
-                "            return number\n",
+                "    for number in range(frames_replayed + 1,",
+                "    torn = frame(frames_replayed + 1)\n"
+                "    if torn[8:16] == salts and len(torn) == frame_bytes:\n"
+                "        return frames_replayed + 1\n"
+                "    for number in range(frames_replayed + 1,",
             ),
         ),
         scenario=DISKS,

@@ -20,6 +20,7 @@ from flowactor.simulation.faults import (
     BitFlip,
     Crash,
     DiskFull,
+    DiskSlow,
     Fault,
     PowerCut,
     SyncError,
@@ -321,8 +322,8 @@ def _trouble(chance: Random, rotten: int, at: float) -> list[Fault]:
             crash = Crash(rotten, soon, round(soon + 0.3, 3))
             place = chance.uniform(*chance.choice(((0, 1), (0.7, 1))))  # what is newest comes last
             return [BitFlip(rotten, round(place * 0.999, 3), at), crash]
-        case _:
-            return [power]
+        case _:  # more often than not in the midst of a write
+            return [*(DiskSlow(one, 0.1, at, soon) for one in struck), power]
 
 
 def draw(seed: int) -> Scenario:
