@@ -66,8 +66,8 @@ ACTORS: Final = (
                 "                    early = PendingStep(command, 1, StepState.RUNNING, 0)\n"
                 "                    call = self._interpreter.call_of(command.step)\n"
                 "                    scope = trio.CancelScope()\n"
-                "                    self._bodies[command.step] = (1, scope)\n"
-                "                    tasks.start_soon(self._execute, run, early, call, scope)\n",
+                "                    begun = self._bodies[command.step] = (1, scope)\n"
+                "                    tasks.start_soon(self._execute, run, early, call, begun)\n",
             ),
             Edit(
                 INSTANCE,
