@@ -100,7 +100,6 @@ def test_positions_that_fail_are_told_with_their_schedule():
         "checker": "books",
         "message": "charged twice",
         "at_seconds": 2.0,
-        "place": "",
         "schedule": "books 4",
     }
 
