@@ -114,6 +114,7 @@ class ConsensusChecker:
         self.committed: Final[list[Entry]] = []
         self.leaders: Final[dict[int, int]] = {}
         self.disks: Final = {node: DurableLog() for node in voters}
+        self._decided: Final[dict[int, int]] = {}  # term -> the last index committed by its leader
         self._voters = tuple(map(NodeId, voters))
         self._members: Final = Members(Configuration(self._voters))  # of what is committed
         self._bases: Final[dict[int, Configuration]] = {}  # node -> the members at its index 0
@@ -413,14 +414,15 @@ class ConsensusChecker:
         view.term, view.role = status.term, status.role
 
     def _leads(self, node: int, view: _View, term: int) -> None:
-        """I1, I7: a new leader has a majority's votes, and holds everything committed before. Who
-        is in a later term by now may have voted for it.
+        """I1, I7: a new leader has a majority's votes, and holds everything that was committed in
+        earlier terms. Who is in a later term by now may have voted for it; and what was committed
+        there it may lack, for its votes may have been on their way for that long.
         """
-        if len(view.log) < len(self.committed):
-            raise CheckFailed(
-                "I7", f"leader {node} has {len(view.log)} entries, {len(self.committed)} committed"
-            )
-        self._verify(node, view, len(self.committed), "I7")
+        earlier = [index for before, index in self._decided.items() if before < term]
+        last = max(earlier, default=0)
+        if len(view.log) < last:
+            raise CheckFailed("I7", f"leader {node} has {len(view.log)} entries, {last} committed")
+        self._verify(node, view, last, "I7")
         votes = {
             voter
             for voter, disk in self.disks.items()
@@ -475,6 +477,7 @@ class ConsensusChecker:
                 found = ", ".join(map(str, sorted(holding)))
                 raise CheckFailed("I8", f"leader {node} commits {commit}, durable only on {found}")
             self._commit_more(view.log[len(self.committed) : commit])
+            self._decided[term] = commit
         elif commit > len(self.committed):
             raise CheckFailed("I8", f"follower {node} commits {commit} before any leader")
         elif commit > max(map(_reach, appends), default=0):

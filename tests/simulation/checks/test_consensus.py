@@ -90,6 +90,21 @@ def test_what_survived_without_a_promise_is_taken(story):
     assert story.checker.disks[2].entries == [blank, other]
 
 
+def test_a_leader_may_lack_what_a_later_term_has_committed(story):
+    """Votes that are long on their way make a leader of a term that is over: it has no power, and
+    need not hold what was decided since (I7 speaks of earlier terms).
+    """
+    story.vote(3, 1, 3)
+    story.vote(2, 1, 3)
+    after = story.elect(1, 2, 2)
+    story.sync(1)
+    story.append(2, 2, None, after)
+    story.step(1, commit=1, committed=[after])
+    story.step(3, role=Role.LEADER, entries=[entry(1, 1)])
+    assert story.checker.leaders == {1: 3, 2: 1}
+    assert story.checker.committed == [after]
+
+
 def test_what_is_rare_is_marked(story):
     """Each rare state is counted when it comes up, and not before."""
     blank = story.elect(1, 1, 2, 3)
