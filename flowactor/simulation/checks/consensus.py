@@ -418,8 +418,7 @@ class ConsensusChecker:
         earlier terms. Who is in a later term by now may have voted for it; and what was committed
         there it may lack, for its votes may have been on their way for that long.
         """
-        earlier = [index for before, index in self._decided.items() if before < term]
-        last = max(earlier, default=0)
+        last = max((index for before, index in self._decided.items() if before < term), default=0)
         if len(view.log) < last:
             raise CheckFailed("I7", f"leader {node} has {len(view.log)} entries, {last} committed")
         self._verify(node, view, last, "I7")
