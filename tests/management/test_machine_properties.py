@@ -8,6 +8,7 @@ log leaves a log, so a failure shrinks.
 from collections import Counter
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -189,6 +190,7 @@ def test_machines_that_apply_the_same_log_are_equal(seeds):
     author.cluster.check()
 
 
+@pytest.mark.long
 def test_long_logs_come_across_everything():
     """Over long logs every state, phase and refusal occurs, and the rules hold all the way."""
     reached = Counter()

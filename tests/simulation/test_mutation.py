@@ -73,8 +73,8 @@ def look_at(control, *, seeds):
         ("acknowledged-before-sync", "I10"),
         ("result-stays-pending", "I22"),
         ("two-changes-at-once", "I13"),
-        ("bug-of-2015", "I7"),
-        ("heir-never-given-up", "test_transfer_times_out"),
+        pytest.param("bug-of-2015", "I7", marks=pytest.mark.long),
+        pytest.param("heir-never-given-up", "test_transfer_times_out", marks=pytest.mark.long),
     ],
 )
 def test_bug_is_caught(name, checker):

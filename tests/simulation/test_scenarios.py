@@ -31,15 +31,17 @@ EVERY = 12
 """Of a story that strikes at each of its points, a test plays one in so many."""
 LONG = {
     "a-long-absence",
+    "a-newcomer-at-night",
     "grows-and-shrinks",
     "leader-kill-loop",
+    "leader-removed-while-partitioned",
     "lost-disk-as-a-new-node",
     "rolling-restart",
     "two-joiners",
 }
 """Nodes that come and go for minutes. By default ``nodes/test_changes.py`` plays two joiners, a
-node that goes and one with a new disk; ``tests/cluster`` long absences and leaders killed in a
-loop, and ``tests/processes`` rolling restarts.
+node that goes and one with a new disk; ``tests/cluster`` long absences, leaders killed in a loop
+and who relies on whom, and ``tests/processes`` rolling restarts.
 """
 
 

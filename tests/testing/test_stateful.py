@@ -56,6 +56,7 @@ def test_what_holds_is_found_to_hold():
     run_state_machine_as_test(Orders, settings=settings(QUICK, max_examples=5))
 
 
+@pytest.mark.long
 def test_a_bug_shrinks_to_the_fewest_rules():
     """Without the key: the smallest plan has one order, and one black-out while it is charged."""
 

@@ -5,6 +5,8 @@ import sys
 from os import environ
 from pathlib import Path
 
+import pytest
+
 from flowactor.simulation.nodes import simulate_nodes
 from tests.simulation.test_faults import FAULTS, scenario
 
@@ -42,6 +44,7 @@ def elsewhere(hash_seed: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.long  # by default ``simulation/test_determinism.py`` looks at both depths
 def test_processes_agree():
     """Digests are equal in this process, after whatever it ran before, and in a new one whose texts
     hash differently.
