@@ -259,6 +259,7 @@ def main() -> None:
     for case in cases(quick=chosen.quick, large=chosen.large):
         progress(f"{case} ...")
         lines.append(trio.run(recover, case))
+        progress(f"{lines[-1]}")
     report(bare, lines, as_json=chosen.json)
 
 

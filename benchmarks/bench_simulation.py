@@ -160,7 +160,7 @@ def whole_nodes(chosen: Options) -> list[Row]:
         for name, acts, lasting in (
             ("start, then idle", (), seconds),
             ("idle for long", (), long_seconds),
-            ("15 writes/s", writes(15, seconds), seconds),
+            ("20 writes/s", writes(20, seconds), seconds),
         )
         for sockets in (True, False)
     ]

@@ -1,6 +1,7 @@
 """The checkers are checked: every known bug is put back in, and a simulation has to notice.
 
-    python -m simulations.mutation [NAME ...] [--seeds N] [--shrink RUNS] [--list] [--json]
+    python -m simulations.mutation [NAME ...] [--seeds N] [--shrink RUNS] [--jobs N] [--list]
+                                   [--json]
 
 Each mutant of ``simulations/mutants`` is made in a copy of the package in a temporary folder, and
 played there, seed by seed, until a checker finds it or the budget of seeds is spent. The controls,
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -213,6 +215,25 @@ def _play(
 # -- the suite ------------------------------------------------------------------------------------
 
 
+def _judge_all(
+    mutants: Sequence[Mutant], jobs: int, *, seeds: int, shrink_runs: int
+) -> list[Verdict]:
+    """Judge so many at the same time, and tell of each when it is done: all of them take hours."""
+    told = Console(stderr=True)
+    with ThreadPoolExecutor(jobs) as pool, Progress(console=told, transient=True) as progress:
+        judged = [
+            pool.submit(judge, mutant, seeds=seeds, shrink_runs=shrink_runs) for mutant in mutants
+        ]
+        try:
+            for done in progress.track(as_completed(judged), len(judged), description="Hunting"):
+                name, _, *rest = _row(done.result())
+                progress.console.print(name, *rest)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return [each.result() for each in judged]
+
+
 def _row(verdict: Verdict) -> tuple[str, ...]:
     outcome = "caught" if verdict.caught else "not caught"
     if verdict.is_control:
@@ -258,9 +279,12 @@ def _list(console: Console) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--seeds", default=SEEDS, show_default=True, help="Budget of each mutant.")
 @click.option("--shrink", default=SHRINK_RUNS, show_default=True, help="Runs; 0: do not shrink.")
+@click.option("--jobs", default=1, show_default=True, help="Mutants played at the same time.")
 @click.option("--list", "listing", is_flag=True, help="Show all mutants, and play none.")
 @click.option("--json", "as_json", is_flag=True, help="One object, for machines.")
-def main(names: Sequence[str], seeds: int, shrink: int, listing: bool, as_json: bool) -> None:
+def main(
+    names: Sequence[str], seeds: int, shrink: int, jobs: int, listing: bool, as_json: bool
+) -> None:
     """Play the mutants that were asked for."""
     console = Console()
     if not console.is_terminal:
@@ -268,19 +292,16 @@ def main(names: Sequence[str], seeds: int, shrink: int, listing: bool, as_json: 
     if listing:
         _list(console)
         return
-    verdicts: list[Verdict] = []
-    table = _table("mutant", "rule", "outcome", "checker", "seeds", "shrunk to")
-    chosen = _chosen(names)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        for mutant in progress.track(chosen, description="Hunting"):
-            verdicts.append(judge(mutant, seeds=seeds, shrink_runs=shrink))
-            table.add_row(*_row(verdicts[-1]))
+    verdicts = _judge_all(_chosen(names), jobs, seeds=seeds, shrink_runs=shrink)
     wanted = all(verdict.is_as_wanted for verdict in verdicts)
     if as_json:
         found = {"seeds": seeds, "verdicts": [asdict(verdict) for verdict in verdicts]}
         click.echo(json.dumps({**found, "as_wanted": wanted}))
     else:
-        console.print(table)
+        results = _table("mutant", "rule", "outcome", "checker", "seeds", "shrunk to")
+        for verdict in verdicts:
+            results.add_row(*_row(verdict))
+        console.print(results)
     sys.exit(0 if wanted else 1)
 
 
