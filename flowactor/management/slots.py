@@ -8,6 +8,7 @@ table changes when everything has been copied, in the same apply that makes the 
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import Final
 
 from attrs import evolve
@@ -139,9 +140,25 @@ def _next_uneven(topology: Topology) -> Begun | None:
     if target is None or not able:
         return None
     source = min(able, key=lambda key: (-counts[key], key))
-    surplus = counts[source] - counts[target]
+    share = _share(topology, counts)
+    if counts[source] <= share:
+        return None  # who has more gives already, and no slot moves twice
     # What a group that drains gives away evens out the others: only what that leaves counts then.
     drains = any(not group.is_active for group in topology.groups.values())
     tolerated = topology.settings.slots_per_move if drains else 1
-    lot = _lot(topology, source, surplus // 2) if surplus > tolerated else ()
+    if counts[source] - counts[target] <= tolerated:
+        return None
+    count = min(counts[source] - int(share), max(int(share) - counts[target], 1))
+    lot = _lot(topology, source, count)
     return (lot, source, target) if lot else None
+
+
+def _share(topology: Topology, counts: dict[GroupId, int]) -> Fraction:
+    """What each group would have if all that can have slots had as many."""
+    ready = ready_groups(topology)
+    able = [
+        counts[group.id]
+        for group in topology.groups_in_order()
+        if group.is_active and (counts[group.id] or group.id in ready)
+    ]
+    return Fraction(sum(able), len(able))

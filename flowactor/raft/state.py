@@ -12,7 +12,7 @@ from flowactor.raft.durability import Durability
 from flowactor.raft.effects import Effects, RefusalReason
 from flowactor.raft.log import Log
 from flowactor.raft.membership import Membership
-from flowactor.raft.messages import Entry, Message
+from flowactor.raft.messages import Entry, Message, Vote
 from flowactor.raft.roles import Follower, Leader, RoleState
 
 __all__ = ["NOBODY", "State"]
@@ -95,8 +95,9 @@ class State:
     def follow(self, leader: NodeId) -> None:
         """Become, in the present term, a follower of ``leader`` (``NOBODY`` if unknown).
 
-        A deposed leader refuses the reads it can no longer confirm. The election clock of a node
-        that followed already runs on, so that a term adopted in passing delays no election.
+        A deposed leader refuses the reads it can no longer confirm, a candidate asks nobody whom it
+        has not asked yet. The election clock of a node that followed already runs on, so that a
+        term adopted in passing delays no election.
         """
         if isinstance(self.role, Leader):
             self.effects.refused.extend(
@@ -104,6 +105,7 @@ class State:
             )
         if not isinstance(self.role, Follower):
             self.restart_election_clock()
+            self.held = [held for held in self.held if not isinstance(held[1], Vote)]
         self.role = Follower()
         self.quiet = False
         self.set_leader(leader)

@@ -48,7 +48,7 @@ SIZES: Final = ((1, 2), (1, 4), (1, 2), (3, 0), (3, 0), (3, 1), (3, 2), (3, 3), 
 ORDERS: Final = ("split", "split", "shift", "shift", "shift", "drain", "found", "abort", "members")
 """What is asked of groups, as often as it is named."""
 TEMPERS: Final = (
-    (("slots_per_move", 8),),
+    (("slots_per_move", 16),),
     (("slots_per_move", 100), ("balanced", 0)),
     (("slots_per_move", 1000),),
     (("replace_after_seconds", 2),),

@@ -152,24 +152,30 @@ class Cluster:
     def obey(self):
         """All that is asked for is done and reported, until nothing is asked for any more."""
         for _ in range(10_000):
-            topology = self.topology
-            stale = [
-                group.id
-                for group in topology.groups_in_order()
-                if group.members
-                and (
-                    group.id not in topology.reports
-                    or topology.reports[group.id].version < group.version
-                )
-            ]
-            if stale:
-                self.report(stale[0])
-            elif topology.moves:
-                move = topology.moves_in_order()[0]
-                self.apply(AdvanceMove(move.id, move.phase))
-            else:
+            if not self.obey_once():
                 return
         raise AssertionError("what is asked for never ends")
+
+    def obey_once(self):
+        """One of the things that are asked for is done and reported; False if none is."""
+        topology = self.topology
+        stale = [
+            group.id
+            for group in topology.groups_in_order()
+            if group.members
+            and (
+                group.id not in topology.reports
+                or topology.reports[group.id].version < group.version
+            )
+        ]
+        if stale:
+            self.report(stale[0])
+        elif topology.moves:
+            move = topology.moves_in_order()[0]
+            self.apply(AdvanceMove(move.id, move.phase))
+        else:
+            return False
+        return True
 
     def members(self):
         return {group.id: list(group.members) for group in self.topology.groups_in_order()}

@@ -8,6 +8,7 @@ from flowactor.management import Liveness, NodeState
 from flowactor.management.nodes import next_node_id
 from flowactor.management.operations import (
     AddMember,
+    ChangeSettings,
     CreateGroup,
     DrainGroup,
     RemoveMember,
@@ -114,6 +115,22 @@ def test_one_group_to_four_and_one_drained(cluster):
     assert 2 not in cluster.topology.groups
     assert sorted(cluster.counts().values()) == [SLOTS // 3, SLOTS // 3, SLOTS // 3 + 1]
     assert cluster.topology.slots_version > version
+
+
+def test_no_slot_moves_twice(cluster):
+    """Two new groups are filled by the one that has more than its share, not one by the other."""
+    cluster.join(3)
+    cluster.obey()
+    cluster.ask(ChangeSettings((("slots_per_move", 8),)))
+    cluster.ask(SplitGroup(1))
+    cluster.ask(SplitGroup(1))
+    moved = []
+    while cluster.topology.moves or not moved:
+        moved += [move.slots for move in cluster.topology.moves_in_order() if move.id > len(moved)]
+        cluster.obey_once()
+    assert sorted(cluster.counts().values()) == [SLOTS // 3, SLOTS // 3, SLOTS // 3 + 1]
+    slots = [slot for lot in moved for slot in lot]
+    assert len(slots) == len(set(slots)) == SLOTS - SLOTS // 3 - 1
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3])

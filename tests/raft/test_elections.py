@@ -74,6 +74,18 @@ def test_vote_of_a_past_term_is_never_sent():
     assert sent == [(3, VoteReply(2, True, pre=False))]
 
 
+def test_who_found_a_leader_asks_for_no_votes():
+    """A candidate that hears its term's leader before its own vote is durable asks nobody."""
+    candidate = core()
+    candidate.step([Tick()] * 20)
+    asking = candidate.step([Receive(2, VoteReply(1, True, pre=True))])
+    assert (candidate.status().role, candidate.status().term) == (Role.CANDIDATE, 1)
+    heard = candidate.step([Receive(3, HEARTBEAT_1)])
+    assert (candidate.status().role, candidate.status().leader) == (Role.FOLLOWER, 3)
+    durable = candidate.step([WritePersisted(asking.write.number)])
+    assert [messages(effects, Vote) for effects in (asking, heard, durable)] == [[], [], []]
+
+
 def test_one_vote_in_a_term():
     """Within a term the second candidate is refused, the first may ask again (paper 5.2)."""
     voter = core()

@@ -541,8 +541,8 @@ class ConsensusChecker:
             case Vote(pre=False):
                 if (state.term, state.vote) != (message.term, node):
                     raise CheckFailed("I2", f"node {node} campaigns, and may forget its own vote")
-                if not view.may_lead(node):
-                    raise CheckFailed("I13", f"node {node} campaigns, and has no vote itself")
+                if view.role is not Role.CANDIDATE or not view.may_lead(node):
+                    raise CheckFailed("I13", f"node {node} asks for votes, and is no candidate")
             case VoteReply(granted=False, pre=True):
                 asker = self._views.get(peer)
                 if asker is not None and asker.term < message.term:
