@@ -16,7 +16,7 @@ from typing import Final
 from attrs import frozen
 
 from flowactor.errors import ConfigurationError
-from flowactor.simulation.faults import DOWN, Fault, Pause, end_of, nodes_of
+from flowactor.simulation.faults import DOWN, Fault, Pause, end_of, misfit, nodes_of
 from flowactor.simulation.orders import Found, Order
 
 __all__ = [
@@ -154,6 +154,8 @@ def _machines_of(change: Change) -> tuple[int, ...]:
 
 
 def _complaint(change: Change, machines: int) -> str:
+    if wrong := misfit(change):
+        return wrong
     own = _machines_of(change)
     seeds = getattr(change, "seeds", ())
     for node in (*own, *seeds):

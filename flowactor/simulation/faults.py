@@ -7,12 +7,12 @@ a list of these is the whole description of a bad day, and that is how a failure
 again finds on its disk what the fault left there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from math import isfinite
 from typing import Final
 
-from attrs import fields_dict, frozen
+from attrs import AttrsInstance, fields_dict, frozen
 
 from flowactor.errors import ConfigurationError
 
@@ -43,6 +43,7 @@ __all__ = [
     "check_faults",
     "end_of",
     "kind_of",
+    "misfit",
     "nodes_of",
     "parse_kinds",
     "source_of",
@@ -381,7 +382,35 @@ def check_faults(faults: Iterable[Fault], nodes: int) -> None:
                 )
 
 
+def misfit(thing: AttrsInstance) -> str:
+    """What a field of a fault or change holds in place of a number; empty if all is well."""
+    for name, field in fields_dict(type(thing)).items():
+        value = getattr(thing, name)
+        for each in _leaves(value):
+            if each is None and field.default is None:
+                continue
+            if field.type in _OF_NODES and not isinstance(each, int):
+                return f"{name}={value!r}: {each!r} is not the number of a node"
+            if field.type in _OF_NUMBERS and not isinstance(each, int | float):
+                return f"{name}={value!r}: {each!r} is not a number"
+    return ""
+
+
+_OF_NODES: Final = (int, tuple[int, ...], tuple[tuple[int, ...], ...])
+_OF_NUMBERS: Final = (float, float | None)
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, tuple):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
 def _complaint(fault: Fault, nodes: int) -> str:
+    if wrong := misfit(fault):
+        return wrong
     for node in nodes_of(fault):
         if not 1 <= node <= nodes:
             return f"there is no node {node}, nodes are 1 to {nodes}"

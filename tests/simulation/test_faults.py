@@ -97,6 +97,12 @@ def test_a_fault_costs_nothing_but_time(kind, depth):
     ("fault", "wrong"),
     [
         (Crash(4, at=1.0), "there is no node 4, nodes are 1 to 3"),
+        (Crash("1", at=1.0), "node='1': '1' is not the number of a node"),
+        (Crash(1, at="1"), "at='1': '1' is not a number"),
+        (
+            Partition(((1,), (2, "3")), at=1.0, until=2.0),
+            "sides=((1,), (2, '3')): '3' is not the number of a node",
+        ),
         (Crash(1, at=-1.0), "it begins before the run does"),
         (Crash(1, at=2.0, until=1.0), "it ends before it begins"),
         (Loss(1, 2, odds=5.0, at=1.0), "odds are between 0 and 1"),
