@@ -8,7 +8,6 @@ table changes when everything has been copied, in the same apply that makes the 
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 from typing import Final
 
 from attrs import evolve
@@ -127,38 +126,28 @@ def _next_draining(topology: Topology) -> Begun | None:
 
 
 def _next_uneven(topology: Topology) -> Begun | None:
+    """From whom to whom next, if anybody has more than its share and somebody less: others neither
+    give nor take, so that no slot moves twice.
+    """
     if not topology.settings.balanced:
         return None
     counts = _expected(topology)
     target = _lightest(topology, counts)
     giving = {move.source for move in topology.moves.values()}
-    able = [
-        group.id
-        for group in topology.groups_in_order()
-        if group.is_active and group.id not in giving
-    ]
+    active = [group.id for group in topology.groups_in_order() if group.is_active]
+    able = [group for group in active if group not in giving]
     if target is None or not able:
         return None
     source = min(able, key=lambda key: (-counts[key], key))
-    share = _share(topology, counts)
-    if counts[source] <= share:
-        return None  # who has more gives already, and no slot moves twice
+    sharing = (ready_groups(topology) | giving | {source}) & set(active)
+    total = sum(counts[group] for group in sharing)
+    if counts[source] * len(sharing) <= total or counts[target] * len(sharing) >= total:
+        return None
     # What a group that drains gives away evens out the others: only what that leaves counts then.
-    drains = any(not group.is_active for group in topology.groups.values())
+    drains = len(active) < len(topology.groups)
     tolerated = topology.settings.slots_per_move if drains else 1
     if counts[source] - counts[target] <= tolerated:
         return None
-    count = min(counts[source] - int(share), max(int(share) - counts[target], 1))
-    lot = _lot(topology, source, count)
+    share = total // len(sharing)
+    lot = _lot(topology, source, min(counts[source] - share, max(share - counts[target], 1)))
     return (lot, source, target) if lot else None
-
-
-def _share(topology: Topology, counts: dict[GroupId, int]) -> Fraction:
-    """What each group would have if all that can have slots had as many."""
-    ready = ready_groups(topology)
-    able = [
-        counts[group.id]
-        for group in topology.groups_in_order()
-        if group.is_active and (counts[group.id] or group.id in ready)
-    ]
-    return Fraction(sum(able), len(able))

@@ -133,6 +133,21 @@ def test_no_slot_moves_twice(cluster):
     assert len(slots) == len(set(slots)) == SLOTS - SLOTS // 3 - 1
 
 
+@pytest.mark.parametrize("pause", range(0, 40, 3))
+def test_few_moves_make_groups_even(cluster, pause):
+    """Groups that come while slots are on their way cost some detours, no moves of single slots."""
+    cluster.join(3)
+    cluster.obey()
+    for _ in range(3):
+        cluster.ask(SplitGroup(1))
+        for _ in range(pause):
+            cluster.obey_once()
+    cluster.obey()
+    assert cluster.counts() == dict.fromkeys((1, 2, 3, 4), SLOTS // 4)
+    lots = SLOTS // cluster.topology.settings.slots_per_move
+    assert cluster.topology.last_move <= lots + 8
+
+
 @pytest.mark.parametrize("nodes", [1, 2, 3])
 def test_both_parts_of_a_split_are_kept(cluster, nodes):
     """However few the nodes, the group that was split goes on beside the new one, and ends only
