@@ -88,3 +88,28 @@ async def test_rolling_restart_under_load(new_cluster, nodes):
     assert load.troubles == []
     async with new_cluster.client() as client:
         await load.check(client)
+
+
+async def test_who_was_given_up_while_away_ends(growing_cluster):
+    """A node that was removed while its process was dead is told so when it comes back: it ends
+    with code 4 and says why, then and at each later start. The others go on.
+    """
+    cluster = growing_cluster
+    cluster.start(1)
+    cluster.start(2, 3)
+    async with cluster.client(1, 2) as client:
+        await cluster.until_size(client, 3)
+        cluster.nodes[3].kill()
+        gone = cluster.node_id(3)
+
+        def is_silent(view):
+            return next(node for node in view.nodes if node.node == gone).liveness == "suspect"
+
+        await cluster.until_like(client, "a silent node", is_silent)
+        assert await client.cluster.remove(gone)
+        await cluster.until_size(client, 2)
+        for _ in range(2):
+            cluster.nodes[3].spawn()
+            assert cluster.nodes[3].wait_end(30) == 4
+            assert "removed" in cluster.nodes[3].last_lines()
+        await client.variable("x", int).set(1)
