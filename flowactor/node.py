@@ -419,6 +419,7 @@ class Node:
             raft=world.raft,
             is_alive=vigil.is_alive,
             ticked=self._ticked,
+            moved=lambda group: self.steward.ticked(group),  # noqa: PLW0108
             is_busy=lambda group: self.steward.is_busy(group),  # noqa: PLW0108
             quiet_ticks=quiet_ticks(self.config.owner_lease_seconds),
         )

@@ -40,7 +40,7 @@ from flowactor.machine.handoff import (
     page_check,
 )
 from flowactor.machine.ledger import Ledger
-from flowactor.machine.notices import SlotsLeft
+from flowactor.machine.notices import MoveWentOn, SlotsLeft
 from flowactor.machine.ownership import Ownership
 from flowactor.machine.sessions import Sessions
 from flowactor.machine.slots import Placement, Slots, SlotState
@@ -143,7 +143,7 @@ class Moving:
         self._begin(operation, MovePhase.LEAVING, SlotState.LEAVING)
         for run in self._runs_in(self._ledger.open, operation.slots):
             self._ledger.set_aside(run)
-        self._ledger.notices.append(SlotsLeft(operation.slots))
+        self._ledger.notices += [SlotsLeft(operation.slots), MoveWentOn(operation.move)]
         return ""
 
     def page(self, number: int, after: Progress) -> ImportRows | None:
@@ -185,6 +185,7 @@ class Moving:
         if refusal := self._unfit(operation, SlotState.AWAY):
             return refusal
         self._begin(operation, MovePhase.ARRIVING, SlotState.ARRIVING)
+        self._ledger.notices.append(MoveWentOn(operation.move))
         return ""
 
     def _import(self, operation: ImportRows) -> str:
@@ -201,6 +202,8 @@ class Moving:
             self._take_in(*records.decode_plain(row))
         self._ledger.journal.fold(then.check)
         self._put(evolve(move, progress=then))
+        if then.complete:
+            self._ledger.notices.append(MoveWentOn(move.move))
         return ""
 
     def _take_in(self, table: str, key: tuple[Any, ...], values: tuple[Any, ...]) -> None:
@@ -320,6 +323,7 @@ class Moving:
     def _end(self, move: Move) -> None:
         self._touched.setdefault(move.move, True)
         del self._moves[move.move]
+        self._ledger.notices.append(MoveWentOn(move.move))
 
     # -- rows and digest --------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ __all__ = [
     "Advanced",
     "Applied",
     "InboxGrew",
+    "MoveWentOn",
     "NodeAnnounced",
     "Notice",
     "OperationRefused",
@@ -119,6 +120,13 @@ class SlotsLeft:
 
 
 @frozen
+class MoveWentOn:
+    """This group has come to the next stage of a move of slots: the move may go on."""
+
+    move: int
+
+
+@frozen
 class VariableChanged:
     """A stand-alone variable has this version now; 0 if it was deleted."""
 
@@ -156,6 +164,7 @@ Notice = (
     | RunLeft
     | RunArrived
     | SlotsLeft
+    | MoveWentOn
     | VariableChanged
     | NodeAnnounced
     | OperationRefused

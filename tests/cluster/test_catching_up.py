@@ -5,6 +5,7 @@ import trio
 
 import flowactor as fa
 from flowactor.cluster.group.compaction import Compaction
+from flowactor.management.operations import ChangeSettings
 from flowactor.management.state import NodeState
 from flowactor.observability.events import SnapshotInstalled, StepStarted
 from tests.cluster.harness import OUTSIDE, cluster
@@ -40,6 +41,8 @@ APP, NO_CODE = fa.App([Adds]), fa.App([])
 async def joins_when(c, iterations):
     """A node joins once so many steps have begun, and is given a vote in the group of the runs."""
     await c.until(lambda: len(OUTSIDE.done) >= iterations)
+    balanced = ChangeSettings((("balanced", 0),))
+    await c.client(1).manage(balanced)  # the run stays in the group that it is in
     number = await c.join(APP)
     assert number == 4
     await c.until(lambda: topology(c).nodes[number].state is NodeState.MEMBER)

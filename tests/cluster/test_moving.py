@@ -8,7 +8,14 @@ import trio
 import flowactor as fa
 from flowactor.errors import AlreadyClosed, NotFound
 from flowactor.identity import slot_of
-from flowactor.management.operations import CreateGroup, DrainGroup, MoveSlots, RemoveNode
+from flowactor.limits import TICK_SECONDS
+from flowactor.management.operations import (
+    ChangeSettings,
+    CreateGroup,
+    DrainGroup,
+    MoveSlots,
+    RemoveNode,
+)
 from tests.cluster.harness import cluster
 
 BODIES: Counter[tuple[str, int]] = Counter()
@@ -141,6 +148,7 @@ async def test_a_move_survives_its_leaders(tmp_path, autojump_clock):
     """
     async with cluster(tmp_path, APP) as c:
         runs = [await c.client(1).start(Counts.run, 30, "-", id=f"run-{n}") for n in range(10)]
+        await c.client(1).manage(ChangeSettings((("slots_per_move", 4),)))
         await c.client(1).manage(CreateGroup((1, 2, 3)))
         for _ in range(3):
             await c.until(lambda: topology(c).moves, "slots move")
@@ -182,3 +190,16 @@ async def test_a_node_that_leaves_takes_nothing_along(tmp_path, autojump_clock):
         handles = [c.client(1).get_handle(run.id) for run in runs]
         assert {await handle.result() for handle in handles} == {21}
         assert await c.client(3).execute(Counts.run, 1, "new") == 2
+
+
+async def test_a_move_waits_for_no_tick(tmp_path, autojump_clock):
+    """Each stage of a move is looked at when it is reached: slots stand still for moments, however
+    long a tick is. Ten moves take less time than ten ticks, where each has eight stages.
+    """
+    async with cluster(tmp_path, APP) as c:
+        await two_groups(c)
+        begun = trio.current_time()
+        for slot in range(10):
+            await c.client(1).manage(MoveSlots((slot,), 3 - topology(c).slots[slot]))
+            await c.until(lambda: not topology(c).moves, "the move is over")
+        assert trio.current_time() - begun < 10 * TICK_SECONDS

@@ -4,6 +4,7 @@ from flowactor.identity import slot_of
 from flowactor.limits import SESSION_EXPIRY_SECONDS
 from flowactor.machine import (
     InboxGrew,
+    MoveWentOn,
     OperationRefused,
     OwnerChanged,
     RunArrived,
@@ -112,7 +113,7 @@ def test_the_owner_at_the_source_is_fenced(groups, make_step):
     group.advance(make_step(), ArmTimer(TIMER, 50 * SECOND))
     handoff = Handoff(group, other, ALL)
     applied = handoff.freeze()
-    assert applied.notices == (RunLeft("w", 2), SlotsLeft(ALL))
+    assert applied.notices == (RunLeft("w", 2), SlotsLeft(ALL), MoveWentOn(1))
     assert group.machine.next_due_ns is None
     late = [
         Advance("w", 1, 1, 0, (), (CompleteRun(b""),)),
@@ -179,7 +180,7 @@ def test_parked_runs_stay_parked_or_find_their_code(groups, make_group):
     group.apply(ParkRun("a", 1, "look"))
     handoff = Handoff(group, other, ALL)
     applied = handoff.run()
-    assert isinstance(applied.notices[-1], RunParked)
+    assert [type(notice) for notice in applied.notices[-2:]] == [RunParked, MoveWentOn]
     assert other.run("a").parking is Parking.BY_OWNER
     assert other.run("b").parking is Parking.NO_NODE
     other.announce(4, ("T", 1))

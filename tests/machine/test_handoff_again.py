@@ -7,6 +7,7 @@ from flowactor.codec import records
 from flowactor.limits import MOVE_PAGE_BYTES_MAX, MOVE_PAGE_ROWS_MAX, SLOTS
 from flowactor.machine import (
     MovePhase,
+    MoveWentOn,
     OperationRefused,
     OwnerChanged,
     Placement,
@@ -177,7 +178,7 @@ def test_a_move_that_is_given_up_leaves_everything_as_it_was(groups, make_step):
     assert isinstance(handoff.activate().notices[0], OperationRefused)
     group.flush()
     applied = handoff.release(group)
-    assert applied.notices == (RunArrived("w", 2), OwnerChanged("w", 1, 3))
+    assert applied.notices == (RunArrived("w", 2), OwnerChanged("w", 1, 3), MoveWentOn(1))
     assert state_of(group) == before
     assert group.machine.next_due_ns == 5 * SECOND
     assert group.machine.moves == {}
@@ -264,7 +265,7 @@ def test_a_slot_is_in_one_move_at_a_time(groups):
     back = Handoff(other, group, ALL, number=2)
     assert isinstance(back.expect().notices[0], OperationRefused)
     handoff.forget()
-    assert back.expect().notices == ()
+    assert back.expect().notices == (MoveWentOn(2),)
 
 
 @pytest.mark.parametrize("slots", [(), (SLOTS,), (-1,), (0, SLOTS)])

@@ -15,7 +15,7 @@ import trio
 
 from flowactor.actors import Mailbox, Overflow, Promise
 from flowactor.cluster.group.compaction import Compaction
-from flowactor.cluster.group.driven import Asked, M, Outcome, key_of, owners
+from flowactor.cluster.group.driven import Asked, M, Outcome, concerned, key_of
 from flowactor.cluster.group.durable import Log, State, States
 from flowactor.cluster.group.log_clock import LogClock
 from flowactor.cluster.group.mail import (
@@ -162,7 +162,7 @@ class GroupActor(Generic[M]):
             states=states,
             flush=self._flush_for_copy,
             send=send,
-            later=lambda action: self.mailbox.put_always(Deferred(action)),
+            later=self.afterwards,
             tell=self._later,
             clock=clock,
             failed=on_failure,
@@ -290,10 +290,13 @@ class GroupActor(Generic[M]):
 
     def stir(self, node: NodeId, silent_ticks: int) -> None:
         """A node is gone, or is back; for so many ticks nothing came from it. If that concerns the
-        group, it wakes and sees for itself.
+        group once it has handled what came before, it wakes and sees for itself.
         """
-        # Who leads is only known once the messages that came before are handled.
-        self.mailbox.put_always(Deferred(partial(self._stirred, Wake(node, silent_ticks))))
+        self.afterwards(partial(self._stirred, Wake(node, silent_ticks)))
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Do something after what is under way here."""
+        self.mailbox.put_always(Deferred(action))
 
     def _stirred(self, wake: Wake) -> None:
         status = self.status
@@ -335,9 +338,7 @@ class GroupActor(Generic[M]):
             self.flush()
 
     async def next_flush(self) -> None:
-        """Return when the state file has been written the next time, which is soon if there is
-        something to write, for whoever waits need not wait for the interval.
-        """
+        """Return when the state file has been written the next time: soon, if there is anything."""
         written = self._flush
         self.flush()
         await written.wait()
@@ -519,8 +520,8 @@ class GroupActor(Generic[M]):
                 self.applied = entry.index
                 if outcome.notices:
                     self._on_notices(outcome.notices)
-                    concerned = owners(self.machine, outcome.notices, self.leader)
-                    share.update(dict.fromkeys(concerned))
+                    busy = concerned(self.machine, outcome.notices, self.leader)
+                    share.update(dict.fromkeys(busy))
             self.applied = entry.index
             if self._waiting_peers:
                 share.update(dict.fromkeys(self._waiting_peers.pop(entry.index, ())))

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from flowactor.identity import NodeId, SessionId
-from flowactor.machine import InboxGrew, Machine, OwnerChanged, StepsDue
+from flowactor.machine import InboxGrew, Machine, MoveWentOn, OwnerChanged, StepsDue
 from flowactor.machine.operations import Batch, ClientOperation, OpenSession
+from flowactor.management import Management
+from flowactor.management.notices import MovesChanged
 from flowactor.management.operations import ManagementRequest
 from flowactor.ports import RowWrite
 
-__all__ = ["Asked", "M", "Outcome", "StateMachine", "key_of", "owners"]
+__all__ = ["Asked", "M", "Outcome", "StateMachine", "concerned", "key_of"]
 
 
 class Outcome(Protocol):
@@ -57,14 +59,38 @@ def key_of(operation: Asked) -> tuple[SessionId, int]:
     return operation.session, sequence
 
 
-def owners(machine: StateMachine, notices: Sequence[Any], leader: NodeId) -> Iterator[NodeId]:
-    """The nodes other than the leader that perform the runs concerned. They have work to do after
-    this, and need not wait for a heartbeat to learn of it.
+def concerned(machine: StateMachine, notices: Sequence[Any], leader: NodeId) -> Iterator[NodeId]:
+    """The nodes other than the leader that have work to do after this, and need not wait for a
+    heartbeat to learn of it.
     """
-    if not isinstance(machine, Machine):
+    if isinstance(machine, Machine):
+        found = _owners(machine, notices)
+    elif isinstance(machine, Management):
+        found = _movers(machine, notices)
+    else:
         return
+    yield from (node for node in found if node not in (0, leader))
+
+
+def _owners(machine: Machine, notices: Sequence[Any]) -> Iterator[NodeId]:
+    """Who performs the runs concerned; of a move that goes on, whoever may have to send for it."""
     for notice in notices:
-        if isinstance(notice, InboxGrew | StepsDue | OwnerChanged):
-            run = machine.runs.get(notice.run_id)
-            if run is not None and run.owner not in (0, leader):
-                yield run.owner
+        match notice:
+            case InboxGrew(run_id) | StepsDue(run_id) | OwnerChanged(run_id):
+                run = machine.runs.get(run_id)
+                if run is not None:
+                    yield run.owner
+            case MoveWentOn():
+                yield from machine.voters
+            case _:
+                pass
+
+
+def _movers(machine: Management, notices: Sequence[Any]) -> Iterator[NodeId]:
+    """Who has the groups of a move that goes on."""
+    topology = machine.topology
+    for notice in notices:
+        if isinstance(notice, MovesChanged):
+            for move in filter(None, map(topology.moves.get, notice.moves)):
+                for group in filter(None, map(topology.groups.get, (move.source, move.target))):
+                    yield from group.members

@@ -5,8 +5,9 @@ management group gives this node a place in it; and is closed when it takes the 
 lives in a scope of its own within the node's nursery.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeVarTuple
 
@@ -24,7 +25,7 @@ from flowactor.cluster.vigil import relied_on
 from flowactor.codec.records import decode, encode, record
 from flowactor.errors import StorageError
 from flowactor.identity import GroupId, NodeId
-from flowactor.machine import ALL_SLOTS, Machine
+from flowactor.machine import ALL_SLOTS, Machine, MoveWentOn
 from flowactor.machine import TABLES as EXECUTION_TABLES
 from flowactor.management import MANAGEMENT_GROUP, Management, OpenReplica
 from flowactor.management import TABLES as MANAGEMENT_TABLES
@@ -64,6 +65,7 @@ class Ground:
         raft: makes the settings of a core.
         is_alive: whether a node was heard of late.
         ticked: told of every tick of a group, after who lives on it; must not wait.
+        moved: told soon after a group has come to the next stage of a move of slots.
         is_busy: whether the node has more to do for a group, on its next ticks.
         quiet_ticks: see ``RaftConfig``.
     """
@@ -81,6 +83,7 @@ class Ground:
     raft: Callable[..., RaftConfig]
     is_alive: Callable[[NodeId], bool]
     ticked: Callable[[GroupActor[Any]], None]
+    moved: Callable[[GroupActor[Any]], None]
     is_busy: Callable[[GroupId], bool]
     quiet_ticks: int
 
@@ -294,6 +297,11 @@ class Hosting:
             wires.tick()
             ground.ticked(actor)
 
+        def notify(notices: Sequence[Any]) -> None:
+            wires.notices(notices)
+            if any(isinstance(notice, MoveWentOn) for notice in notices):
+                actor.afterwards(partial(ground.moved, actor))
+
         actor = GroupActor(
             group,
             core=core,
@@ -303,7 +311,7 @@ class Hosting:
             log=self.writer,
             send=ground.send,
             clock=ground.clock,
-            on_notices=lambda notices: wires.notices(notices),  # noqa: PLW0108  # set later
+            on_notices=notify,
             on_tick=tick,
             on_leader=lambda: wires.leader(),  # noqa: PLW0108
             on_restored=lambda before: wires.restored(before),  # noqa: PLW0108

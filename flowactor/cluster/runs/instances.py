@@ -150,7 +150,7 @@ class Instances:
                     )
                 case notices.OperationRefused():
                     self._tell(RunId(notice.run_id), notice)
-                case notices.NodeAnnounced():
+                case notices.NodeAnnounced() | notices.MoveWentOn():
                     pass
                 case _:
                     assert_never(notice)

@@ -221,6 +221,7 @@ class RunsChecker:
                 notices.InboxGrew()
                 | notices.VariableChanged()
                 | notices.SlotsLeft()
+                | notices.MoveWentOn()
                 | notices.NodeAnnounced()
             ):
                 pass
