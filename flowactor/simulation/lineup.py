@@ -58,6 +58,10 @@ TEMPERS: Final = (
     (("management_voters_max", 1),),
 )
 """Settings that make one cluster unlike another."""
+SOON: Final = 40.0
+"""A second: how often something comes that is to interrupt what has begun. A move of slots is over
+after some 50 ms.
+"""
 ATTEMPTS: Final = 4
 """To find a time at which a node that is to go down is not down already."""
 
@@ -189,7 +193,7 @@ def draw_orders(chance: Random, lineup: Lineup, seconds: float) -> tuple[Order, 
     kind = "split" if chance.random() < 0.8 else chance.choice(ORDERS)
     for _ in range(chance.randint(1, 6)):
         orders.append(_order(chance, kind, lineup, min(_milliseconds(at), seconds)))
-        at += chance.expovariate(10.0 if chance.random() < 0.5 else 1.0)
+        at += chance.expovariate(SOON if chance.random() < 0.5 else 1.0)
         kind = chance.choice(ORDERS)
     return tuple(sorted(orders, key=lambda order: order.at))
 

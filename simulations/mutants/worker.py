@@ -48,7 +48,9 @@ def play(depth: Depth, scenario: Scenario) -> Outcome:
     signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS_MAX)
     try:
         return simulate(scenario, depth)
-    except Hung:
+    except (Hung, BaseExceptionGroup) as error:
+        if isinstance(error, BaseExceptionGroup) and not error.subgroup(Hung):
+            raise
         failure = Failure("hang", f"no end after {CPU_SECONDS_MAX:g} s of processor time", 0.0)
         return Outcome(
             seed=scenario.seed, digest="", failure=failure, events=0, virtual_seconds=0.0

@@ -240,7 +240,7 @@ ORDERED = {
         {"slots moved": 2, "run moved to another group": 1},
     ),
     "a move is given up": (
-        (Tune((("balanced", 0),), 0.9), Split(0, 1.0), Shift(1, 1.1, 1), Abort(1.2)),
+        (Tune((("balanced", 0),), 0.9), Split(0, 1.0), Shift(1, 1.1, 1), Abort(1.12)),
         {"move given up": 1},
     ),
     "a node serves in another group": (
