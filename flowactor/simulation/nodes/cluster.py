@@ -130,6 +130,7 @@ class Cluster(Fleet[Machine]):
         self._raft: Final = partial(RaftConfig, **asdict(windows))
         self._founders: Final = tuple(map(address_of, range(1, nodes + 1)))
         self.addresses: Final = tuple(map(address_of, self.machines))
+        self._founded_in_vain = False
         self.removed: Final[list[NodeId]] = []
         self.remove: Callable[[NodeId], None] = lambda _: None
         self.order: Callable[[Order], None] = lambda _: None
@@ -175,8 +176,11 @@ class Cluster(Fleet[Machine]):
     def is_able(self, group: GroupId) -> bool:
         """See ``healing.Cluster``: who waits for slots waits for those who decide about them, and
         so does a group that has reported nothing yet, for not all its founders may have heard of
-        it; to found a cluster takes all founders, with the disks that they began with.
+        it; to found a cluster takes all founders, with the disks that they began with, and those
+        who know different disks of one cannot work together.
         """
+        if self._founded_in_vain:
+            return False
         topology = self._judge.topology.topology
         if topology is None:
             founders = set(range(1, len(self._founders) + 1))
@@ -211,6 +215,11 @@ class Cluster(Fleet[Machine]):
         node = self._judge.node_of(number)
         known = None if topology is None else topology.nodes.get(NodeId(node))
         return None if known is None else known.state
+
+    def _has_taken_part(self, number: int) -> bool:
+        """Whether this founder has voted, and so knows with which disks all of them began."""
+        known = self._judge.of(MANAGEMENT_GROUP).consensus.disks.get(self._judge.node_of(number))
+        return known is not None and known.hard_state.term > 0
 
     def _is_in(self, number: int) -> bool:
         state = self._state_of(number)
@@ -295,6 +304,12 @@ class Cluster(Fleet[Machine]):
         except Exception as error:  # noqa: BLE001  # of the dead, nothing is of interest
             if life.alive:
                 self._runtime.fail(error)
+        except BaseExceptionGroup as errors:
+            # Its disk failed while the run of the simulation ended: nobody asks any more.
+            ended, failed = errors.split(trio.Cancelled)
+            if ended is None or failed is None or failed.split(StorageError)[1]:
+                raise
+            raise ended from None
         finally:
             life.ended.set()
 
@@ -432,6 +447,9 @@ class Cluster(Fleet[Machine]):
         """See ``Fleet``."""
         machine = self.machines[node]
         machine.is_fresh = True
+        founders = [n for n in range(1, len(self._founders) + 1) if not self.machines[n].seeds]
+        others = [number for number in founders if number != node]
+        self._founded_in_vain |= node in founders and not all(map(self._has_taken_part, others))
         machine.disk = Device(self._runtime.random(f"disk {node} after {machine.lives}"))
 
 
