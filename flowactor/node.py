@@ -34,7 +34,7 @@ from flowactor.cluster.founding import (
     kept_membership,
     membership_facts,
 )
-from flowactor.cluster.group.actor import ExecutionGroup, GroupActor
+from flowactor.cluster.group.actor import ExecutionGroup, GroupActor, ManagementGroup
 from flowactor.cluster.group.compaction import Compaction
 from flowactor.cluster.group.hosting import Ground, Hosting, Replica
 from flowactor.cluster.group.sending import Pace
@@ -389,7 +389,7 @@ class Node:
             world.clock,
             links,
             lambda: self.membership.addresses,
-            lambda: bool(hosting.management.leader),
+            lambda: self._is_led(hosting.management),
             lambda found: links.know({**found, **self.membership.addresses}),
             name="lookout",
         )
@@ -457,6 +457,15 @@ class Node:
             clock=world.clock,
             observer=self._observe,
         )
+
+    def _is_led(self, management: ManagementGroup) -> bool:
+        """Whether somebody leads the cluster, and is heard. A learner holds no elections, and takes
+        whom it heard last for its leader however long ago that was.
+        """
+        status = management.progress()
+        silent_seconds = status.leader_ticks_silent * TICK_SECONDS
+        is_heard = silent_seconds < self.config.owner_lease_seconds
+        return management.is_leader or bool(status.leader and is_heard)
 
     def _ticked(self, group: GroupActor[Any]) -> None:
         """A group here has ticked."""

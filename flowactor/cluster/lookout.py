@@ -2,7 +2,7 @@
 
 A node dials those that it knows, and those are the nodes of the day on which it was last heard. Who
 joined since cannot dial it, for the lower number dials, and will not be dialled by it. So a node
-that knows of no leader asks whom it can reach who else there is.
+that hears of no leader asks whom it can reach who else there is.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,13 +27,13 @@ async def look_out(
     is_led: Callable[[], bool],
     found: Callable[[Mapping[NodeId, str]], None],
 ) -> None:
-    """Ask, again and again, as long as nobody is known to lead; never returns.
+    """Ask, again and again, as long as nobody is heard to lead; never returns.
 
     Args:
         clock: of this node.
         peers: the links.
         known: the nodes that may be asked.
-        is_led: whether the management group has a leader, as far as this node knows.
+        is_led: whether this node hears of late from who leads the management group.
         found: told the addresses that another node knows.
     """
     asked = Request(0, int(RESEND_SECONDS * 1000), SessionId(""), 0, 0, DescribeCluster())

@@ -55,7 +55,7 @@ from flowactor.management.operations import (
 )
 from flowactor.management.replies import ManagementReply
 from flowactor.management.settings import change_settings
-from flowactor.management.slots import balance
+from flowactor.management.slots import balance, next_overdue_ns, overdue_moves
 from flowactor.management.state import (
     MANAGEMENT_GROUP,
     Group,
@@ -118,6 +118,7 @@ class Management:
         due by its stamp, then its operations in order, then what the planner makes of that.
         """
         assert index > 0
+        overdue = overdue_moves(self.topology, self._clock_ns)
         self._clock_ns = max(self._clock_ns, batch.stamp_ns)
         self._changed = True
         self._sessions.expire(self._clock_ns)
@@ -125,7 +126,8 @@ class Management:
         bury_suspects(self.topology, self._clock_ns)
         for operation in cast("tuple[ManagementOperation, ...]", batch.operations):
             self._perform(operation, term)
-        if self._remember() != before:
+        is_overdue = overdue_moves(self.topology, self._clock_ns) != overdue
+        if self._remember() != before or is_overdue:
             self._settle()
         self._note_changes(before)
         replies, self._replies = self._replies, []
@@ -246,8 +248,9 @@ class Management:
 
     @property
     def next_due_ns(self) -> int | None:
-        """When the next suspect is given up; past until a batch is applied."""
-        return next_burial_ns(self.topology)
+        """When a suspect is given up, or a move is overdue; past until a batch is applied."""
+        dues = next_burial_ns(self.topology), next_overdue_ns(self.topology, self._clock_ns)
+        return min((due for due in dues if due is not None), default=None)
 
     # -- rows and digest --------------------------------------------------------------------------
 

@@ -13,11 +13,23 @@ from typing import Final
 from attrs import evolve
 
 from flowactor.identity import GroupId, Slot
+from flowactor.limits import NANOSECONDS
 from flowactor.management.state import Move, MoveId, Phase, Topology
 
-__all__ = ["abort_move", "advance_move", "assign_slots", "balance", "ready_groups", "start_move"]
+__all__ = [
+    "abort_move",
+    "advance_move",
+    "assign_slots",
+    "balance",
+    "next_overdue_ns",
+    "overdue_moves",
+    "ready_groups",
+    "start_move",
+]
 
 FAULT_TOLERANT_VOTERS: Final = 3
+OVERDUE_SECONDS: Final = 10
+"""Many times what a move takes that nothing hinders."""
 NEXT: Final = {
     Phase.FREEZE: Phase.COPY,
     Phase.COPY: Phase.ACTIVATE,
@@ -76,12 +88,27 @@ def ready_groups(topology: Topology) -> frozenset[GroupId]:
     return frozenset(group for group, count in voters.items() if count >= max(1, needed))
 
 
+def overdue_moves(topology: Topology, clock_ns: int) -> frozenset[MoveId]:
+    """The moves that take so long that something must be in their way."""
+    return frozenset(
+        move.id
+        for move in topology.moves.values()
+        if move.started_ns + OVERDUE_SECONDS * NANOSECONDS <= clock_ns
+    )
+
+
+def next_overdue_ns(topology: Topology, clock_ns: int) -> int | None:
+    """When, in log time, the next move is overdue; None if there is none that is not yet."""
+    due = (move.started_ns + OVERDUE_SECONDS * NANOSECONDS for move in topology.moves.values())
+    return min((at_ns for at_ns in due if at_ns > clock_ns), default=None)
+
+
 def balance(topology: Topology, clock_ns: int) -> None:
     """Start the moves that empty groups that drain, and keep the others even. A group gives in one
     move at a time, and takes in one.
     """
     while True:
-        begun = _next_draining(topology) or _next_uneven(topology)
+        begun = _next_draining(topology) or _next_uneven(topology, clock_ns)
         if begun is None:
             return
         start_move(topology, *begun, clock_ns)
@@ -125,9 +152,10 @@ def _next_draining(topology: Topology) -> Begun | None:
     return None
 
 
-def _next_uneven(topology: Topology) -> Begun | None:
+def _next_uneven(topology: Topology, clock_ns: int) -> Begun | None:
     """From whom to whom next, if anybody has more than its share and somebody less: others neither
-    give nor take, so that no slot moves twice.
+    give nor take, so that slots do not go by way of a third group. Who is stuck in a move has
+    no part in that, or all others would wait for it.
     """
     if not topology.settings.balanced:
         return None
@@ -139,7 +167,9 @@ def _next_uneven(topology: Topology) -> Begun | None:
     if target is None or not able:
         return None
     source = min(able, key=lambda key: (-counts[key], key))
-    sharing = (ready_groups(topology) | giving | {source}) & set(active)
+    overdue = [topology.moves[move] for move in overdue_moves(topology, clock_ns)]
+    stuck = {group for move in overdue for group in (move.source, move.target)}
+    sharing = ((ready_groups(topology) | giving) - stuck | {source}) & set(active)
     total = sum(counts[group] for group in sharing)
     if counts[source] * len(sharing) <= total or counts[target] * len(sharing) >= total:
         return None

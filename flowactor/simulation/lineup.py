@@ -192,6 +192,9 @@ def draw_orders(chance: Random, lineup: Lineup, seconds: float) -> tuple[Order, 
     at = chance.uniform(0.5, seconds / 2)
     kind = "split" if chance.random() < 0.8 else chance.choice(ORDERS)
     for _ in range(chance.randint(1, 6)):
+        if kind == "abort":  # of what has just begun
+            orders.append(_order(chance, "shift", lineup, min(_milliseconds(at), seconds)))
+            at += chance.uniform(0.005, 0.05)
         orders.append(_order(chance, kind, lineup, min(_milliseconds(at), seconds)))
         at += chance.expovariate(SOON if chance.random() < 0.5 else 1.0)
         kind = chance.choice(ORDERS)

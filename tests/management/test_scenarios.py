@@ -8,9 +8,11 @@ from flowactor.management import Liveness, NodeState
 from flowactor.management.nodes import next_node_id
 from flowactor.management.operations import (
     AddMember,
+    AdvanceMove,
     ChangeSettings,
     CreateGroup,
     DrainGroup,
+    MoveSlots,
     RemoveMember,
     RemoveNode,
     SetMetadata,
@@ -180,3 +182,29 @@ def test_the_silent_are_replaced_in_time():
     cluster.declare(3, alive=True)
     assert cluster.members() == {1: [1, 2, 4], 2: [3]}
     cluster.check()
+
+
+def test_who_is_stuck_holds_nobody_up(cluster):
+    """A group that lost its majority in the middle of a move keeps its slots; before long the
+    others are made even among themselves.
+    """
+    cluster.join(3)
+    cluster.obey()
+    cluster.ask(ChangeSettings((("balanced", 0),)))
+    for _ in range(3):
+        cluster.ask(SplitGroup(1))
+    cluster.obey()
+    cluster.ask(MoveSlots(tuple(range(200)), 2))
+    cluster.obey()
+    cluster.ask(ChangeSettings((("balanced", 1),)), at=10)
+    assert [move.source for move in cluster.topology.moves_in_order()] == [1]
+    due_ns = cluster.machine.next_due_ns
+    assert due_ns == 20 * 10**9
+    cluster.apply(at=20)
+    for _ in range(1000):
+        going = [move for move in cluster.topology.moves_in_order() if move.source != 1]
+        if not going:
+            break
+        cluster.apply(AdvanceMove(going[0].id, going[0].phase))
+    counts = cluster.counts()
+    assert (counts[1], counts[2], counts[4]) == (SLOTS - 200, 100, 100)

@@ -33,6 +33,9 @@ from flowactor.management import Deed, HandOff, Move, MoveId, Stage
 
 __all__ = ["Movers"]
 
+SAID_MAX: Final = 1000
+"""Of proposals that are remembered, for not being made again too soon."""
+
 
 class Links(Protocol):
     """The other nodes, as far as pages go to them."""
@@ -106,6 +109,8 @@ class Movers:
         index, said = self._said.get(key, (-1, -RESEND_SECONDS))
         progressed = hand_off.deed is Deed.FORGET and group.applied > index
         if progressed or now - said >= RESEND_SECONDS:
+            if len(self._said) > SAID_MAX:
+                self._said.clear()
             self._said[key] = (group.applied, now)
             group.propose(encode(operation))
 

@@ -14,7 +14,7 @@ import trio
 from attrs import asdict, evolve
 
 from flowactor.cluster.group.actor import ExecutionGroup
-from flowactor.errors import StorageCorrupt, StorageError, WorldError
+from flowactor.errors import StorageCorrupt, StorageError, StoragePoisoned, WorldError
 from flowactor.identity import GroupId, NodeId
 from flowactor.limits import NANOSECONDS
 from flowactor.management import MANAGEMENT_GROUP, NodeState
@@ -131,6 +131,7 @@ class Cluster(Fleet[Machine]):
         self._founders: Final = tuple(map(address_of, range(1, nodes + 1)))
         self.addresses: Final = tuple(map(address_of, self.machines))
         self._founded_in_vain = False
+        self._known_founders: Final = set(range(1, nodes + 1))  # by the disks that they began with
         self.removed: Final[list[NodeId]] = []
         self.remove: Callable[[NodeId], None] = lambda _: None
         self.order: Callable[[Order], None] = lambda _: None
@@ -307,7 +308,7 @@ class Cluster(Fleet[Machine]):
         except BaseExceptionGroup as errors:
             # Its disk failed while the run of the simulation ended: nobody asks any more.
             ended, failed = errors.split(trio.Cancelled)
-            if ended is None or failed is None or failed.split(StorageError)[1]:
+            if ended is None or failed is None or failed.split(StoragePoisoned)[1]:
                 raise
             raise ended from None
         finally:
@@ -447,10 +448,15 @@ class Cluster(Fleet[Machine]):
         """See ``Fleet``."""
         machine = self.machines[node]
         machine.is_fresh = True
-        founders = [n for n in range(1, len(self._founders) + 1) if not self.machines[n].seeds]
-        others = [number for number in founders if number != node]
-        self._founded_in_vain |= node in founders and not all(map(self._has_taken_part, others))
         machine.disk = Device(self._runtime.random(f"disk {node} after {machine.lives}"))
+        if node not in self._known_founders:
+            return
+        self._known_founders.remove(node)
+        if self._judge.topology.topology is None:
+            self._founded_in_vain = True
+            return
+        for number in self._known_founders:  # it may meet the new disk first, unlike the others
+            self.machines[number].lost |= not self._has_taken_part(number)
 
 
 def _was_told(node: Node | None) -> bool:

@@ -299,3 +299,13 @@ def test_a_change_is_told_as_python():
     names = {}
     exec(script, names)  # it is what people paste
     assert names["SCENARIO"] == changed
+
+
+def test_lost_disks_of_a_founded_cluster_excuse_nobody():
+    """Two of five founders lose their disks long after the founding: of the others all is demanded
+    as ever, and it takes them a while to come to rest.
+    """
+    faults = (Wipe(1, at=4.0), Wipe(2, at=5.0))
+    outcome = simulate(scenario(nodes=5, faults=faults, seconds=6.0), Depth.NODE)
+    assert outcome.failure is None
+    assert outcome.marks.get("a majority was lost", 0) == 0
