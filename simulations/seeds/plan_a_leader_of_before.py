@@ -2,11 +2,11 @@
 
 plan, at 97.000 s: node 2 is still joining
 
-The fifth machine is let in by node 1, which leads, and is killed; meanwhile others join, node 1 goes,
-and one whom this node does not know leads. It hears node 1 once more, when it is back and leads no
-longer: a learner holds no elections, so it took node 1 for the leader from then on, asked nobody who
-else there is, and refused the leader as a stranger, for ever. Mended: who does not hear a leader of
-late asks.
+The fifth machine is let in by node 1, which leads, and is killed; meanwhile others join, node 1
+goes, and one whom this node does not know leads. It hears node 1 once more, when it is back and
+leads no longer: a learner holds no elections, so it took node 1 for the leader from then on, asked
+nobody who else there is, and refused the leader as a stranger, for ever. Mended: who does not hear
+a leader of late asks.
 """
 
 from flowactor.simulation.changes import Join
