@@ -131,6 +131,7 @@ class Cluster(Fleet[Machine]):
         self._founders: Final = tuple(map(address_of, range(1, nodes + 1)))
         self.addresses: Final = tuple(map(address_of, self.machines))
         self._founded_in_vain = False
+        self._excused: Final[set[int]] = set()  # those that others may refuse, having met others
         self._known_founders: Final = set(range(1, nodes + 1))  # by the disks that they began with
         self.removed: Final[list[NodeId]] = []
         self.remove: Callable[[NodeId], None] = lambda _: None
@@ -162,7 +163,8 @@ class Cluster(Fleet[Machine]):
         """See ``healing.Cluster``: those that were taken out have nothing to do any more; nobody
         can be let in where nobody can decide about that, nor in the place of a node that is needed.
         """
-        there = [number for number in super().sound if not self._is_out(number)]
+        excused = self._excused
+        there = [n for n in super().sound if not self._is_out(n) and n not in excused]
         if self._is_able(MANAGEMENT_GROUP):
             return [number for number in there if not self._is_kept_out(number)]
         return [number for number in there if not self.machines[number].is_fresh]
@@ -208,6 +210,7 @@ class Cluster(Fleet[Machine]):
             NodeId(self._judge.node_of(number))
             for number in super().sound
             if not (self._is_out(number) or self.machines[number].is_fresh)
+            and number not in self._excused
         ]
 
     def _state_of(self, number: int) -> NodeState | None:
@@ -456,7 +459,8 @@ class Cluster(Fleet[Machine]):
             self._founded_in_vain = True
             return
         for number in self._known_founders:  # it may meet the new disk first, unlike the others
-            self.machines[number].lost |= not self._has_taken_part(number)
+            if not self._has_taken_part(number):
+                self._excused.add(number)
 
 
 def _was_told(node: Node | None) -> bool:
