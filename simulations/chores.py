@@ -287,7 +287,8 @@ def _attempt(effect: Effect) -> tuple[str, str, int]:
 
 def check_bookings(world: World) -> None:
     """Who was cancelled gave the table back, once, and after taking it. Only an owner that was cut
-    off, and does not know yet that it was given up, may take it late, on another node.
+    off, on another node, may take it late; that it did not know yet that it was given up is for the
+    engine's own checks to see (I23).
     """
     for workflow_id in world.results:
         effects = [each for each in world.ledger("tables").entries if each.value[0] == workflow_id]

@@ -63,17 +63,29 @@ ACTORS: Final = (
                 "            self._activate(run, self._interpreter)\n"
                 "            for command in self._proposed.commands if self._proposed else ():\n"
                 "                if isinstance(command, ScheduleStep):\n"
-                "                    early = PendingStep(command, 1, StepState.RUNNING, 0)\n"
-                "                    call = self._interpreter.call_of(command.step)\n"
-                "                    scope = trio.CancelScope()\n"
-                "                    begun = self._bodies[command.step] = (1, scope)\n"
-                "                    tasks.start_soon(self._execute, run, early, call, begun)\n",
+                "                    step, scope = command.step, trio.CancelScope()\n"
+                "                    call = self._interpreter.call_of(step)\n"
+                "                    begun = self._bodies[step] = (1, scope)\n"
+                "                    tasks.start_soon(self._execute, step, call, begun)\n",
             ),
             Edit(
                 INSTANCE,
                 "from flowactor.machine.events import Event, StepCompleted, TimerFired\n",
                 "from flowactor.machine.commands import ScheduleStep\n"
                 "from flowactor.machine.events import Event, StepCompleted, TimerFired\n",
+            ),
+            Edit(
+                INSTANCE,
+                "from flowactor.machine.state import RunState, StepState\n",
+                "from flowactor.machine.state import PendingStep, RunState, StepState\n",
+            ),
+            Edit(
+                INSTANCE,
+                "        pending = None if run is None else run.steps.get(step)\n",
+                "        pending = None if run is None else run.steps.get(step)\n"
+                "        for command in self._proposed.commands if self._proposed else ():\n"
+                "            if isinstance(command, ScheduleStep) and command.step == step:\n"
+                "                pending = PendingStep(command, 1, StepState.RUNNING, 0)\n",
             ),
         ),
     ),
@@ -97,14 +109,13 @@ ACTORS: Final = (
         (
             Edit(
                 INSTANCE,
-                "        step, (attempt, scope) = pending.command.step, begun\n",
-                "        step, (_, scope), attempt = pending.command.step, begun, pending.attempt\n"
-                "        begun = (attempt, scope)\n",
+                "(pending.attempt, pending.state) == (begun[0], StepState.RUNNING)\n",
+                "pending.state is StepState.RUNNING\n",
             ),
             Edit(
                 INSTANCE,
-                "        if self._bodies.get(step) != begun or pending.attempt != attempt:\n",
-                "        if pending.attempt != attempt:\n",
+                "if as_begun and self._bodies.get(step) == begun else None",
+                "if as_begun else None",
             ),
         ),
         scenario=RESHAPING,

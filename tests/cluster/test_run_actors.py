@@ -195,6 +195,36 @@ async def test_a_body_that_comes_late_is_no_other_attempt(tmp_path, autojump_clo
         assert OUTSIDE.attempts("first") == [2]
 
 
+async def test_a_body_does_not_begin_once_its_node_knows_that_it_must_not(
+    tmp_path, autojump_clock, monkeypatch
+):
+    """The node has applied that a run is terminated, and the run's actor has not come to look: a
+    body that has its first moment in between does nothing.
+    """
+    async with cluster(tmp_path, APP) as c:
+        body, look = trio.Event(), trio.Event()
+        turn, execute, late = InstanceActor.turn, InstanceActor._execute, []
+
+        async def delayed(actor: InstanceActor, *what: object) -> None:
+            late.append(actor)
+            await body.wait()
+            await execute(actor, *what)
+
+        def blind(actor: InstanceActor, messages: object, tasks: trio.Nursery) -> bool:
+            return not look.is_set() if actor in late else turn(actor, messages, tasks)
+
+        monkeypatch.setattr(InstanceActor, "_execute", delayed)
+        monkeypatch.setattr(InstanceActor, "turn", blind)
+        run = await c.client(1).start(Listens.run)
+        await c.until(lambda: late, "a body is about to begin")
+        await run.terminate("enough")
+        await c.converge()
+        body.set()
+        await trio.testing.wait_all_tasks_blocked()
+        look.set()
+        assert OUTSIDE.attempts("first") == []
+
+
 # -- code that exits ------------------------------------------------------------------------------
 
 

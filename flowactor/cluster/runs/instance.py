@@ -13,6 +13,7 @@ one.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, assert_never
 
 import trio
@@ -23,7 +24,7 @@ from flowactor.cluster.group.actor import ExecutionGroup
 from flowactor.cluster.group.tasks import Tasks
 from flowactor.cluster.runs.outside import outside_trio
 from flowactor.cluster.runs.past import past_of
-from flowactor.cluster.runs.steps import StepRunner
+from flowactor.cluster.runs.steps import Due, StepRunner
 from flowactor.cluster.runs.unsettled import Unsettled
 from flowactor.codec.records import encode
 from flowactor.errors import DeterminismViolation, Overloaded, Unavailable
@@ -46,7 +47,7 @@ from flowactor.machine.operations import (
     encode_kept,
 )
 from flowactor.machine.replies import RunStatus
-from flowactor.machine.state import PendingStep, RunState, StepState
+from flowactor.machine.state import RunState, StepState
 from flowactor.observability.events import Observer, RunDiverged
 from flowactor.ports import Clock
 from flowactor.workflow import (
@@ -423,23 +424,15 @@ class InstanceActor:
             begun = self._bodies[step] = (pending.attempt, scope)
             call = self._interpreter.call_of(step)
             name = f"{self.name} step {describe_key(step)}"
-            tasks.start_soon(self._execute, run, pending, call, begun, name=name)
+            tasks.start_soon(self._execute, step, call, begun, name=name)
 
     async def _execute(
-        self,
-        run: RunState,
-        pending: PendingStep,
-        call: StepCall,
-        begun: tuple[int, trio.CancelScope],
+        self, step: StepKey, call: StepCall, begun: tuple[int, trio.CancelScope]
     ) -> None:
-        step, (attempt, scope) = pending.command.step, begun
-        # Entries may have been applied since: ``pending`` may stand at a later attempt, and this
-        # one may be given up already. A scope would let its body run up to its first checkpoint.
-        if self._bodies.get(step) != begun or pending.attempt != attempt:
-            return
+        attempt, scope = begun
         with scope:
-            outcome = await self._steps.execute(run, pending, attempt, call)
-            if self._bodies.get(step) != begun:
+            outcome = await self._steps.execute(call, partial(self._due, step, begun))
+            if outcome is None or self._bodies.get(step) != begun:
                 return
             if isinstance(outcome, bytes):
                 self._results[step] = StepCompleted(step, attempt, outcome)
@@ -448,6 +441,18 @@ class InstanceActor:
                 failed = FailAttempt(self.run_id, epoch, step, attempt, outcome)
                 self._unsettled.add((step, attempt), encode(failed))
             self.tell(Wake())
+
+    def _due(self, step: StepKey, begun: tuple[int, trio.CancelScope]) -> Due | None:
+        """The attempt that is to begin now; None: it is given up. Entries may have been applied
+        that this actor has not looked at yet, and a scope would let a body run up to its first
+        checkpoint.
+        """
+        run = self._group.machine.runs.get(self.run_id)
+        pending = None if run is None else run.steps.get(step)
+        if run is None or pending is None or not self._is_owner(run):
+            return None
+        as_begun = (pending.attempt, pending.state) == (begun[0], StepState.RUNNING)
+        return (run, pending) if as_begun and self._bodies.get(step) == begun else None
 
     def _settle_failures(self, run: RunState) -> None:
         """Failed attempts that the machine has judged need not be proposed again."""

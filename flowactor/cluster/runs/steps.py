@@ -17,7 +17,10 @@ from flowactor.machine.state import PendingStep, RunState
 from flowactor.observability.events import Observer, StepFinished, StepStarted
 from flowactor.workflow import StepCall, StepInfo, encode_failure, step_context
 
-__all__ = ["StepRunner"]
+__all__ = ["Due", "StepRunner"]
+
+Due = tuple[RunState, PendingStep]
+"""A step that is to be executed now, as the log says up to where it is applied."""
 
 
 class StepRunner:
@@ -34,10 +37,22 @@ class StepRunner:
         self._limiter: Final = trio.CapacityLimiter(STEPS_RUNNING_MAX)
 
     async def execute(
-        self, run: RunState, pending: PendingStep, attempt: int, call: StepCall
+        self, call: StepCall, due: Callable[[], Due | None]
+    ) -> bytes | Failure | None:
+        """One attempt: the payload of the body's value, or its failure as a value. None if it is
+        not due any more when its turn comes.
+        """
+        await self._take_turn()
+        try:
+            found = due()
+            return None if found is None else await self._execute(call, *found)
+        finally:
+            self._limiter.release()
+
+    async def _execute(
+        self, call: StepCall, run: RunState, pending: PendingStep
     ) -> bytes | Failure:
-        """One attempt: the payload of the body's value, or its failure as a value."""
-        key = pending.command.step
+        key, attempt = pending.command.step, pending.attempt
         name = describe_key(key)
         info = StepInfo(
             workflow_id=run.workflow_id,
@@ -47,12 +62,10 @@ class StepRunner:
             idempotency_key=idempotency_key(run, key),
         )
         outcome: bytes | Failure | None = None
-        await self._take_turn()
         try:
             self._observer(StepStarted(run.run_id, name, attempt))
             outcome = await self._attempt(pending, call, info)
         finally:
-            self._limiter.release()
             self._observer(StepFinished(run.run_id, name, attempt, _word(outcome)))
         return outcome
 

@@ -19,6 +19,7 @@ from flowactor.observability.events import (
     StepFinished,
     StepStarted,
 )
+from flowactor.ports import Clock
 from flowactor.raft import (
     Configuration,
     Effects,
@@ -38,6 +39,7 @@ from flowactor.simulation.checks.leadership import LeadershipChecker
 from flowactor.simulation.checks.quiet import QuietChecker, check_falls_asleep
 from flowactor.simulation.checks.runs import RunsChecker
 from flowactor.simulation.checks.slots import SlotsChecker
+from flowactor.simulation.checks.steps import check_is_due
 from flowactor.simulation.checks.topology import TopologyChecker
 from flowactor.simulation.checks.windows import USUAL, WindowChecker, Windows
 from flowactor.simulation.marks import Marks
@@ -115,6 +117,7 @@ class Judge:
         self._agenda: Final = agenda
         self._bodies: Final[Counter[int]] = Counter()
         self._up: Final[set[int]] = set()
+        self._replicas: Final[dict[int, dict[GroupId, _GroupWitness]]] = {}  # by machine
         self._groups: Callable[[], Mapping[int, ExecutionGroup]] = dict
         founders = range(1, nodes + 1)
         self.quiet: Final = QuietChecker(
@@ -122,7 +125,7 @@ class Judge:
             lambda: self._groups(),  # noqa: PLW0108  # they are told later
             self.machine_of,
         )
-        leadership = self._leadership()
+        leadership = LeadershipChecker(marks)
         self.runs: Final = RunsChecker(app, marks, self._told, leadership.check_given_away)
         """Of the first group, as are the next three."""
         self.consensus: Final = ConsensusChecker(founders, marks)
@@ -130,14 +133,11 @@ class Judge:
             self.consensus, leadership, WindowChecker(windows), self.runs
         )
 
-    def _leadership(self) -> LeadershipChecker:
-        return LeadershipChecker(lambda: self._agenda.now_ns, self.marks)
-
     def of(self, group: GroupId) -> GroupChecks:
         """The checkers of a group."""
         checks = self.groups.get(group)
         if checks is None:
-            leadership = self._leadership()
+            leadership = LeadershipChecker(self.marks)
             checks = self.groups[group] = GroupChecks(
                 ConsensusChecker((), self.marks),
                 leadership,
@@ -188,15 +188,18 @@ class Judge:
         if group is not None:
             self.idle.ticked(node, group)
 
-    def witness(self, machine: int, node: NodeId, group: GroupId = FIRST_GROUP) -> Witness:
-        """Of one group in the next life of the node, which is on this machine."""
+    def witness(
+        self, machine: int, clock: Clock, node: NodeId, group: GroupId = FIRST_GROUP
+    ) -> Witness:
+        """Of one group in the next life of the node, which is on this machine with this clock."""
         self._machines[node] = machine
-        return _GroupWitness(machine, node, group, self)
+        return _GroupWitness(machine, clock, node, group, self)
 
     def observed(self, node: int, event: ObservedEvent) -> None:
         """The node's ``on_event``."""
         match event:
             case StepStarted(run_id=run_id, step=step, attempt=attempt):
+                self._check_is_due(node, run_id, step, attempt)
                 self.runs.step_started(run_id, step, attempt)
                 self._bodies[node] += 1
                 self.marks["step repeated"] += attempt > 1
@@ -213,6 +216,18 @@ class Judge:
             case _:
                 pass
 
+    def replicas_on(self, machine: int) -> "dict[GroupId, _GroupWitness]":
+        """The witnesses of what runs there now, by group."""
+        return self._replicas.setdefault(machine, {})
+
+    def _check_is_due(self, machine: int, run_id: RunId, step: str, attempt: int) -> None:
+        for replica in self.replicas_on(machine).values():
+            state = replica.state
+            if isinstance(state, Machine) and run_id in state.runs:
+                check_is_due(replica.node, state, run_id, step, attempt)
+                return
+        check_is_due(NodeId(machine), None, run_id, step, attempt)
+
     def recovered(self, machine: int, group: GroupId, applied: int, last: int) -> None:
         """A replica begins on this machine; with the first of them the process does."""
         kind = f"{Kind.STARTED} in group {group}" if machine in self._up else Kind.STARTED
@@ -223,6 +238,7 @@ class Judge:
     def died(self, node: int) -> None:
         """The process on this machine is gone."""
         self._up.discard(node)
+        self._replicas.pop(node, None)
         self.quiet.ended(node)
         self.marks["owner killed in a step"] += self._bodies.pop(node, 0) > 0
 
@@ -250,21 +266,25 @@ _NODE_AMONG: Final = {Kind.OPENED: 3, Kind.OWNER: 1}
 class _GroupWitness(Witness):
     """One group in one life of one node."""
 
-    def __init__(self, machine: int, node: NodeId, group: GroupId, judge: Judge) -> None:
+    def __init__(
+        self, machine: int, clock: Clock, node: NodeId, group: GroupId, judge: Judge
+    ) -> None:
         self._place: Final = machine
-        self._node: Final = node
+        self._clock: Final = clock
+        self.node: Final = node
         self._group: Final = group
         self._is_first: Final = group == FIRST_GROUP
         self._judge: Final = judge
         self._checks: Final = judge.of(group)
-        self._machine: AnyMachine
+        self.state: AnyMachine  # as far as this replica has applied the log
 
     def recovered(self, core: Raft, restored: Restored, machine: AnyMachine) -> None:
         """See ``Witness``."""
-        node, checks = self._node, self._checks
-        self._machine = machine
+        node, checks = self.node, self._checks
+        self.state = machine
+        self._judge.replicas_on(self._place)[self._group] = self
         checks.consensus.recovered(node, core, restored)
-        checks.leadership.recovered(node, restored)
+        checks.leadership.recovered(node, restored, self._clock)
         checks.windows.recovered(node)
         last = restored.previous_index + len(restored.entries)
         self._in_a_move("node started")
@@ -272,7 +292,7 @@ class _GroupWitness(Witness):
 
     def stepped(self, core: Raft, events: Sequence[Event], effects: Effects) -> None:
         """See ``Witness``."""
-        checks, judge, node = self._checks, self._judge, self._node
+        checks, judge, node = self._checks, self._judge, self.node
         leaders = len(checks.consensus.leaders)
         checks.consensus.stepped(node, core, events, effects)
         if effects.status_changed and len(checks.consensus.leaders) > leaders:
@@ -301,22 +321,22 @@ class _GroupWitness(Witness):
 
     def restored(self, snapshot: Snapshot, machine: AnyMachine) -> None:
         """See ``Witness``."""
-        self._machine = machine
+        self.state = machine
         self._in_a_move("snapshot installed")
         self._write(Kind.INSTALLED, snapshot.index, snapshot.term)
         self._compare_state(snapshot.index)
 
     def applied(self, entry: Entry, outcome: Outcome) -> None:
         """See ``Witness``."""
-        judge, node = self._judge, self._node
+        judge, node = self._judge, self.node
         digest = blake2b(entry.data, digest_size=8).digest()
         self._write(Kind.COMMITTED, entry.index, entry.term, digest)
         checker: Any = self._checks.machine
-        checker.applied(node, entry, outcome, self._machine)
+        checker.applied(node, entry, outcome, self.state)
         if not isinstance(checker, RunsChecker):
             return
-        assert isinstance(self._machine, Machine), "this is a group of runs"
-        judge.slots.applied(self._group, entry.index, self._machine)
+        assert isinstance(self.state, Machine), "this is a group of runs"
+        judge.slots.applied(self._group, entry.index, self.state)
         if entry.kind is EntryKind.CONFIGURATION:
             self._in_a_move("members changed")
         for notice in outcome.notices:
@@ -326,18 +346,19 @@ class _GroupWitness(Witness):
 
     def closed(self) -> None:
         """See ``Witness``."""
-        self._checks.consensus.closed(self._node)
+        self._judge.replicas_on(self._place).pop(self._group, None)
+        self._checks.consensus.closed(self.node)
         self._judge.quiet.closed(self._place, self._group)
         self._write(Kind.DELETED)
 
     def _in_a_move(self, what: str) -> None:
         """Mark what happens while slots are on their way to this group or from it."""
-        if isinstance(self._machine, Machine) and self._machine.moves:
+        if isinstance(self.state, Machine) and self.state.moves:
             self._judge.marks[f"{what} during a move"] += 1
 
     def _compare_state(self, index: int) -> None:
         checker: Any = self._checks.machine
-        checker.compare_state(self._node, index, self._machine)
+        checker.compare_state(self.node, index, self.state)
 
     def _write(self, kind: str, *details: int | str | bytes | None) -> None:
         told = kind if self._is_first else in_group(kind, self._group)

@@ -6,7 +6,7 @@ knows the rules *check_quorum_steps_down*, *stalled_disk_loses_leadership*,
 what breaks them is seldom wrong at once, but keeps a cluster from its work (I38, I40).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import Factory, define
@@ -19,6 +19,7 @@ from flowactor.limits import (
     OWNER_LEASE_SECONDS,
     TICK_SECONDS,
 )
+from flowactor.ports import Clock
 from flowactor.raft import (
     Append,
     AppendReply,
@@ -45,8 +46,7 @@ __all__ = ["LeadershipChecker"]
 
 _TICK_NS: Final = round(TICK_SECONDS * NANOSECONDS)
 _SLACK_NS: Final = round((BEAT_SECONDS + TICK_SECONDS) * NANOSECONDS)
-_FASTEST: Final = 2
-"""A clock that drifts runs at most so many times as fast as time; faults are drawn like that."""
+"""So much later than its node a group may have heard a peer: messages wait in its mailbox."""
 LEASE_TICKS: Final = OWNER_LEASE_SECONDS / TICK_SECONDS
 
 
@@ -63,11 +63,13 @@ class _Sight:
         promised: term -> who would vote for this node in it.
         untold: leader of an older term -> the tick at which it showed that nobody had told it.
         strangers: who asked this leader for a vote and is no member -> the tick at which it did.
+        spoken: peer -> the tick at which this leader last sent it anything but an answer.
         told: terms that messages of this step speak of.
         owed: the highest term that messages of this step oblige it to enter.
         free: who asked in this step for a promise, while no leader was known to be alive.
         quiet: it lets time pass.
-        begun_ns: when this life began, in true time.
+        clock: of its machine.
+        begun_ns: when this life began, on that clock.
         has_begun: it has handled what had come before its process let it begin: nobody can tell how
             long that waited.
         heard_ns: peer -> when anything of the group came from it.
@@ -75,6 +77,7 @@ class _Sight:
 
     members: Members
     term: int
+    clock: Clock
     silence: dict[int, int] = Factory(dict)
     role: Role = Role.FOLLOWER
     leader: int = 0
@@ -85,6 +88,7 @@ class _Sight:
     promised: dict[int, set[int]] = Factory(dict)
     untold: dict[int, int] = Factory(dict)
     strangers: dict[int, int] = Factory(dict)
+    spoken: dict[int, int] = Factory(dict)
     told: set[int] = Factory(set)
     owed: int = 0
     free: set[int] = Factory(set)
@@ -118,21 +122,19 @@ class LeadershipChecker:
     """Invariants of elections and of silence in one group.
 
     Args:
-        now_ns: true time.
         marks: counts what was reached.
     """
 
-    def __init__(self, now_ns: Callable[[], int], marks: Marks) -> None:
-        self._now_ns: Final = now_ns
+    def __init__(self, marks: Marks) -> None:
         self._marks: Final = marks
         self._sights: Final[dict[int, _Sight]] = {}
         self._silent: Final[set[tuple[int, int]]] = set()
 
-    def recovered(self, node: int, restored: Restored) -> None:
-        """A node begins a life with what its disk held."""
+    def recovered(self, node: int, restored: Restored, clock: Clock) -> None:
+        """A node begins a life with what its disk held, on a machine with this clock."""
         members = Members(restored.configuration, restored.entries)
-        term, now_ns = restored.hard_state.term, self._now_ns()
-        self._sights[node] = _Sight(members, term, begun_ns=now_ns)
+        term, now_ns = restored.hard_state.term, clock.monotonic_ns()
+        self._sights[node] = _Sight(members, term, clock, begun_ns=now_ns)
         self._sights[node].look(node)
 
     def stepped(self, node: int, core: Raft, events: Sequence[Event], effects: Effects) -> None:
@@ -143,7 +145,7 @@ class LeadershipChecker:
             match event:
                 case Receive(sender=sender, message=message):
                     if sight.has_begun:
-                        sight.heard_ns[sender] = self._now_ns()
+                        sight.heard_ns[sender] = sight.clock.monotonic_ns()
                     self._heard(sight, sender, message)
                 case Tick() if not slept:
                     ticked = True
@@ -175,13 +177,13 @@ class LeadershipChecker:
             sight.writing.append((effects.write.number, sight.ticks))
         for peer, message in effects.messages:
             sight.untold.pop(peer, None)
-            if isinstance(message, VoteReply):
-                if message.pre and not message.granted:
-                    self._refused(node, peer, message.term, terms)
-                elif message.pre and (not led or sight.role is Role.LEADER):
-                    self._promised(node, sight, peer)  # who steps down may do so first
-            else:
+            if not isinstance(message, VoteReply):
+                sight.spoken[peer] = sight.ticks
                 sight.strangers.pop(peer, None)
+            elif message.pre and not message.granted:
+                self._refused(node, peer, message.term, terms)
+            elif message.pre and (not led or sight.role is Role.LEADER):
+                self._promised(node, sight, peer)  # who steps down may do so first
         if ticked and sight.untold and could_speak:
             self._told_off(node, sight)
         if sight.told or sight.free:
@@ -232,9 +234,8 @@ class LeadershipChecker:
             case Vote(pre=True):  # it asks what would be, and obliges to nothing
                 if not sight.in_lease:
                     sight.free.add(sender)
-                is_member = sender in sight.members.current.members
-                if sight.role is Role.LEADER and term <= sight.term + 1 and not is_member:
-                    sight.strangers.setdefault(sender, sight.ticks)
+                if sight.role is Role.LEADER and term <= sight.term + 1:
+                    self._asked(sight, sender)
             case Vote(transfer=transfer):
                 if term > sight.term and (transfer or not sight.in_lease):
                     sight.told.add(term)
@@ -247,6 +248,16 @@ class LeadershipChecker:
                 self._told(sight, term)
 
     @staticmethod
+    def _asked(sight: _Sight, sender: int) -> None:
+        """A candidate asks the leader. One that was taken out and just sent something asked before
+        it heard that: whoever hears a leader waits for an election time-out before it asks again.
+        """
+        spoken = sight.spoken.get(sender)
+        heard = spoken is not None and sight.ticks - spoken < ELECTION_TICKS_MIN
+        if sender not in sight.members.current.members and not heard:
+            sight.strangers.setdefault(sender, sight.ticks)
+
+    @staticmethod
     def _told(sight: _Sight, term: int) -> None:
         """A message obliges to enter its term."""
         if term > sight.term:
@@ -255,11 +266,11 @@ class LeadershipChecker:
 
     def _woken(self, node: int, sight: _Sight, wake: Wake, *, slept: bool) -> None:
         """The node as a whole says for how long it has not heard a peer: no longer than its group
-        has not.
+        has not, by the node's own clock, be that right or wrong.
         """
         peer, ticks = wake.node, wake.silent_ticks
-        passed_ns = self._now_ns() - sight.heard_ns.get(peer, sight.begun_ns)
-        if ticks * _TICK_NS > _FASTEST * passed_ns + _SLACK_NS:
+        passed_ns = sight.clock.monotonic_ns() - sight.heard_ns.get(peer, sight.begun_ns)
+        if ticks * _TICK_NS > passed_ns + _SLACK_NS:
             raise CheckFailed(
                 "I21",
                 f"node {node} is told that node {peer} is silent for {ticks} ticks, and heard it"
@@ -294,6 +305,7 @@ class LeadershipChecker:
             sight.led_ticks = 0
         if status.role is not Role.LEADER:
             sight.strangers.clear()
+            sight.spoken.clear()
         if sight.quiet and not status.quiet:  # what passed meanwhile was not counted
             sight.leader_silence = 0
             for peer, ticks in sight.silence.items():

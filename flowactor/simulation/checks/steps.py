@@ -4,12 +4,14 @@ from typing import Final
 
 from attrs import Factory, define
 
-from flowactor.identity import RunId, StepKey, describe_key
+from flowactor.identity import NodeId, RunId, StepKey, describe_key
+from flowactor.machine import Machine
 from flowactor.machine.commands import RetryRule, ScheduleStep
 from flowactor.machine.events import Failure, StepCompleted, StepEnded
+from flowactor.machine.state import StepState
 from flowactor.simulation.failure import CheckFailed
 
-__all__ = ["StepsChecker"]
+__all__ = ["StepsChecker", "check_is_due"]
 
 FAILED: Final = ("failed", "timed out")
 OUT_OF_TIME: Final = "flowactor.errors.StepTimedOut"
@@ -103,6 +105,28 @@ class StepsChecker:
                 too_few = attempts < book.rule.attempts_max or not book.rule.attempts_max
                 if too_few and failure.error_type != OUT_OF_TIME and _may_retry(book, failure):
                     raise CheckFailed("I22", f"{where} is given up after {attempts} attempts")
+
+
+def check_is_due(
+    node: NodeId, known: Machine | None, run_id: RunId, step: str, attempt: int
+) -> None:
+    """I23: a node begins the body of an attempt only if all that it has applied of the log says
+    that it is to: ``known`` is the state with the run, None if there is none. The log may be
+    behind; then the run may be another's, and this one has yet to learn it.
+    """
+    run = None if known is None else known.runs.get(run_id)
+    pending = {} if run is None else {describe_key(key): each for key, each in run.steps.items()}
+    due = pending.get(step)
+    if run is None or run.owner != node or due is None or due.state is not StepState.RUNNING:
+        raise CheckFailed(
+            "I23", f"node {node} begins step {step} of run {run_id}, and knows that it must not"
+        )
+    if due.attempt != attempt:
+        raise CheckFailed(
+            "I23",
+            f"node {node} begins attempt {attempt} of step {step} of run {run_id}, and knows of"
+            f" attempt {due.attempt}",
+        )
 
 
 def _may_retry(book: _StepBook, failure: Failure) -> bool:

@@ -172,7 +172,8 @@ class Life:
 
     def _recover(self, seed: int) -> ExecutionGroup:
         """The group, from what the last life left on the machine."""
-        habitat, witness = self._habitat, self._judge.witness(self.node, self.node)
+        habitat = self._habitat
+        witness = self._judge.witness(self.node, self._clock, self.node)
         restored = self._log.restored(self._state.applied_index, self._founding)
         machine = StateMachine(habitat.voters, self)
         config = RaftConfig(

@@ -131,7 +131,7 @@ class Cluster(Fleet[Machine]):
         self._founders: Final = tuple(map(address_of, range(1, nodes + 1)))
         self.addresses: Final = tuple(map(address_of, self.machines))
         self._founded_in_vain = False
-        self._excused: Final[set[int]] = set()  # those that others may refuse, having met others
+        self._late: Final[set[int]] = set()  # founders that may meet a disk the others never did
         self._known_founders: Final = set(range(1, nodes + 1))  # by the disks that they began with
         self.removed: Final[list[NodeId]] = []
         self.remove: Callable[[NodeId], None] = lambda _: None
@@ -163,8 +163,7 @@ class Cluster(Fleet[Machine]):
         """See ``healing.Cluster``: those that were taken out have nothing to do any more; nobody
         can be let in where nobody can decide about that, nor in the place of a node that is needed.
         """
-        excused = self._excused
-        there = [n for n in super().sound if not self._is_out(n) and n not in excused]
+        there = [n for n in super().sound if not self._is_out(n) and not self._is_refused(n)]
         if self._is_able(MANAGEMENT_GROUP):
             return [number for number in there if not self._is_kept_out(number)]
         return [number for number in there if not self.machines[number].is_fresh]
@@ -210,7 +209,7 @@ class Cluster(Fleet[Machine]):
             NodeId(self._judge.node_of(number))
             for number in super().sound
             if not (self._is_out(number) or self.machines[number].is_fresh)
-            and number not in self._excused
+            and not self._is_refused(number)
         ]
 
     def _state_of(self, number: int) -> NodeState | None:
@@ -224,6 +223,10 @@ class Cluster(Fleet[Machine]):
         """Whether this founder has voted, and so knows with which disks all of them began."""
         known = self._judge.of(MANAGEMENT_GROUP).consensus.disks.get(self._judge.node_of(number))
         return known is not None and known.hard_state.term > 0
+
+    def _is_refused(self, number: int) -> bool:
+        """Whether the others may not let this founder take part: they met other disks than it."""
+        return number in self._late and not self._has_taken_part(number)
 
     def _is_in(self, number: int) -> bool:
         state = self._state_of(number)
@@ -276,7 +279,9 @@ class Cluster(Fleet[Machine]):
         if not life.alive:  # killed before its first moment
             life.ended.set()
             return
-        observer = LifeObserver(life, self._judge, self._messages, self._runtime.fail)
+        observer = LifeObserver(
+            life, machine.clock, self._judge, self._messages, self._runtime.fail
+        )
         config = NodeConfig(
             data=Path(f"node-{number}"),
             listen=address_of(number),
@@ -460,7 +465,7 @@ class Cluster(Fleet[Machine]):
             return
         for number in self._known_founders:  # it may meet the new disk first, unlike the others
             if not self._has_taken_part(number):
-                self._excused.add(number)
+                self._late.add(number)
 
 
 def _was_told(node: Node | None) -> bool:

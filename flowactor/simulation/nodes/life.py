@@ -13,6 +13,7 @@ from flowactor.cluster.group.witness import AnyMachine, Witness
 from flowactor.identity import GroupId, NodeId, RunId
 from flowactor.node import Node
 from flowactor.observability.events import ObservedEvent, StepFinished, StepStarted
+from flowactor.ports import Clock
 from flowactor.raft import (
     Effects,
     Entry,
@@ -141,6 +142,7 @@ class LifeObserver:
 
     Args:
         life: whose.
+        clock: of its machine.
         judge: gets witnesses for it.
         messages: of all nodes.
         on_failure: told what a checker raised.
@@ -149,18 +151,20 @@ class LifeObserver:
     def __init__(
         self,
         life: Life,
+        clock: Clock,
         judge: Judge,
         messages: Messages,
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._life: Final = life
+        self._clock: Final = clock
         self._judge: Final = judge
         self._messages: Final = messages
         self._on_failure: Final = on_failure
 
     def watch(self, node: NodeId, group: GroupId) -> Witness:
         """The node's ``Watch``."""
-        inner = self._judge.witness(self._life.number, node, group)
+        inner = self._judge.witness(self._life.number, self._clock, node, group)
         return _LifeWitness(self._life, group, inner, self._messages, self._guarded)
 
     def observed(self, event: ObservedEvent) -> None:

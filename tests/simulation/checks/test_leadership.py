@@ -29,7 +29,9 @@ from flowactor.raft import (
 )
 from flowactor.simulation.checks.leadership import LEASE_TICKS, LeadershipChecker
 from flowactor.simulation.failure import CheckFailed
+from flowactor.simulation.faults import ClockDrift
 from flowactor.simulation.marks import Marks
+from flowactor.simulation.runtime import NodeClock
 from tests.simulation.checks.consensus_story import Core
 
 LEASE = int(LEASE_TICKS) + 1
@@ -52,10 +54,12 @@ class Story:
 
     def __init__(self):
         self.now_ns = 0
-        self.checker = LeadershipChecker(lambda: self.now_ns, Marks())
+        self.checker = LeadershipChecker(Marks())
+        self.clocks = {node: NodeClock(self) for node in (1, 2, 3)}
         self.cores = {node: Core() for node in (1, 2, 3)}
-        for node in self.cores:
-            self.checker.recovered(node, Restored(configuration=Configuration((1, 2, 3))))
+        restored = Restored(configuration=Configuration((1, 2, 3)))
+        for node, clock in self.clocks.items():
+            self.checker.recovered(node, restored, clock)
 
     def step(self, node, *events, messages=(), write=None, **status):
         """A core takes these events, and has this ``role``, ``term`` and ``leader`` now."""
@@ -122,9 +126,6 @@ def test_what_waited_for_a_process_to_begin_was_heard_before(story):
     story.step(2, Wake(1, LEASE))
 
 
-# Each of these prepares a story, all of it sound, and returns the act that is not.
-
-
 def test_who_waits_for_its_disk_speaks_when_it_may(story):
     """What is told to an older leader waits for the term to be durable; the step in which the disk
     comes back may have a tick, too, and the words come out of it.
@@ -134,6 +135,28 @@ def test_who_waits_for_its_disk_speaks_when_it_may(story):
     story.ticks(2, ELECTION_TICKS_MAX + 1, heartbeat(3, 1))
     told = (3, AppendReply(2, False, 0, 0))
     story.step(2, WritePersisted(1), Tick(), messages=[told])
+
+
+def test_a_stranger_that_asks_again_at_once_did_so_before_it_was_told(story):
+    """Its second question was under way when the leader spoke to it."""
+    story.lead()
+    asks, told = Receive(4, Vote(2, 0, 0, pre=True)), Append(1, 0, 0, 0, 1, ())
+    story.step(1, asks, messages=[(4, told)])
+    story.step(1, asks)
+    story.ticks(1, ELECTION_TICKS_MIN - 1, answer(2, 1))
+    story.step(1, asks)
+    story.ticks(1, 2 * ELECTION_TICKS_MAX, answer(2, 1))
+
+
+def test_a_fast_clock_counts_more_silence(story):
+    """A node knows no other time than that of its own clock."""
+    story.clocks[2].begin(ClockDrift(2, 3.0, 0.0))
+    story.step(2, heartbeat(1, 1), term=1, leader=1)
+    story.passes(LEASE)
+    story.step(2, Wake(1, 3 * LEASE))
+
+
+# Each of these prepares a story, all of it sound, and returns the act that is not.
 
 
 def a_later_term_ignored(story):
@@ -232,6 +255,13 @@ def a_silence_that_was_none(story):
     return partial(story.step, 2, Wake(1, LEASE))
 
 
+def a_slow_clock_that_counts_too_much(story):
+    story.clocks[2].begin(ClockDrift(2, 0.5, 0.0))
+    story.step(2, heartbeat(1, 1), term=1, leader=1)
+    story.passes(2 * LEASE)
+    return partial(story.step, 2, Wake(1, 2 * LEASE))
+
+
 def runs_taken_in_another_term(story):
     story.lead()
     story.ticks(1, LEASE, answer(2, 1))
@@ -256,6 +286,7 @@ WRONG = (
     ("I21", runs_taken_too_early),
     ("I21", runs_taken_in_another_term),
     ("I21", a_silence_that_was_none),
+    ("I21", a_slow_clock_that_counts_too_much),
 )
 
 
