@@ -221,12 +221,11 @@ class Judge:
         return self._replicas.setdefault(machine, {})
 
     def _check_is_due(self, machine: int, run_id: RunId, step: str, attempt: int) -> None:
-        for replica in self.replicas_on(machine).values():
-            state = replica.state
-            if isinstance(state, Machine) and run_id in state.runs:
-                check_is_due(replica.node, state, run_id, step, attempt)
-                return
-        check_is_due(NodeId(machine), None, run_id, step, attempt)
+        states = [each.state for each in self.replicas_on(machine).values()]
+        known = [state.runs.get(run_id) for state in states if isinstance(state, Machine)]
+        # Of a run that moved to another group, the first keeps a copy until it may forget it.
+        run = max(filter(None, known), key=lambda run: run.epoch, default=None)
+        check_is_due(NodeId(self.node_of(machine)), run, run_id, step, attempt)
 
     def recovered(self, machine: int, group: GroupId, applied: int, last: int) -> None:
         """A replica begins on this machine; with the first of them the process does."""
@@ -271,7 +270,7 @@ class _GroupWitness(Witness):
     ) -> None:
         self._place: Final = machine
         self._clock: Final = clock
-        self.node: Final = node
+        self._node: Final = node
         self._group: Final = group
         self._is_first: Final = group == FIRST_GROUP
         self._judge: Final = judge
@@ -280,7 +279,7 @@ class _GroupWitness(Witness):
 
     def recovered(self, core: Raft, restored: Restored, machine: AnyMachine) -> None:
         """See ``Witness``."""
-        node, checks = self.node, self._checks
+        node, checks = self._node, self._checks
         self.state = machine
         self._judge.replicas_on(self._place)[self._group] = self
         checks.consensus.recovered(node, core, restored)
@@ -292,7 +291,7 @@ class _GroupWitness(Witness):
 
     def stepped(self, core: Raft, events: Sequence[Event], effects: Effects) -> None:
         """See ``Witness``."""
-        checks, judge, node = self._checks, self._judge, self.node
+        checks, judge, node = self._checks, self._judge, self._node
         leaders = len(checks.consensus.leaders)
         checks.consensus.stepped(node, core, events, effects)
         if effects.status_changed and len(checks.consensus.leaders) > leaders:
@@ -328,7 +327,7 @@ class _GroupWitness(Witness):
 
     def applied(self, entry: Entry, outcome: Outcome) -> None:
         """See ``Witness``."""
-        judge, node = self._judge, self.node
+        judge, node = self._judge, self._node
         digest = blake2b(entry.data, digest_size=8).digest()
         self._write(Kind.COMMITTED, entry.index, entry.term, digest)
         checker: Any = self._checks.machine
@@ -347,7 +346,7 @@ class _GroupWitness(Witness):
     def closed(self) -> None:
         """See ``Witness``."""
         self._judge.replicas_on(self._place).pop(self._group, None)
-        self._checks.consensus.closed(self.node)
+        self._checks.consensus.closed(self._node)
         self._judge.quiet.closed(self._place, self._group)
         self._write(Kind.DELETED)
 
@@ -358,7 +357,7 @@ class _GroupWitness(Witness):
 
     def _compare_state(self, index: int) -> None:
         checker: Any = self._checks.machine
-        checker.compare_state(self.node, index, self.state)
+        checker.compare_state(self._node, index, self.state)
 
     def _write(self, kind: str, *details: int | str | bytes | None) -> None:
         told = kind if self._is_first else in_group(kind, self._group)

@@ -5,10 +5,9 @@ from typing import Final
 from attrs import Factory, define
 
 from flowactor.identity import NodeId, RunId, StepKey, describe_key
-from flowactor.machine import Machine
 from flowactor.machine.commands import RetryRule, ScheduleStep
 from flowactor.machine.events import Failure, StepCompleted, StepEnded
-from flowactor.machine.state import StepState
+from flowactor.machine.state import RunState, StepState
 from flowactor.simulation.failure import CheckFailed
 
 __all__ = ["StepsChecker", "check_is_due"]
@@ -108,13 +107,12 @@ class StepsChecker:
 
 
 def check_is_due(
-    node: NodeId, known: Machine | None, run_id: RunId, step: str, attempt: int
+    node: NodeId, run: RunState | None, run_id: RunId, step: str, attempt: int
 ) -> None:
     """I23: a node begins the body of an attempt only if all that it has applied of the log says
-    that it is to: ``known`` is the state with the run, None if there is none. The log may be
+    that it is to: ``run`` is what that makes of the run, None if there is none. The log may be
     behind; then the run may be another's, and this one has yet to learn it.
     """
-    run = None if known is None else known.runs.get(run_id)
     pending = {} if run is None else {describe_key(key): each for key, each in run.steps.items()}
     due = pending.get(step)
     if run is None or run.owner != node or due is None or due.state is not StepState.RUNNING:
