@@ -43,6 +43,7 @@ from flowactor.cluster.leaving import hand_over
 from flowactor.cluster.links import Links
 from flowactor.cluster.lookout import look_out
 from flowactor.cluster.overview import Overview
+from flowactor.cluster.protocol.views import ClusterView
 from flowactor.cluster.reception import Reception
 from flowactor.cluster.router import FIRST_GROUP, Router
 from flowactor.cluster.runs.execution import Execution
@@ -390,7 +391,7 @@ class Node:
             links,
             lambda: self.membership.addresses,
             lambda: self._is_led(hosting.management),
-            lambda found: links.know({**found, **self.membership.addresses}),
+            self._told,
             name="lookout",
         )
         self._ready.set(
@@ -490,6 +491,12 @@ class Node:
     def _founded(self, disk: Disk, disks: Mapping[NodeId, str]) -> None:
         self.membership = evolve(self.membership, disks=dict(disks))
         remember(disk, membership_facts(self.membership))
+
+    def _told(self, view: ClusterView) -> None:
+        """Another node says whom it knows."""
+        addresses = {node.node: node.address for node in view.nodes}
+        self._links.know({**addresses, **self.membership.addresses})
+        self._founding.told(view.node, {node.node: node.disk for node in view.nodes if node.disk})
 
     def _founders(self) -> tuple[tuple[NodeId, str, str], ...]:
         """Those that found the cluster with this node: id, data directory, address."""

@@ -144,6 +144,10 @@ class Founding:
     and refuses whoever comes with another one, for ever. Who has lost its directory cannot found
     the cluster a second time either, as those who have theirs refuse it.
 
+    A founder that comes too late to meet all, since one of them is gone for good, takes part once
+    more than half of the others do so already and know it: nobody can come in its place with
+    another directory, for that one would need all of them, or one of these.
+
     A node that joined later knows all directories of then from the day it was admitted, and those
     of others from the management group.
 
@@ -163,6 +167,7 @@ class Founding:
         self._remember: Final = remember
         self._met: Final = dict(membership.disks) or {membership.node: membership.disk}
         self._told: Final[set[str]] = set()
+        self._taking_part: Final[dict[NodeId, Mapping[NodeId, str]]] = {}
         self.digest = ""
         """Of all directories, once they are known."""
         self._look()
@@ -180,13 +185,26 @@ class Founding:
             )
         if theirs.founding:
             self._told.add(theirs.founding)
-        if self.digest and self._told - {self.digest}:
+        if self.digest and theirs.founding not in ("", self.digest):
             return (
                 f"node {theirs.node} knows other data directories of the members: one of them was"
                 " lost while the cluster was being founded; found it again, with empty directories"
             )
         self._look()
         return None
+
+    def told(self, node: NodeId, disks: Mapping[NodeId, str]) -> None:
+        """A node says which directories it knows, durably: none before it takes part itself."""
+        membership = self._membership
+        own, founders = membership.node, membership.founders
+        if self.done.done or node not in founders or disks.get(own) != membership.disk:
+            return
+        known = {founder: disks[founder] for founder in founders if founder in disks}
+        self._taking_part[node] = known
+        agreed = sum(each == known for each in self._taking_part.values())
+        if 2 * agreed > len(founders) - 1:
+            self._met.update(known)
+            self._found(known)
 
     def learn(self, disks: Mapping[NodeId, str]) -> None:
         """The management group knows of these nodes."""
@@ -198,10 +216,19 @@ class Founding:
         founders = self._membership.founders
         if self.done.done or not set(founders) <= set(self._met):
             return
-        digest = _digest(self._met[node] for node in founders) if founders else ""
-        if self._told - {digest} and founders:
+        directories = {node: self._met[node] for node in founders}
+        if founders and self._told - {self._digest_of(directories)}:
             return
+        self._found(directories)
+
+    def _found(self, directories: Mapping[NodeId, str]) -> None:
         if not self._membership.disks:
-            self._remember({node: self._met[node] for node in founders})
-        self.digest = digest
+            self._remember(directories)
+        self.digest = self._digest_of(directories)
         self.done.set(None)
+
+    def _digest_of(self, directories: Mapping[NodeId, str]) -> str:
+        """Empty if some are not known: of founders that have left meanwhile, or of none."""
+        founders = self._membership.founders
+        known = [directories[node] for node in founders if node in directories]
+        return _digest(known) if known and len(known) == len(founders) else ""

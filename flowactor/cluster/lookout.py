@@ -1,11 +1,12 @@
-"""Finds who joined while this node was away, and may lead by now.
+"""Finds who joined while this node was away, and may lead by now; and with which directories the
+cluster was founded, if one of its founders cannot be met any more.
 
 A node dials those that it knows, and those are the nodes of the day on which it was last heard. Who
 joined since cannot dial it, for the lower number dials, and will not be dialled by it. So a node
 that hears of no leader asks whom it can reach who else there is.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -25,7 +26,7 @@ async def look_out(
     peers: Peers,
     known: Callable[[], Iterable[NodeId]],
     is_led: Callable[[], bool],
-    found: Callable[[Mapping[NodeId, str]], None],
+    told: Callable[[ClusterView], None],
 ) -> None:
     """Ask, again and again, as long as nobody is heard to lead; never returns.
 
@@ -34,7 +35,7 @@ async def look_out(
         peers: the links.
         known: the nodes that may be asked.
         is_led: whether this node hears of late from who leads the management group.
-        found: told the addresses that another node knows.
+        told: what another node knows of the cluster.
     """
     asked = Request(0, int(RESEND_SECONDS * 1000), SessionId(""), 0, 0, DescribeCluster())
     while True:
@@ -46,4 +47,4 @@ async def look_out(
             except (FlowactorError, trio.TooSlowError):
                 continue
             if isinstance(view, ClusterView):
-                found({other.node: other.address for other in view.nodes})
+                told(view)

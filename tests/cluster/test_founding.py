@@ -1,5 +1,7 @@
 """Who may take part in a cluster that is being founded, and in one that was."""
 
+from itertools import combinations
+
 import pytest
 from attrs import evolve
 
@@ -7,13 +9,14 @@ from flowactor.cluster.founding import Founding, found
 from flowactor.transport import PEER, Hello
 
 ADDRESSES = ("a:1", "b:1", "c:1")
+FIVE = ("a:1", "b:1", "c:1", "d:1", "e:1")
 
 
 class Founder:
     """One founder: what it keeps, and the process that it is now."""
 
-    def __init__(self, number, disk):
-        self.membership = found(ADDRESSES[number - 1], ADDRESSES, disk)
+    def __init__(self, number, disk, addresses=ADDRESSES):
+        self.membership = found(addresses[number - 1], addresses, disk)
         self.kept = {}
         self.start()
 
@@ -119,6 +122,81 @@ def test_a_directory_lost_in_the_midst_of_the_founding(founders):
     meet(a, c)
     meet(a, wiped)
     assert not a.takes_part
+
+
+@pytest.fixture
+def late():
+    """Five of which the first three have met all, and the fourth has not met the fifth."""
+    five = [Founder(number, f"disk{number}", FIVE) for number in (1, 2, 3, 4, 5)]
+    for a, b in combinations(five, 2):
+        if (a, b) != (five[3], five[4]):
+            meet(a, b)
+    assert [founder.takes_part for founder in five] == [True, True, True, False, False]
+    return five
+
+
+def tell(teller, founder):
+    """What a node that waits to take part is told when it looks out."""
+    founder.founding.told(teller.membership.node, dict(teller.kept))
+
+
+def test_a_founder_that_comes_too_late_to_meet_all(late):
+    """It takes part once more than half of the others do so and know it; from then on it refuses
+    whoever comes with another directory in the place of the one that it never met.
+    """
+    *taking_part, fourth, _ = late
+    for known, founder in enumerate(taking_part):
+        assert not fourth.takes_part
+        tell(founder, fourth)
+        tell(founder, fourth)  # it asks again and again
+        assert fourth.takes_part is (known == 2)
+    assert fourth.kept == taking_part[0].kept
+    assert fourth.founding.digest == taking_part[0].founding.digest
+    assert "another data directory" in meet(fourth, Founder(5, "other", FIVE))[0]
+    fourth.start()
+    assert fourth.takes_part
+
+
+def test_who_waits_itself_tells_nothing(late):
+    """A founder that has not met all knows no directory for good."""
+    first, second, _, fourth, fifth = late
+    for founder in (first, second, fifth):
+        tell(founder, fourth)
+    assert not fourth.takes_part
+
+
+def test_a_lost_directory_is_not_let_in_by_being_told(late):
+    """What the others know is the one that it had."""
+    *taking_part, _, _ = late
+    wiped = Founder(4, "other", FIVE)
+    for founder in taking_part:
+        tell(founder, wiped)
+    assert not wiped.takes_part
+
+
+def test_a_late_founder_follows_most_of_the_others(late):
+    """After a restart it meets the fifth with another directory than those who take part know, and
+    learns better.
+    """
+    *taking_part, fourth, _ = late
+    fourth.start()
+    meet(fourth, Founder(5, "other", FIVE))
+    for founder in taking_part:
+        meet(fourth, founder)
+    assert not fourth.takes_part
+    for founder in taking_part:
+        tell(founder, fourth)
+    assert fourth.kept == taking_part[0].kept
+    assert all(meet(fourth, founder) == (None, None) for founder in taking_part)
+
+
+def test_those_who_know_different_directories_do_not_add_up(late):
+    """Of three that take part one knows another fifth."""
+    first, second, third, fourth, _ = late
+    third.kept[5] = "other"
+    for founder in (first, second, third):
+        tell(founder, fourth)
+    assert not fourth.takes_part
 
 
 def test_a_founder_of_one_needs_nobody():

@@ -163,7 +163,7 @@ class Cluster(Fleet[Machine]):
         """See ``healing.Cluster``: those that were taken out have nothing to do any more; nobody
         can be let in where nobody can decide about that, nor in the place of a node that is needed.
         """
-        there = [n for n in super().sound if not self._is_out(n) and not self._is_refused(n)]
+        there = [n for n in super().sound if not self._is_out(n) and not self._is_shut_out(n)]
         if self._is_able(MANAGEMENT_GROUP):
             return [number for number in there if not self._is_kept_out(number)]
         return [number for number in there if not self.machines[number].is_fresh]
@@ -209,7 +209,7 @@ class Cluster(Fleet[Machine]):
             NodeId(self._judge.node_of(number))
             for number in super().sound
             if not (self._is_out(number) or self.machines[number].is_fresh)
-            and not self._is_refused(number)
+            and not self._is_shut_out(number)
         ]
 
     def _state_of(self, number: int) -> NodeState | None:
@@ -224,9 +224,15 @@ class Cluster(Fleet[Machine]):
         known = self._judge.of(MANAGEMENT_GROUP).consensus.disks.get(self._judge.node_of(number))
         return known is not None and known.hard_state.term > 0
 
-    def _is_refused(self, number: int) -> bool:
-        """Whether the others may not let this founder take part: they met other disks than it."""
-        return number in self._late and not self._has_taken_part(number)
+    def _is_shut_out(self, number: int) -> bool:
+        """Whether this founder may never take part, though others do: it may have met a disk that
+        they never did; or it cannot meet all, and is told of them by too few.
+        """
+        if number not in self._known_founders or self._has_taken_part(number):
+            return False
+        others, sound = len(self._founders) - 1, self._known_founders & {*super().sound} - {number}
+        is_told = 2 * sum(map(self._has_taken_part, sound)) > others
+        return number in self._late or not (is_told or len(sound) == others)
 
     def _is_in(self, number: int) -> bool:
         state = self._state_of(number)
