@@ -11,6 +11,7 @@ INSTANCE: Final = "cluster/runs/instance.py"
 INSTANCES: Final = "cluster/runs/instances.py"
 LIVENESS: Final = "cluster/runs/liveness.py"
 LOG_CLOCK: Final = "cluster/group/log_clock.py"
+OF_RUNS: Final = "tests/cluster/test_run_actors.py"
 READS: Final = "cluster/group/reads.py"
 STEP_RUNNER: Final = "cluster/runs/steps.py"
 
@@ -119,6 +120,28 @@ ACTORS: Final = (
             ),
         ),
         scenario=RESHAPING,
+    ),
+    Mutant(
+        "late-body-does-not-look",
+        "effect_recorded_once",
+        "A body begins where it is known already that its run is another's, or has ended.",
+        (
+            Edit(
+                INSTANCE,
+                "        run = self._group.machine.runs.get(self.run_id)\n"
+                "        pending = None if run is None else run.steps.get(step)\n"
+                "        if run is None or pending is None or not self._is_owner(run):\n"
+                "            return None\n",
+                '        run, pending = self.__dict__["due"][step]\n',
+            ),
+            Edit(
+                INSTANCE,
+                "            begun = self._bodies[step] = (pending.attempt, scope)\n",
+                "            begun = self._bodies[step] = (pending.attempt, scope)\n"
+                '            self.__dict__.setdefault("due", {})[step] = run, pending\n',
+            ),
+        ),
+        test=f"{OF_RUNS}::test_a_body_does_not_begin_once_its_node_knows_that_it_must_not",
     ),
     Mutant(
         "old-process-goes-on",

@@ -8,6 +8,8 @@ __all__ = ["MEMBERSHIP"]
 
 CHANGES: Final = "raft/changes.py"
 ELECTION: Final = "raft/election.py"
+FOUNDING: Final = "cluster/founding.py"
+OF_FOUNDING: Final = "tests/cluster/test_founding.py"
 RECONCILER: Final = "management/reconciler.py"
 ROLES: Final = "management/roles.py"
 OF_PLANS: Final = "tests/management/test_rules.py"
@@ -256,6 +258,32 @@ MEMBERSHIP: Final = (
             ),
         ),
         test="tests/management/test_majorities.py::test_two_of_three_are_not_given_up",
+    ),
+    Mutant(
+        "late-founder-believes-one",
+        "voter_is_its_disk",
+        "A founder that has not met all takes part once a single other tells it of them.",
+        (
+            Edit(
+                FOUNDING,
+                "        if 2 * agreed > len(founders) - 1:\n",
+                "        if agreed:\n",
+            ),
+        ),
+        test=f"{OF_FOUNDING}::test_a_founder_that_comes_too_late_to_meet_all",
+    ),
+    Mutant(
+        "late-founder-is-not-known",
+        "voter_is_its_disk",
+        "A founder is told of the others by those who know it with another directory.",
+        (
+            Edit(
+                FOUNDING,
+                " or disks.get(own) != membership.disk:\n",
+                ":\n",
+            ),
+        ),
+        test=f"{OF_FOUNDING}::test_a_lost_directory_is_not_let_in_by_being_told",
     ),
     Mutant(
         "owner-without-a-vote",
