@@ -348,6 +348,7 @@ class Node:
             receive=lambda sender, envelope: hosting.receive(sender, envelope),  # noqa: PLW0108
             vigil=vigil,
             refusal=self._founding.meet,
+            greeted=self._founding.greeted,
             gone=partial(self._taken_out, disk),
             observer=self._observe,
         )
@@ -488,9 +489,21 @@ class Node:
         await self._founding.done.wait()
         self._hosting.start()
 
-    def _founded(self, disk: Disk, disks: Mapping[NodeId, str]) -> None:
-        self.membership = evolve(self.membership, disks=dict(disks))
-        remember(disk, membership_facts(self.membership))
+    def _founded(self, disk: Disk, disks: Mapping[NodeId, str]) -> bool:
+        """These are the directories of the founders; whether that is durable."""
+        return self._keep(disk, evolve(self.membership, disks=dict(disks)))
+
+    def _keep(self, disk: Disk, membership: Membership) -> bool:
+        """Change what this node knows of its cluster, durably; False if the disk has no space for
+        that, or is not to be trusted, which ends the node.
+        """
+        try:
+            remember(disk, membership_facts(membership))
+        except StorageError as error:
+            self._fail(error)
+            return False
+        self.membership = membership
+        return True
 
     def _told(self, view: ClusterView) -> None:
         """Another node says whom it knows."""
@@ -520,9 +533,8 @@ class Node:
             self._taken_out(disk, own.state.value)
         addresses = {node.id: node.address for node in nodes}
         disks = {node.id: node.disk for node in nodes}
-        if (addresses, disks) != (self.membership.addresses, self.membership.disks):
-            self.membership = evolve(self.membership, addresses=addresses, disks=disks)
-            remember(disk, membership_facts(self.membership))
+        learned = evolve(self.membership, addresses=addresses, disks=disks)
+        if learned != self.membership and self._keep(disk, learned):  # if not, with the next entry
             self._founding.learn(disks)
             self._links.know(addresses)
 
@@ -531,7 +543,7 @@ class Node:
         self.gone = next((state for state in NodeState if state.value == how), NodeState.REMOVED)
         others = {**self.membership.addresses}
         others.pop(self.node_id, None)
-        remember(disk, membership_facts(evolve(self.membership, addresses=others)))
+        self._keep(disk, evolve(self.membership, addresses=others))
         self._failure.fail(
             Refused(f"node {self.node_id} was taken out of the cluster: it is {how}")
         )

@@ -73,7 +73,7 @@ def _faithful(wire: Transport) -> Dial:
                 " the nodes of one cluster only; if these are, the node has lost its data directory"
             )
 
-        connection = await dial_and_greet(wire, address, Hello(), accept)
+        connection, _ = await dial_and_greet(wire, address, Hello(), accept)
         cluster = theirs
         return connection
 

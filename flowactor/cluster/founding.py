@@ -145,34 +145,38 @@ class Founding:
     the cluster a second time either, as those who have theirs refuse it.
 
     A founder that comes too late to meet all, since one of them is gone for good, takes part once
-    more than half of the others do so already and know it: nobody can come in its place with
-    another directory, for that one would need all of them, or one of these.
+    more than half of the others do so already and know it. If another directory in its place had
+    ever helped to decide anything, a majority without it, but for one, would know that other one,
+    and too few would be left to tell it anything.
 
     A node that joined later knows all directories of then from the day it was admitted, and those
     of others from the management group.
 
     Args:
         membership: whose founding; its ``disks`` are known if this was done in an earlier life.
-        remember: keeps the founders' directories durably, before anything follows from them.
+        remember: keeps the founders' directories durably, before anything follows from them; False
+            if it could not, and is to be asked again.
 
     Attributes:
         done: settled once this node may take part.
     """
 
     def __init__(
-        self, membership: Membership, remember: Callable[[Mapping[NodeId, str]], None]
+        self, membership: Membership, remember: Callable[[Mapping[NodeId, str]], bool]
     ) -> None:
         self.done: Final[Promise[None]] = Promise()
         self._membership: Final = membership
         self._remember: Final = remember
         self._met: Final = dict(membership.disks) or {membership.node: membership.disk}
+        self._greeted: Final = {membership.node}
         self._told: Final[set[str]] = set()
         self._taking_part: Final[dict[NodeId, Mapping[NodeId, str]]] = {}
         self.digest = ""
         """Of all directories, once they are known."""
-        self._look()
         if membership.disks:  # founded in an earlier life; of its founders some may have left since
-            self.done.set(None)
+            self._found(membership.disks)
+        else:
+            self._look()
 
     def meet(self, theirs: Hello) -> str | None:
         """A peer says hello; why it may not take part, if so."""
@@ -190,11 +194,15 @@ class Founding:
                 f"node {theirs.node} knows other data directories of the members: one of them was"
                 " lost while the cluster was being founded; found it again, with empty directories"
             )
-        self._look()
         return None
 
+    def greeted(self, theirs: Hello) -> None:
+        """Both sides have accepted each other: it knows with which directory this node came."""
+        self._greeted.add(NodeId(theirs.node))
+        self._look()
+
     def told(self, node: NodeId, disks: Mapping[NodeId, str]) -> None:
-        """A node says which directories it knows, durably: none before it takes part itself."""
+        """A node says which directories it knows durably; none before it takes part itself."""
         membership = self._membership
         own, founders = membership.node, membership.founders
         if self.done.done or node not in founders or disks.get(own) != membership.disk:
@@ -212,9 +220,9 @@ class Founding:
             self._met.setdefault(node, disk)
 
     def _look(self) -> None:
-        """Found the cluster, once everybody has been met, and nobody knows of others."""
+        """Found the cluster, once everybody was greeted, and nobody knows of others."""
         founders = self._membership.founders
-        if self.done.done or not set(founders) <= set(self._met):
+        if self.done.done or not set(founders) <= self._greeted:
             return
         directories = {node: self._met[node] for node in founders}
         if founders and self._told - {self._digest_of(directories)}:
@@ -222,8 +230,8 @@ class Founding:
         self._found(directories)
 
     def _found(self, directories: Mapping[NodeId, str]) -> None:
-        if not self._membership.disks:
-            self._remember(directories)
+        if not self._membership.disks and not self._remember(directories):
+            return
         self.digest = self._digest_of(directories)
         self.done.set(None)
 

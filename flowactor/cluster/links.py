@@ -93,6 +93,7 @@ class Links:
         receive: takes envelopes of groups.
         vigil: told of links that come and go, and of signs of life.
         refusal: why a member that says hello may not take part, if so.
+        greeted: told of a member once both sides have accepted each other.
         gone: told in which way this node was taken out, by one that knows.
         observer: told of links that come and go.
     """
@@ -107,6 +108,7 @@ class Links:
         receive: Callable[[NodeId, GroupEnvelope], None],
         vigil: Vigil,
         refusal: Callable[[Hello], str | None],
+        greeted: Callable[[Hello], None],
         gone: Callable[[str], None],
         observer: Observer,
     ) -> None:
@@ -117,6 +119,7 @@ class Links:
         self._receive: Final = receive
         self._vigil: Final = vigil
         self._refusal: Final = refusal
+        self.greeted: Final = greeted
         self._gone: Final = gone
         self._observer: Final = observer
         self._links: Final[dict[NodeId, Link]] = {}
@@ -303,7 +306,7 @@ class Links:
             return f"{link.address} is node {theirs.node}, expected node {link.peer}"
 
         try:
-            return await dial_and_greet(self._transport, link.address, hello, accept)
+            connection, theirs = await dial_and_greet(self._transport, link.address, hello, accept)
         except TakenOut as error:
             self._gone(error.state)
             raise
@@ -316,6 +319,8 @@ class Links:
                 )
                 self._observer(ForeignCluster(link.address, link.stranger, reason))
             raise
+        self.greeted(theirs)
+        return connection
 
     def _tell(self, link: Link, reason: str) -> None:
         """Say why there is no link, unless that was said last."""

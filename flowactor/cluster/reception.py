@@ -60,6 +60,8 @@ class Reception:
         except OtherCluster as error:
             self._meet_stranger(connection.remote, hello, error.theirs)
             return
+        if theirs.role != CLIENT:
+            self._links.greeted(theirs)
         if theirs.role == PEER:
             await self._links.adopt(NodeId(theirs.node), connection, self._serve)
         elif theirs.role == CLIENT:

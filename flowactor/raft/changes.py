@@ -7,8 +7,8 @@ from flowactor.raft.configuration import Configuration
 from flowactor.raft.effects import RefusalReason
 from flowactor.raft.events import ChangeConfiguration
 from flowactor.raft.membership import configuration_entry, next_configuration
-from flowactor.raft.progress import Flow, Progress
-from flowactor.raft.replication import append
+from flowactor.raft.progress import Flow
+from flowactor.raft.replication import append, begin_anew
 from flowactor.raft.roles import Leader
 from flowactor.raft.state import State
 
@@ -69,12 +69,8 @@ def _configure(state: State, role: Leader, configuration: Configuration) -> None
     before = state.membership.peers
     append(state, role, [entry])
     state.effects.status_changed = True
-    newcomers = [peer for peer in state.membership.peers if peer not in before]
-    if newcomers:
-        role.round += 1
-    for peer in newcomers:
-        # It may have been a member before, and come back with nothing: what it said then is past.
-        role.peers[peer] = Progress(state.log.last_index, first_round=role.round)
+    if newcomers := [peer for peer in state.membership.peers if peer not in before]:
+        begin_anew(state, role, newcomers)
 
 
 def settle(state: State, role: Leader) -> None:

@@ -36,6 +36,7 @@ class Progress:
         first_round: answers to earlier ones are those of an earlier membership.
         round_sent: the newest round the follower was told of.
         round_acked: the newest round it answered.
+        round_matched: the newest round in which it said that it has all up to ``match_index``.
         quiet_round: as of its last answer: the round in which it was quiet, 0 if it was not.
         commit_sent: the newest commit index it was told of.
         nudged: somebody there waits for the commit index.
@@ -55,6 +56,7 @@ class Progress:
     first_round: int = 0
     round_sent: int = 0
     round_acked: int = 0
+    round_matched: int = 0
     quiet_round: int = 0
     commit_sent: int = 0
     nudged: bool = False
@@ -102,6 +104,13 @@ class Progress:
         elif self.next_index <= self.match_index:
             self.next_index = self.match_index + 1
         return news
+
+    def has_forgotten(self, at: int, round_: int) -> bool:
+        """Whether it says later than it said that it has more, that it has no such entry at ``at``.
+        Logs do not lose what is durable; but a node may delete its replica, since it has read late
+        that it is to leave the group, when it is a member again.
+        """
+        return 0 < at <= self.match_index and round_ > self.round_matched
 
     def rejected(self, at: int, hint: int) -> None:
         """The follower has no such entry at ``at``; the logs may meet at ``hint``.

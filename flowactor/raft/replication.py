@@ -1,5 +1,7 @@
 """The leader: taking the lead, sending entries, counting answers (paper 5.3, 5.4; thesis 10.2)."""
 
+from collections.abc import Iterable
+
 from flowactor.identity import NodeId
 from flowactor.raft import handover, quiescence
 from flowactor.raft.effects import LoadEntries, RefusalReason
@@ -14,6 +16,7 @@ from flowactor.raft.state import NOBODY, State
 __all__ = [
     "append",
     "ask_read",
+    "begin_anew",
     "lead",
     "on_append_reply",
     "on_entries_loaded",
@@ -124,12 +127,24 @@ def on_append_reply(state: State, sender: NodeId, reply: AppendReply) -> None:
     progress.quiet_round = reply.round if reply.quiet else 0
     if reply.success:
         assert reply.index <= state.log.last_index, f"{sender} acknowledges what was never sent"
+        progress.round_matched = max(progress.round_matched, reply.round)
         progress.accepted(reply.index)
+    elif progress.has_forgotten(reply.rejected_index, reply.round):
+        begin_anew(state, role, [sender])
     else:
         hint = reply.index
         if state.log.previous_index < hint:
             hint, _ = state.log.last_not_above(hint, reply.hint_term)
         progress.rejected(reply.rejected_index, hint)
+
+
+def begin_anew(state: State, role: Leader, peers: Iterable[NodeId]) -> None:
+    """Take these for new members. Each may have been one before, and come back with nothing: what
+    it said then is past.
+    """
+    role.round += 1
+    for peer in peers:
+        role.peers[peer] = Progress(state.log.last_index, first_round=role.round)
 
 
 def ask_read(state: State, event: ReadIndex) -> None:

@@ -18,6 +18,8 @@ left behind is still in the WAL or the journal, and is copied from there again.
 """
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import gt
 from typing import Final
 
@@ -27,7 +29,7 @@ from flowactor.errors import StorageCorrupt
 from flowactor.ports import Disk
 from flowactor.storage.faults import KEEP, translated
 
-__all__ = ["connected"]
+__all__ = ["connected", "transaction"]
 
 CHUNK_BYTES: Final = 1 << 16
 """How much is rewritten at a time: SQLite's own VFS takes less than 128 KiB in one call."""
@@ -64,6 +66,20 @@ def connected(disk: Disk, name: str) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """All of it is written, or nothing. In place of APSW's own, which hides what went wrong behind
+    its attempt to roll back: after most errors SQLite has done so by itself.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _refuse_other_versions(connection: apsw.Connection, where: str) -> None:

@@ -16,7 +16,7 @@ from flowactor.errors import StorageCorrupt, StorageRefused
 from flowactor.identity import ClusterId, NodeId
 from flowactor.limits import STORAGE_VERSION
 from flowactor.ports import Disk
-from flowactor.storage.connecting import connected
+from flowactor.storage.connecting import connected, transaction
 from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.file_names import LOG_FILE
 
@@ -115,7 +115,7 @@ def remember(disk: Disk, facts: Mapping[str, str]) -> None:
     with translated(f"{disk.describe()}/{IDENTITY_FILE}"):
         connection = _connect(disk)
         try:
-            with connection:
+            with transaction(connection):
                 connection.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts.items())
         finally:
             connection.close()
@@ -143,7 +143,7 @@ def _create(disk: Disk, identity: Identity) -> None:
     with translated(f"{disk.describe()}/{IDENTITY_FILE}"):
         connection = _connect(disk)
         try:
-            with connection:
+            with transaction(connection):
                 for definition in _SCHEMA.values():
                     connection.execute(f"CREATE {definition}")
                 connection.executemany("INSERT INTO identity VALUES (?, ?)", rows.items())

@@ -29,7 +29,7 @@ from flowactor.identity import GroupId
 from flowactor.ports import Disk
 from flowactor.raft import Configuration, Entry, HardState, Restored, Snapshot, Write
 from flowactor.raft.log import size_bytes
-from flowactor.storage.connecting import connected
+from flowactor.storage.connecting import connected, transaction
 from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.file_names import LOG_FILE, state_file
 from flowactor.storage.log_check import refuse_hidden_rows
@@ -180,7 +180,7 @@ class LogStore:
                 f" {configuration}"
             )
         start, hard_state = evolve(tail.start, configuration=encoded), tail.hard_state
-        with self._guarded(), self._transaction():
+        with self._guarded(), transaction(self._connection):
             self._connection.execute(_PUT_START, start.row(group))
             self._connection.execute(insert(1), hard_state_row(group, hard_state))
         self._tails[group] = evolve(tail, start=start)
@@ -199,7 +199,7 @@ class LogStore:
         hard_state = tail.hard_state
         # The one after this generation may be half received.
         dropped = Dropped(tail.start.generation + 2, hard_state.term, hard_state.vote)
-        with self._guarded(), self._transaction():
+        with self._guarded(), transaction(self._connection):
             self._connection.execute("DELETE FROM entry WHERE grp = ?", (group,))
             self._connection.execute("DELETE FROM start WHERE grp = ?", (group,))
             self._connection.execute(
@@ -339,7 +339,7 @@ class LogStore:
         if (last, start) == (start.doomed_first - 1, before):
             return False
         first, start = start.doomed_first, evolve(start, doomed_first=last + 1)
-        with self._guarded(), self._transaction():
+        with self._guarded(), transaction(self._connection):
             self._connection.execute(_PUT_START, start.row(group))
             self._connection.execute(_DELETE, (group, first, last))
         self._tails[group] = evolve(tail, start=start, data_bytes=tail.data_bytes - slice_bytes)
@@ -387,24 +387,13 @@ class LogStore:
             self._poison = error
             raise
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        finally:
-            # After most errors SQLite has rolled back by itself.
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-
     def _commit(self, plan: Plan) -> None:
         rows = list(plan.rows.values())
         if not plan.cuts and not plan.starts and len(rows) <= STATEMENT_ROWS_MAX:
             if rows:
                 self._connection.execute(insert(len(rows)), list(chain.from_iterable(rows)))
             return
-        with self._transaction():
+        with transaction(self._connection):
             for group, index in plan.cuts.items():
                 doomed = (group, index, _LAST_OF_ALL)
                 plan.tails[group].data_bytes -= self._size_of(*doomed)
@@ -501,7 +490,7 @@ class LogStore:
 def _create_or_check(connection: apsw.Connection, where: str) -> None:
     found: list[Any] = connection.execute("SELECT name, sql FROM sqlite_schema").fetchall()
     if not found:
-        with connection:
+        with transaction(connection):
             for definition in SCHEMA.values():
                 connection.execute(f"CREATE {definition}")
     elif dict(found) != {name: f"CREATE {definition}" for name, definition in SCHEMA.items()}:

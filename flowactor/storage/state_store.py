@@ -7,7 +7,6 @@ nothing that the log does not hold, and a row that changes often reaches the dis
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import chain, count
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from flowactor.errors import (
 )
 from flowactor.identity import GroupId
 from flowactor.ports import Disk, RowWrite, Table, Worker
-from flowactor.storage.connecting import connected
+from flowactor.storage.connecting import connected, transaction
 from flowactor.storage.faults import KEEP, translated
 from flowactor.storage.file_names import copy_file, remove_database, state_file
 from flowactor.storage.jobs import Slices, ask
@@ -352,7 +351,7 @@ class StateStore:
 
     def _write_out(self) -> bool:
         """Write the rows taken and their index; whether a checkpoint is due."""
-        with translated(self._where), self._transaction():
+        with translated(self._where), transaction(self._writer):
             for table, rows in self._flushing.items():
                 if rows:
                     self._put(self._sql[table], rows)
@@ -367,16 +366,6 @@ class StateStore:
         gone = [key for key, values in rows.items() if values is None]
         for some in _chunks(gone):
             self._writer.execute(sql.delete(len(some)), list(chain.from_iterable(some)))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._writer.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._writer.execute("COMMIT")
-        finally:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
 
     def _checkpoint(self) -> bool:
         """Sync and copy the WAL; whether all of it, which a reader may prevent for now.
@@ -406,7 +395,7 @@ class StateStore:
     def _make(self, tables: Sequence[Table]) -> int:
         """Make the tables that are missing, check the others; the applied index."""
         connection = self._writer
-        with self._transaction():
+        with transaction(self._writer):
             sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'table'"
             rows: list[Any] = connection.execute(sql).fetchall()
             schema = dict(rows)

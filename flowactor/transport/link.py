@@ -127,20 +127,22 @@ async def dial_and_greet(
     address: str,
     mine: Hello,
     accept: Callable[[Hello], str | None] = lambda _: None,
-) -> Connection:
+) -> tuple[Connection, Hello]:
     """Connect, and introduce both sides to each other. What comes to nothing leaves no connection.
+
+    Returns the connection, and what the other side said of itself.
 
     Raises:
         WorldError: as ``Transport.dial`` and ``greet`` do.
     """
     connection = await transport.dial(address)
     try:
-        await greet(connection, mine, accept)
+        theirs = await greet(connection, mine, accept)
     except BaseException:
         with trio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True):
             await connection.aclose("no greeting")
         raise
-    return connection
+    return connection, theirs
 
 
 async def pump(

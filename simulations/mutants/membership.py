@@ -273,6 +273,35 @@ MEMBERSHIP: Final = (
         test=f"{OF_FOUNDING}::test_a_founder_that_comes_too_late_to_meet_all",
     ),
     Mutant(
+        "refused-founder-was-met",
+        "voter_is_its_disk",
+        "A founder has met another as soon as that one says hello, whatever it thinks of this one.",
+        (
+            Edit(
+                FOUNDING,
+                "            self._told.add(theirs.founding)\n",
+                "            self._told.add(theirs.founding)\n"
+                "        self._greeted.add(NodeId(theirs.node))\n"
+                "        self._look()\n",
+            ),
+        ),
+        test=f"{OF_FOUNDING}::test_who_is_refused_has_met_nobody",
+    ),
+    Mutant(
+        "dropped-log-is-the-past",
+        "voter_is_its_disk",
+        "A leader takes what a member says that has dropped its log for something of the past.",
+        (
+            Edit(
+                "raft/progress.py",
+                "        return 0 < at <= self.match_index and round_ > self.round_matched\n",
+                "        return 0 < at <= self.match_index < round_ < self.round_matched\n",
+            ),
+        ),
+        test="tests/raft/test_membership.py"
+        "::test_who_comes_back_and_then_drops_its_log_is_sent_everything",
+    ),
+    Mutant(
         "late-founder-is-not-known",
         "voter_is_its_disk",
         "A founder is told of the others by those who know it with another directory.",

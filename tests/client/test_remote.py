@@ -41,7 +41,12 @@ def dialled(network, nursery):
 
     async def dial(*addresses: str) -> RemoteChannel:
         wire = MemoryTransport(network)
-        channel = RemoteChannel(addresses, lambda to: dial_and_greet(wire, to, Hello()), seed=1)
+
+        async def greeted(to):
+            connection, _ = await dial_and_greet(wire, to, Hello())
+            return connection
+
+        channel = RemoteChannel(addresses, greeted, seed=1)
         await nursery.start(channel.run)
         return channel
 

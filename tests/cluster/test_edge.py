@@ -280,6 +280,7 @@ async def test_what_was_relayed_over_a_replaced_link_fails_at_once(autojump_cloc
         receive=lambda *_: None,
         vigil=Vigil(TrioClock(), tuple, lambda *_: None),
         refusal=lambda _: None,
+        greeted=lambda _: None,
         gone=lambda _: None,
         observer=events.append,
     )

@@ -18,13 +18,19 @@ class Founder:
     def __init__(self, number, disk, addresses=ADDRESSES):
         self.membership = found(addresses[number - 1], addresses, disk)
         self.kept = {}
+        self.full = False
         self.start()
 
     def start(self):
         membership = self.membership
         if self.kept:
             membership = evolve(membership, disks=dict(self.kept))
-        self.founding = Founding(membership, self.kept.update)
+        self.founding = Founding(membership, self.keep)
+
+    def keep(self, disks):
+        if not self.full:
+            self.kept.update(disks)
+        return not self.full
 
     @property
     def takes_part(self):
@@ -42,7 +48,11 @@ class Founder:
 def meet(a, b):
     """Two founders greet each other, as a link does; the refusals."""
     from_a, from_b = a.hello(), b.hello()
-    return a.founding.meet(from_b), b.founding.meet(from_a)
+    refusals = a.founding.meet(from_b), b.founding.meet(from_a)
+    if refusals == (None, None):
+        a.founding.greeted(from_b)
+        b.founding.greeted(from_a)
+    return refusals
 
 
 @pytest.fixture
@@ -202,9 +212,46 @@ def test_those_who_know_different_directories_do_not_add_up(late):
 def test_a_founder_of_one_needs_nobody():
     """A cluster of one is founded by being there."""
     kept = {}
-    founding = Founding(found("a:1", (), "disk"), kept.update)
+
+    def keep(disks):
+        kept.update(disks)
+        return True
+
+    founding = Founding(found("a:1", (), "disk"), keep)
     assert founding.done.done
     assert kept == {1: "disk"}
+
+
+def test_what_cannot_be_kept_founds_nothing(founders):
+    """Without space for the directories nobody takes part; with the next hello it may have some."""
+    a, b, c = founders
+    a.full = True
+    meet(a, b), meet(a, c)
+    assert not a.takes_part
+    assert a.kept == {}
+    a.full = False
+    meet(a, b)
+    assert a.takes_part
+    assert a.kept == {1: "disk1", 2: "disk2", 3: "disk3"}
+
+
+def test_who_is_refused_has_met_nobody(founders):
+    """Two lost directories, and a member that knows of them and of one that has left: it cannot say
+    with which ones the cluster was founded any more, and refuses both. They found no twin.
+    """
+    a, b, c = founders
+    for pair in ((a, b), (a, c), (b, c)):
+        meet(*pair)
+    del b.kept[3]
+    b.start()
+    assert b.hello().founding == ""
+    first, third = Founder(1, "x"), Founder(3, "y")
+    assert meet(first, third) == (None, None)
+    assert meet(first, b)[1]
+    b.founding.learn({3: "disk3"})
+    assert meet(third, b)[1]
+    assert not first.takes_part
+    assert not third.takes_part
 
 
 def test_a_founder_restarts_when_another_has_left(founders):

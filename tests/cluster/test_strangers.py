@@ -88,6 +88,7 @@ def make_links(network, node, events):
         receive=lambda _, __: None,
         vigil=Vigil(TrioClock(), tuple, lambda _, __: None),
         refusal=lambda _: None,
+        greeted=lambda _: None,
         gone=lambda _: None,
         observer=events.append,
     )

@@ -455,14 +455,19 @@ def comeback(cluster):
     cluster.isolate(3)
     cluster.change(1, 1, 2)
     cluster.settle()
-    promised = HardState(1, cluster.state(3).vote)
-    cluster.crash(3, applied=0)
-    cluster.checker.lost(3)
-    cluster.members[3].disk = DurableLog(promised, configuration=Configuration())
-    cluster.start(3)
+    drop(cluster, 3)
     cluster.change(1, 1, 2, learners=(3,))
     cluster.settle()
     return cluster
+
+
+def drop(cluster, node):
+    """The node deletes its replica, all but its term and vote, and opens another one."""
+    promised = HardState(1, cluster.state(node).vote)
+    cluster.crash(node, applied=0)
+    cluster.checker.lost(node)
+    cluster.members[node].disk = DurableLog(promised, configuration=Configuration())
+    cluster.start(node)
 
 
 def test_who_comes_back_with_nothing_is_sent_everything(comeback):
@@ -473,6 +478,33 @@ def test_who_comes_back_with_nothing_is_sent_everything(comeback):
     comeback.tick(times=4)
     assert comeback.status(3).last_index == comeback.status(1).last_index
     assert voters(comeback, 3) == (1, 2)
+
+
+def test_who_comes_back_and_then_drops_its_log_is_sent_everything(cluster):
+    """Node 3 is a learner again and has answered, when it reads that it was removed, and deletes
+    its replica. The leader notices, by an answer that is newer than what it knows; one that was
+    under way since before says nothing.
+    """
+    cluster.propose(1, b"x")
+    cluster.settle()
+    cluster.isolate(3)
+    cluster.change(1, 1, 2)
+    cluster.settle()
+    cluster.change(1, 1, 2, learners=(3,))
+    cluster.settle()
+    cluster.heal()
+    cluster.tick(times=2)
+    status, leader = cluster.status(1), cluster.state(1).role
+    match = dict(status.peers)[3].match_index
+    assert match > 0
+    cluster.step(1, Receive(3, AppendReply(status.term, False, 0, leader.round - 1, match)))
+    assert dict(cluster.status(1).peers)[3].match_index == match
+    cluster.network.clear()
+    drop(cluster, 3)
+    cluster.tick(times=6)
+    assert cluster.status(3).last_index == cluster.status(1).last_index
+    assert dict(cluster.status(1).peers)[3].match_index == cluster.status(1).last_index
+    assert voters(cluster, 3) == (1, 2)
 
 
 def test_what_was_said_before_leaving_counts_no_more(comeback):

@@ -98,9 +98,10 @@ def test_a_refusal_of_the_log_still_confirms():
     cluster = Cluster(3)
     cluster.elect(1)
     cluster.isolate(2)
+    cluster.propose(1, b"not there yet")
     token = cluster.read(1)
     cluster.network.clear()
-    cluster.step(1, Receive(3, AppendReply(1, False, 0, cluster.state(1).role.round, 1, 0)))
+    cluster.step(1, Receive(3, AppendReply(1, False, 1, cluster.state(1).role.round, 2, 0)))
     assert token in cluster.members[1].reads
 
 

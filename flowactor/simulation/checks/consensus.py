@@ -152,7 +152,7 @@ class ConsensusChecker:
         """
         if self._is_anew(node, restored):
             assert restored.previous_index == 0, "the first life of a node has a whole log"
-            self.disks[node] = DurableLog(restored.hard_state, list(restored.entries))
+            self.disks[node] = self.disks.get(node, DurableLog()).anew(restored)
         else:
             self._find(node, restored)
         if restored.configuration_index == 0:
@@ -570,7 +570,7 @@ class ConsensusChecker:
         for peer, status in core.status().peers:
             index = status.match_index
             disk = self.disks.get(peer)
-            held = not index or (disk and disk.holds(index, self._term_at(view, index)))
+            held = not index or (disk and disk.held(index, self._term_at(view, index)))
             if not held and peer not in self._lost:
                 raise CheckFailed("I8", f"leader {node} counts entry {index} on {peer}: not there")
 

@@ -223,9 +223,7 @@ class Judge:
     def _check_is_due(self, machine: int, run_id: RunId, step: str, attempt: int) -> None:
         states = [each.state for each in self.replicas_on(machine).values()]
         known = [state.runs.get(run_id) for state in states if isinstance(state, Machine)]
-        # Of a run that moved to another group, the first keeps a copy until it may forget it.
-        run = max(filter(None, known), key=lambda run: run.epoch, default=None)
-        check_is_due(NodeId(self.node_of(machine)), run, run_id, step, attempt)
+        check_is_due(NodeId(self.node_of(machine)), known, run_id, step, attempt)
 
     def recovered(self, machine: int, group: GroupId, applied: int, last: int) -> None:
         """A replica begins on this machine; with the first of them the process does."""

@@ -1,5 +1,6 @@
 """The judge of steps: attempts as bodies lived them, beside what the log says came of them."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from attrs import Factory, define
@@ -107,23 +108,24 @@ class StepsChecker:
 
 
 def check_is_due(
-    node: NodeId, run: RunState | None, run_id: RunId, step: str, attempt: int
+    node: NodeId, known: Iterable[RunState | None], run_id: RunId, step: str, attempt: int
 ) -> None:
-    """I23: a node begins the body of an attempt only if all that it has applied of the log says
-    that it is to: ``run`` is what that makes of the run, None if there is none. The log may be
-    behind; then the run may be another's, and this one has yet to learn it.
+    """I23: a node begins the body of an attempt only if a log of a group, as far as the node has
+    applied it, says that it is to: ``known`` is what those make of the run. That log may be behind;
+    then the run may be another's, or in another group, and this one has yet to learn it.
     """
-    pending = {} if run is None else {describe_key(key): each for key, each in run.steps.items()}
-    due = pending.get(step)
-    if run is None or run.owner != node or due is None or due.state is not StepState.RUNNING:
-        raise CheckFailed(
-            "I23", f"node {node} begins step {step} of run {run_id}, and knows that it must not"
-        )
-    if due.attempt != attempt:
+    due = [
+        pending.attempt
+        for run in known
+        if run is not None and run.owner == node
+        for key, pending in run.steps.items()
+        if describe_key(key) == step and pending.state is StepState.RUNNING
+    ]
+    if attempt not in due:
+        knows = f"knows of attempt {due[0]}" if due else "knows that it must not"
         raise CheckFailed(
             "I23",
-            f"node {node} begins attempt {attempt} of step {step} of run {run_id}, and knows of"
-            f" attempt {due.attempt}",
+            f"node {node} begins attempt {attempt} of step {step} of run {run_id}, and {knows}",
         )
 
 

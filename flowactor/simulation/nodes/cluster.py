@@ -225,14 +225,24 @@ class Cluster(Fleet[Machine]):
         return known is not None and known.hard_state.term > 0
 
     def _is_shut_out(self, number: int) -> bool:
-        """Whether this founder may never take part, though others do: it may have met a disk that
-        they never did; or it cannot meet all, and is told of them by too few.
+        """Whether this founder may never take part, though others do: it founded the cluster with a
+        disk that they never met; or it cannot meet all, and is told of them by too few.
         """
         if number not in self._known_founders or self._has_taken_part(number):
             return False
-        others, sound = len(self._founders) - 1, self._known_founders & {*super().sound} - {number}
-        is_told = 2 * sum(map(self._has_taken_part, sound)) > others
-        return number in self._late or not (is_told or len(sound) == others)
+        sound = {other for other in super().sound if not self._is_out(other)} - {number}
+        others, there = len(self._founders) - 1, self._known_founders & sound
+        is_told = 2 * sum(map(self._has_taken_part, there)) > others
+        if number in self._late:
+            return not is_told or self._has_met_others(number)
+        return not (is_told or len(there) == others)
+
+    def _has_met_others(self, number: int) -> bool:
+        """Whether this founder holds other disks than those of the cluster for its founders'."""
+        node, topology = self.serving().get(number), self._judge.topology.topology
+        known = {} if node is None else node.membership.disks
+        nodes = {} if topology is None else topology.nodes
+        return any(nodes[each].disk != disk for each, disk in known.items() if each in nodes)
 
     def _is_in(self, number: int) -> bool:
         state = self._state_of(number)
