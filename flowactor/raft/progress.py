@@ -86,12 +86,14 @@ class Progress:
         self.next_index = last.index + 1
         self.known = (last.index, last.term)
 
-    def accepted(self, index: int) -> bool:
-        """The follower has everything up to ``index`` durable; returns whether that is news.
+    def accepted(self, index: int, round_: int) -> None:
+        """The follower has everything up to ``index`` durable, as it said in this round.
 
         An answer that proves less than the position asked about leaves a probe waiting.
         """
         news = index > self.match_index
+        if index >= self.match_index:
+            self.round_matched = max(self.round_matched, round_)
         if news:
             self.match_index = index
             while self.inflight and self.inflight[0][0] <= index:
@@ -103,7 +105,6 @@ class Progress:
             self.next_index = self.match_index + 1
         elif self.next_index <= self.match_index:
             self.next_index = self.match_index + 1
-        return news
 
     def has_forgotten(self, at: int, round_: int) -> bool:
         """Whether it says later than it said that it has more, that it has no such entry at ``at``.

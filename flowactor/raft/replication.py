@@ -127,8 +127,7 @@ def on_append_reply(state: State, sender: NodeId, reply: AppendReply) -> None:
     progress.quiet_round = reply.round if reply.quiet else 0
     if reply.success:
         assert reply.index <= state.log.last_index, f"{sender} acknowledges what was never sent"
-        progress.round_matched = max(progress.round_matched, reply.round)
-        progress.accepted(reply.index)
+        progress.accepted(reply.index, reply.round)
     elif progress.has_forgotten(reply.rejected_index, reply.round):
         begin_anew(state, role, [sender])
     else:
