@@ -29,6 +29,7 @@ from flowactor.client.system import SystemEntropy
 from flowactor.cluster.founding import (
     Founding,
     Membership,
+    check_peers,
     found,
     is_loopback,
     kept_membership,
@@ -58,6 +59,7 @@ from flowactor.identity import ClusterId, GroupId, NodeId
 from flowactor.limits import (
     ELECTION_TICKS_MAX,
     OWNER_LEASE_SECONDS,
+    RESEND_SECONDS,
     TICK_SECONDS,
 )
 from flowactor.management import MANAGEMENT_GROUP, NodeState, Topology
@@ -275,7 +277,7 @@ class Node:
                     f"{disk.describe()} was node {membership.node}, which was taken out of the"
                     " cluster for good: start with an empty directory, and have that join"
                 )
-            self._check_peers(disk, membership)
+            check_peers(membership, self.config.peers, disk.describe())
             if self.config.join and not {*self.config.join} & {*membership.addresses.values()}:
                 self._observe(JoinIgnored(membership.node, membership.cluster, self.config.join))
             return self._at_address(disk, membership, own)
@@ -293,18 +295,6 @@ class Node:
         now_ns, facts = self._world.clock.now_ns(), membership_facts(membership)
         open_identity(disk, membership.cluster, membership.node, now_ns, facts)
         return membership
-
-    def _check_peers(self, disk: Disk, membership: Membership) -> None:
-        known = membership.addresses
-        founders = [known[node] for node in membership.founders if node in known]
-        left = len(membership.founders) - len(founders)  # their addresses are known no more
-        given = set(self.config.peers)
-        if given and not (given.issuperset(founders) and len(given) == left + len(founders)):
-            raise ConfigurationError(
-                f"{disk.describe()} was founded with the peers {', '.join(founders) or '(none)'},"
-                f" but those given are {', '.join(self.config.peers)}: leave peers away or name the"
-                " same; nodes join a cluster with join"
-            )
 
     def _at_address(self, disk: Disk, membership: Membership, own: str) -> Membership:
         known = membership.addresses[membership.node]
@@ -485,24 +475,27 @@ class Node:
     # -- the cluster ------------------------------------------------------------------------------
 
     async def _take_part(self) -> None:
-        """Let all groups begin, once the cluster is founded."""
-        await self._founding.done.wait()
+        """Let all groups begin, once the cluster is founded: tried again if a disk was full."""
+        while not self._founding.done.done:
+            with trio.move_on_after(RESEND_SECONDS):
+                await self._founding.done.wait()
+            self._founding.look()
         self._hosting.start()
 
     def _founded(self, disk: Disk, disks: Mapping[NodeId, str]) -> bool:
         """These are the directories of the founders; whether that is durable."""
-        return self._keep(disk, evolve(self.membership, disks=dict(disks)))
+        membership = evolve(self.membership, disks=dict(disks))
+        if kept := self._keep(disk, membership):
+            self.membership = membership
+        return kept
 
     def _keep(self, disk: Disk, membership: Membership) -> bool:
-        """Change what this node knows of its cluster, durably; False if the disk has no space for
-        that, or is not to be trusted, which ends the node.
-        """
+        """For the next life; False if there is no space, or a disk not to be trusted any more."""
         try:
             remember(disk, membership_facts(membership))
         except StorageError as error:
             self._fail(error)
             return False
-        self.membership = membership
         return True
 
     def _told(self, view: ClusterView) -> None:
@@ -534,9 +527,11 @@ class Node:
         addresses = {node.id: node.address for node in nodes}
         disks = {node.id: node.disk for node in nodes}
         learned = evolve(self.membership, addresses=addresses, disks=disks)
-        if learned != self.membership and self._keep(disk, learned):  # if not, with the next entry
+        if learned != self.membership:
             self._founding.learn(disks)
             self._links.know(addresses)
+            if self._keep(disk, learned):  # if not, with the next entry
+                self.membership = learned
 
     def _taken_out(self, disk: Disk, how: str) -> None:
         """This node is none of the cluster's any more: it ends, and its directory keeps that."""

@@ -24,6 +24,7 @@ from flowactor.transport import Hello, parse_address
 __all__ = [
     "Founding",
     "Membership",
+    "check_peers",
     "found",
     "is_loopback",
     "kept_membership",
@@ -134,6 +135,24 @@ def kept_membership(identity: Identity, where: str) -> Membership:
     )
 
 
+def check_peers(membership: Membership, peers: tuple[str, ...], where: str) -> None:
+    """Of a directory that has founded a cluster: whether these may still be given as its founders.
+
+    Raises:
+        ConfigurationError: they are others.
+    """
+    known = membership.addresses
+    founders = [known[node] for node in membership.founders if node in known]
+    left = len(membership.founders) - len(founders)  # their addresses are known no more
+    given = set(peers)
+    if given and not (given.issuperset(founders) and len(given) == left + len(founders)):
+        raise ConfigurationError(
+            f"{where} was founded with the peers {', '.join(founders) or '(none)'}, but those"
+            f" given are {', '.join(peers)}: leave peers away or name the same; nodes join a"
+            " cluster with join"
+        )
+
+
 class Founding:
     """The founding of a cluster: nobody votes before it knows with which data directory each
     founder came.
@@ -176,7 +195,7 @@ class Founding:
         if membership.disks:  # founded in an earlier life; of its founders some may have left since
             self._found(membership.disks)
         else:
-            self._look()
+            self.look()
 
     def meet(self, theirs: Hello) -> str | None:
         """A peer says hello; why it may not take part, if so."""
@@ -199,7 +218,7 @@ class Founding:
     def greeted(self, theirs: Hello) -> None:
         """Both sides have accepted each other: it knows with which directory this node came."""
         self._greeted.add(NodeId(theirs.node))
-        self._look()
+        self.look()
 
     def told(self, node: NodeId, disks: Mapping[NodeId, str]) -> None:
         """A node says which directories it knows durably; none before it takes part itself."""
@@ -219,8 +238,8 @@ class Founding:
         for node, disk in disks.items():
             self._met.setdefault(node, disk)
 
-    def _look(self) -> None:
-        """Found the cluster, once everybody was greeted, and nobody knows of others."""
+    def look(self) -> None:
+        """Found the cluster, if everybody was greeted, and nobody knows of others."""
         founders = self._membership.founders
         if self.done.done or not set(founders) <= self._greeted:
             return

@@ -84,6 +84,8 @@ class Restored:
         applied: what the state machine already holds durably; nothing up to here is emitted again.
         configuration: the newest one at or below ``previous_index``.
         configuration_index: of the entry that brought it; 0 is the founding one.
+        deleted: (term, index) of the last entry that this node had in a log of the group that it
+            deleted when it was no member: it has acknowledged that.
 
     Raises:
         StorageCorrupt: these facts contradict each other.
@@ -97,6 +99,7 @@ class Restored:
     applied: int = 0
     configuration: Configuration = Factory(Configuration)
     configuration_index: int = 0
+    deleted: tuple[int, int] = (0, 0)
 
     def __attrs_post_init__(self) -> None:
         wrong = [reason for broken, reason in self._complaints() if broken]

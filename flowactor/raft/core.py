@@ -67,6 +67,7 @@ class Raft:
             vote=hard.vote,
             commit=max(hard.commit, restored.applied),
             emitted=restored.applied,
+            deleted=restored.deleted,
         )
         membership.committed(self._state.commit)
         self._state.restart_election_clock()

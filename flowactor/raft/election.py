@@ -14,7 +14,8 @@ def tick(state: State) -> None:
     """Time passes for a node that does not lead.
 
     Who could not make its own vote durable does not campaign: it would win nothing. Nor does who
-    has not done so yet: each campaign in vain would ask for another write, for ever.
+    has not done so yet: each campaign in vain would ask for another write, for ever. Who deleted a
+    log, and has not got back what was in it, would vote for itself against what it acknowledged.
     """
     state.leader_ticks_silent += 1
     state.election_elapsed += 1
@@ -24,7 +25,7 @@ def tick(state: State) -> None:
 
 def _may_campaign(state: State) -> bool:
     writes = state.term_is_durable and not state.disk_stalled
-    return writes and state.membership.may_campaign
+    return writes and state.membership.may_campaign and state.has_what_it_had
 
 
 def _campaign_softly(state: State) -> None:
@@ -110,9 +111,11 @@ def _on_pre_vote(state: State, sender: NodeId, vote: Vote) -> None:
 
 
 def _is_up_to_date(state: State, vote: Vote) -> bool:
-    """True if the candidate's log holds all that this one may have helped to commit (5.4.1)."""
+    """True if the candidate's log holds all that this node may have helped to commit (5.4.1), also
+    with a log that it deleted: members that lag may still take it for a voter of that time.
+    """
     mine = (state.log.last_term, state.log.last_index)
-    return (vote.last_term, vote.last_index) >= mine
+    return (vote.last_term, vote.last_index) >= max(mine, state.deleted)
 
 
 def on_vote_reply(state: State, sender: NodeId, reply: VoteReply) -> None:

@@ -32,6 +32,7 @@ class State:
             ``previous_leader``; meaningless while this node leads.
         ticks: since this process began.
         election_elapsed: ticks since the leader was heard, a vote was given, or a campaign began.
+        deleted: (term, index) of the last entry of a log that was deleted here.
         quiet: the group is idle, and time does not pass here (``quiescence``).
         restoring: a snapshot that is being made durable; nothing is emitted before.
         held: messages that claim the present term or vote, which is not durable yet.
@@ -47,6 +48,7 @@ class State:
     vote: NodeId
     commit: int
     emitted: int
+    deleted: tuple[int, int] = (0, 0)
     role: RoleState = Factory(Follower)
     leader: NodeId = NOBODY
     previous_leader: NodeId = NOBODY
@@ -73,6 +75,11 @@ class State:
     def term_is_durable(self) -> bool:
         """True if a restart would find the present term and vote."""
         return self.durable.term == self.term and self.durable.vote == self.vote
+
+    @property
+    def has_what_it_had(self) -> bool:
+        """Whether the log ends where one that was deleted here did, or later."""
+        return (self.log.last_term, self.log.last_index) >= self.deleted
 
     @property
     def disk_stalled(self) -> bool:

@@ -52,7 +52,8 @@ SCHEMA: Final = {
         crc INTEGER NOT NULL)""",
     "dropped": """TABLE dropped (
         grp INTEGER PRIMARY KEY, generation INTEGER NOT NULL, term INTEGER NOT NULL,
-        vote INTEGER NOT NULL, crc INTEGER NOT NULL)""",
+        vote INTEGER NOT NULL, last_term INTEGER NOT NULL, last_idx INTEGER NOT NULL,
+        crc INTEGER NOT NULL)""",
     # For people who look with other tools: neither hard states nor what is only not yet deleted.
     "log_entry": """VIEW log_entry AS SELECT entry.* FROM entry LEFT JOIN start USING (grp)
         WHERE entry.idx > coalesce(start.idx, 0)""",
@@ -63,7 +64,7 @@ _ROW_HEAD: Final = Struct("<QQQb")
 _VOTE_AND_COMMIT: Final = Struct("<QQ")
 HARD_STATE_BYTES: Final = _VOTE_AND_COMMIT.size
 _START_HEAD: Final = Struct("<8Q")
-_DROPPED: Final = Struct("<QQQQ")
+_DROPPED: Final = Struct("<6Q")
 
 
 @frozen
@@ -116,20 +117,24 @@ class Start:
 
 @frozen
 class Dropped:
-    """A group that is no longer here. ``generation`` is the next that its state may have. Term and
-    vote stay: if the node comes back to the group, it must not vote twice in one term.
+    """A group that is no longer here. ``generation`` is the next that its state may have.
+
+    What was promised stays, in case the node comes back to the group: it must not vote twice in one
+    term, nor for anybody who lacks what it has acknowledged, up to the end of its log.
     """
 
     generation: int
     term: int
     vote: NodeId
+    last_term: int
+    last_index: int
 
     @property
     def hard_state(self) -> HardState:
         return HardState(self.term, self.vote, 0)
 
     def row(self, group: GroupId) -> tuple[int, ...]:
-        facts = (group, self.generation, self.term, self.vote)
+        facts = (group, *astuple(self))
         return (*facts, crc32(_DROPPED.pack(*facts)))
 
     @classmethod
@@ -137,26 +142,28 @@ class Dropped:
         """Raises:
         StorageCorrupt: it is not what was written.
         """
-        group, generation, term, vote, crc = row
+        group, *facts, crc = row
         try:
-            sound = crc32(_DROPPED.pack(group, generation, term, vote)) == crc
+            sound = crc32(_DROPPED.pack(group, *facts)) == crc
         except PackError:
             sound = False
         if not sound:
             raise StorageCorrupt(f"{where}: what is left of group {group} is damaged; {KEEP}")
-        return cls(generation, term, NodeId(vote))
+        return cls(*facts)
 
 
 @define
 class Tail:
     """What is durable of one group, as far as the next write must fit it; ``data_bytes`` counts
-    the data of all its entries, also of those to be deleted.
+    the data of all its entries, also of those to be deleted. ``deleted`` is where a log of the
+    group ended that was here before: (term, index).
     """
 
     hard_state: HardState
     start: Start
     last_index: int
     data_bytes: int
+    deleted: tuple[int, int] = (0, 0)
 
 
 def entry_row(group: GroupId, entry: Entry) -> Row:

@@ -187,8 +187,9 @@ class LogStore:
         self._found[group] = 0
 
     def drop(self, group: GroupId) -> None:
-        """Forget a group but for its term and vote, in one transaction; it may be founded anew. A
-        long log is better compacted before. The state file goes with ``remove_leftovers``.
+        """Forget a group but for what it promised (``Dropped``), in one transaction; it may be
+        founded anew. A long log is better compacted before. The state file goes with
+        ``remove_leftovers``.
 
         Raises:
             StorageFull, StoragePoisoned: as ``persist``.
@@ -196,14 +197,18 @@ class LogStore:
         if group not in self._found:
             return
         tail = self._tail(group)
-        hard_state = tail.hard_state
+        hard_state, last = tail.hard_state, (tail.start.term, tail.start.index)
+        with translated(self._where):
+            for entry in self._entries(group, tail.last_index, tail.last_index):
+                last = (entry.term, entry.index)
+        last = max(last, tail.deleted)
         # The one after this generation may be half received.
-        dropped = Dropped(tail.start.generation + 2, hard_state.term, hard_state.vote)
+        dropped = Dropped(tail.start.generation + 2, hard_state.term, hard_state.vote, *last)
         with self._guarded(), transaction(self._connection):
             self._connection.execute("DELETE FROM entry WHERE grp = ?", (group,))
             self._connection.execute("DELETE FROM start WHERE grp = ?", (group,))
             self._connection.execute(
-                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)", dropped.row(group)
+                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?, ?, ?)", dropped.row(group)
             )
         del self._tails[group], self._found[group]
 
@@ -240,6 +245,7 @@ class LogStore:
                 applied=applied,
                 configuration=configuration,
                 configuration_index=configuration_index,
+                deleted=tail.deleted,
             )
         except StorageCorrupt as error:
             raise StorageCorrupt(f"{self._where}, group {group}: {error}; {KEEP}") from error
@@ -454,17 +460,18 @@ class LogStore:
         def ask(sql: str) -> list[Any]:
             return self._connection.execute(sql, (group,)).fetchall()
 
-        hard_state, start = HardState(), Start()
+        hard_state, start, deleted = HardState(), Start(), (0, 0)
         for row in ask("SELECT * FROM dropped WHERE grp = ?"):
             dropped = Dropped.from_row(row, self._where)
             start, hard_state = Start(generation=dropped.generation), dropped.hard_state
+            deleted = (dropped.last_term, dropped.last_index)
         for row in ask("SELECT * FROM entry WHERE grp = ? AND idx = 0"):
             hard_state = hard_state_of(row, self._where)
         for row in ask("SELECT * FROM start WHERE grp = ?"):
             start = Start.from_row(row, self._where)
         ((last_index,),) = ask("SELECT max(idx) FROM entry WHERE grp = ?")
         last_index = max(last_index or 0, start.index)
-        return Tail(hard_state, start, last_index, self._found.get(group, 0))
+        return Tail(hard_state, start, last_index, self._found.get(group, 0), deleted)
 
     def _entries(
         self, group: GroupId, first: int, last: int, *, descending: bool = False

@@ -92,7 +92,7 @@ ELECTIONS: Final = (
         (
             Edit(
                 ELECTION,
-                "return (vote.last_term, vote.last_index) >= mine",
+                "return (vote.last_term, vote.last_index) >= max(mine, state.deleted)",
                 "return vote.last_index >= mine[1]",
             ),
         ),

@@ -12,6 +12,7 @@ FOUNDING: Final = "cluster/founding.py"
 OF_FOUNDING: Final = "tests/cluster/test_founding.py"
 RECONCILER: Final = "management/reconciler.py"
 ROLES: Final = "management/roles.py"
+OF_COMEBACKS: Final = "tests/raft/test_comebacks.py"
 OF_PLANS: Final = "tests/management/test_rules.py"
 OUT: Final = "a-removed-node-disturbs"
 
@@ -282,10 +283,43 @@ MEMBERSHIP: Final = (
                 "            self._told.add(theirs.founding)\n",
                 "            self._told.add(theirs.founding)\n"
                 "        self._greeted.add(NodeId(theirs.node))\n"
-                "        self._look()\n",
+                "        self.look()\n",
             ),
         ),
         test=f"{OF_FOUNDING}::test_who_is_refused_has_met_nobody",
+    ),
+    Mutant(
+        "dropped-log-votes-blindly",
+        "voter_is_its_disk",
+        "Who deleted its log votes for anybody whose log is not shorter than its new one.",
+        (
+            Edit(
+                ELECTION,
+                ">= max(mine, state.deleted)\n",
+                ">= mine\n",
+            ),
+        ),
+        test=f"{OF_COMEBACKS}::test_who_dropped_its_log_votes_as_if_it_had_it",
+    ),
+    Mutant(
+        "dropped-log-campaigns",
+        "voter_is_its_disk",
+        "Who deleted its log campaigns when it has got back the beginning of it.",
+        (Edit(ELECTION, " and state.has_what_it_had\n", "\n"),),
+        test=f"{OF_COMEBACKS}::test_who_dropped_its_log_does_not_campaign_before_it_has_it_again",
+    ),
+    Mutant(
+        "drop-forgets-what-it-had",
+        "voter_is_its_disk",
+        "A log that is dropped leaves a term and a vote behind, and not where it ended.",
+        (
+            Edit(
+                "storage/log_store.py",
+                "        last = max(last, tail.deleted)\n",
+                "        last = (0, 0)\n",
+            ),
+        ),
+        test="tests/storage/test_suites.py::TestLogStore::test_groups_come_and_go",
     ),
     Mutant(
         "dropped-log-is-the-past",
@@ -298,8 +332,7 @@ MEMBERSHIP: Final = (
                 "        return 0 < at <= self.match_index < round_ < self.round_matched\n",
             ),
         ),
-        test="tests/raft/test_membership.py"
-        "::test_who_comes_back_and_then_drops_its_log_is_sent_everything",
+        test=f"{OF_COMEBACKS}::test_who_comes_back_and_then_drops_its_log_is_sent_everything",
     ),
     Mutant(
         "late-founder-is-not-known",

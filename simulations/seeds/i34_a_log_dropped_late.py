@@ -1,13 +1,14 @@
 """Seed 70031: a member that deletes its replica because of a removal that is past.
 
-I8, at 13.120 s: leader 4 counts entry 131 on 1: not there
+I34, at 110.000 s: node 1 has not applied all up to 271
 
-Node 1 is removed from a group and is its learner again, is slow, and reads only then, in the
-management group, that it was removed: its log is older than that, so it may drop it. The leader
-knew what it had answered as a learner, and took every refusal of the empty log for one of the past:
-node 1 was never sent anything again (I34). Mended: an answer newer than what the leader knows says
-that the log was dropped, and the member is taken for a new one (raft/replication.py). Counting an
-entry that was dropped did no harm, for those are committed without it; the check allows that now.
+(What it failed with was I8, leader 4 counts entry 131 on 1: not there.) Node 1 is removed from a
+group and is its learner again, is slow, and reads only then, in the management group, that it was
+removed: its log is older than that, so it may drop it. The leader knew what it had answered as a
+learner, and took every refusal of the empty log for one of the past: node 1 was never sent anything
+again. Mended: an answer newer than what the leader knows says that the log was dropped, and the
+member is taken for a new one (raft/replication.py). Counting an entry that was dropped did no harm,
+for those are committed without it; the check allows that now.
 """
 
 from flowactor.simulation.changes import Join, Remove

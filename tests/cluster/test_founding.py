@@ -223,14 +223,14 @@ def test_a_founder_of_one_needs_nobody():
 
 
 def test_what_cannot_be_kept_founds_nothing(founders):
-    """Without space for the directories nobody takes part; with the next hello it may have some."""
+    """Without space for the directories nobody takes part; it is tried again."""
     a, b, c = founders
     a.full = True
     meet(a, b), meet(a, c)
     assert not a.takes_part
     assert a.kept == {}
     a.full = False
-    meet(a, b)
+    a.founding.look()
     assert a.takes_part
     assert a.kept == {1: "disk1", 2: "disk2", 3: "disk3"}
 

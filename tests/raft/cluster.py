@@ -80,6 +80,7 @@ class Member:
     refused: dict[int, object] = Factory(dict)
     accepted: dict[int, tuple[int, int, int]] = Factory(dict)
     starts: int = 0
+    deleted: tuple[int, int] = (0, 0)
 
 
 class Cluster:
@@ -128,6 +129,7 @@ class Cluster:
             applied=member.durable_applied,
             configuration=disk.configuration or self.founding,
             configuration_index=disk.configuration_index,
+            deleted=member.deleted,
         )
         seed = self.seed * 1000 + node * 100 + member.starts
         member.raft = Raft(member.config, restored, seed)
@@ -150,6 +152,18 @@ class Cluster:
         member.snapshots.clear()
         if applied is not None:
             member.durable_applied = applied
+
+    def drop(self, node: int) -> None:
+        """Delete the replica of a node that belongs to the group no more, all but what it promised,
+        and open another one.
+        """
+        member, log = self.members[node], self.state(node).log
+        member.deleted = max(member.deleted, (log.last_term, log.last_index))
+        promised = member.disk.hard_state
+        self.crash(node, applied=0)
+        self.checker.lost(node)
+        member.disk = DurableLog(evolve(promised, commit=0), configuration=Configuration())
+        self.start(node)
 
     def restart(self, node: int) -> None:
         self.crash(node)

@@ -570,7 +570,7 @@ class ConsensusChecker:
         for peer, status in core.status().peers:
             index = status.match_index
             disk = self.disks.get(peer)
-            held = not index or (disk and disk.held(index, self._term_at(view, index)))
+            held = not index or (disk and disk.held(index, self._term_at(view, index), view.term))
             if not held and peer not in self._lost:
                 raise CheckFailed("I8", f"leader {node} counts entry {index} on {peer}: not there")
 

@@ -28,7 +28,7 @@ class DurableLog:
         previous_term: the term there.
         configuration: the newest up to there; None is the founding one.
         configuration_index: of the entry that brought it.
-        forgotten: so much was in the log of a replica that was deleted before this one began.
+        before: the log of the replica that was deleted before this one began.
     """
 
     hard_state: HardState = Factory(HardState)
@@ -37,12 +37,12 @@ class DurableLog:
     previous_term: int = 0
     configuration: Configuration | None = None
     configuration_index: int = 0
-    forgotten: int = 0
+    before: "DurableLog | None" = None
 
     def anew(self, restored: Restored) -> "DurableLog":
         """The log of a replica that begins with this, after the one of this log was deleted."""
-        forgotten = max(self.forgotten, self.last_index)
-        return DurableLog(restored.hard_state, list(restored.entries), forgotten=forgotten)
+        self.before = None
+        return DurableLog(restored.hard_state, list(restored.entries), before=self)
 
     @property
     def last_index(self) -> int:
@@ -60,11 +60,14 @@ class DurableLog:
         """Whether a power cut now would leave this entry, or the state that it led to."""
         return index < self.previous_index or self.term_at(index) == term
 
-    def held(self, index: int, term: int) -> bool:
-        """Whether it does, or did before the replica was deleted, of which a leader may not have
-        heard yet.
+    def held(self, index: int, term: int, leader_term: int) -> bool:
+        """Whether it does, or did before the replica was deleted, of which the leader that it had
+        then may not have heard yet.
         """
-        return index <= self.forgotten or self.holds(index, term)
+        before = self.before
+        if before is None or leader_term > before.hard_state.term:
+            return self.holds(index, term)
+        return self.holds(index, term) or before.holds(index, term)
 
     def between(self, first: int, last: int) -> list[Entry]:
         """Entries ``first`` to ``last``, as far as they are there."""

@@ -431,11 +431,14 @@ def _explained(
     search: _Search[S],
 ) -> Violation:
     """Leaves out reads without which it is wrong all the same: all at once if that will do, else by
-    halves, by quarters and so on, as long as that is not much work.
+    halves, by quarters and so on, as long as that is not much work. What the model concludes from
+    reads that are left out is not concluded.
     """
     last_ns = history[search.place].returned_ns
     assert last_ns is not None, "only an answer can be wrong"
     prefix = [place for place, one in enumerate(history) if one.invoked_ns <= last_ns]
+    if not _fails(_searched(model, history, prefix, EXPLAINING_MAX)):
+        prefix = list(range(len(history)))  # it was concluded from what was read later
     needed = prefix
     spare = [p for p in prefix if p != search.place and not model.changes(simplified[p])]
     size, effort = len(spare), EXPLAINING_MAX
@@ -444,7 +447,7 @@ def _explained(
         for first in range(0, len(spare), size):
             chunk = spare[first : first + size]
             fewer = [place for place in needed if place not in chunk]
-            trial = _Search(model, [simplified[place] for place in fewer], effort)
+            trial = _searched(model, history, fewer, effort)
             if effort > 0 and _fails(trial):
                 needed = fewer
             else:
@@ -459,6 +462,12 @@ def _explained(
         tuple(map(str, search.states)),
         len(history),
     )
+
+
+def _searched(
+    model: Model[S], history: Sequence[Operation], places: Sequence[int], effort: int
+) -> _Search[S]:
+    return _Search(model, model.simplified([history[place] for place in places]), effort)
 
 
 def _fails(search: _Search[Any]) -> bool:

@@ -441,8 +441,8 @@ class LogStoreConformance:
 
     def test_groups_come_and_go(self, open_log: Callable[[], LogStore]) -> None:
         """``groups`` are those of which there is anything; one that was dropped has left nothing
-        behind but its term and vote, which it must not give twice, and begins anew with a state
-        file that it never had before.
+        behind but its term and vote, which it must not give twice, and where its log ended, and
+        begins anew with a state file that it never had before.
         """
         with closing(open_log()) as store:
             assert store.groups() == []
@@ -458,7 +458,9 @@ class LogStoreConformance:
             store.drop(ONE)
             assert store.groups() == [TWO]
             assert kept.term
-            assert store.recover(ONE, 0, EVERYTHING) == Restored(hard_state=kept)
+            assert store.recover(ONE, 0, EVERYTHING) == Restored(
+                hard_state=kept, deleted=(entries(9, 9)[0].term, 9)
+            )
         with closing(open_log()) as store:
             assert store.groups() == [TWO]
             assert store.generation(ONE) > 1
@@ -468,7 +470,16 @@ class LogStoreConformance:
         with closing(open_log()) as store:
             assert store.generations()[ONE] > 1
             assert store.recover(ONE, 0, EVERYTHING).configuration == members(1, 2)
-            assert store.recover(ONE, 0, EVERYTHING).entries == entries(1, 3)
+            found = store.recover(ONE, 0, EVERYTHING)
+            assert found.entries == entries(1, 3)
+            assert found.deleted[1] == 9
+            store.drop(ONE)
+            assert store.recover(ONE, 0, EVERYTHING).deleted == found.deleted
+        with closing(open_log()) as store:
+            store.found(ONE, members(1, 2))
+            store.persist([(ONE, append(12))])
+            store.drop(ONE)
+            assert store.recover(ONE, 0, EVERYTHING).deleted[1] == 12
 
     def test_long_log_is_compacted_in_steps(self, open_log: Callable[[], LogStore]) -> None:
         """Each step deletes some entries, and none of them counts from the first step on. In the

@@ -300,6 +300,19 @@ def test_what_cannot_have_been_read_fails(plans, data):
         check_linearizable(violation.needed)
 
 
+def test_what_is_concluded_from_a_wrong_read_is_not_told_without_it():
+    """A read of version 0 makes the write of its value, which was never answered, impossible. So a
+    delete that found something is where it shows; without the read all is as it should be.
+    """
+    write = Operation(1, 1, "x", "write", (2,), 0, None, None)
+    delete = Operation(2, 2, "x", "delete", (), 0, 1, Deleted(changed=True))
+    for asked in (0, 2):
+        read = Operation(3, 3, "x", "read", (), asked, 3, Held(2, 0))
+        violation = find_violation([write, delete, read], Register())
+        assert violation.operation == delete
+        assert set(violation.needed) == {write, delete, read}
+
+
 def linearizable_by_trial(operations):
     """Every subset of the unknown, in every order: the definition itself."""
     known = [one for one in operations if one.returned_ns is not None]
