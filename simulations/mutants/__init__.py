@@ -7,7 +7,7 @@ from simulations.mutants.elections import ELECTIONS
 from simulations.mutants.machine import MACHINE
 from simulations.mutants.membership import MEMBERSHIP
 from simulations.mutants.moves import MOVES
-from simulations.mutants.mutant import CHANGING, DISKS, RESHAPING, WHOLE, Edit, Mutant, Rotted
+from simulations.mutants.mutant import CHANGING, DISKS, RESHAPING, Edit, Mutant, Rotted
 from simulations.mutants.quiet import QUIET
 from simulations.mutants.replication import REPLICATION
 from simulations.mutants.storage import STORAGE
@@ -16,10 +16,10 @@ __all__ = [
     "CHANGING",
     "CONTROL",
     "CONTROLS",
+    "DISKS",
     "MUTANTS",
     "RESHAPING",
     "RULES",
-    "WHOLE",
     "Edit",
     "Mutant",
     "Rotted",
