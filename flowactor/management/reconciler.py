@@ -111,9 +111,8 @@ class OpenReplica:
 
     Attributes:
         founders: the voters of the founding configuration, at index 0 of the log.
-        as_founder: this node is one of them and may act as one. If not, or if it has the term and
-            vote of a replica that it closed, it must neither vote nor campaign before the group's
-            leader has sent it a configuration or a snapshot.
+        as_founder: this node is one of them and may act as one. If not, or if it closed a replica
+            of the group before, it has no configuration until a leader sends it one.
         all_slots: whether the group was founded with all slots, or with none.
     """
 
@@ -125,8 +124,9 @@ class OpenReplica:
 
 @frozen
 class CloseReplica:
-    """Stop and delete the replica here, all but the group's term and vote: a node that comes back
-    to a group must not vote twice in one term, nor take itself for a founder.
+    """Stop and delete the replica here, all but the group's term and vote, and where its log ended:
+    a node that comes back to a group must not vote twice in one term, nor for somebody who lacks
+    what it has acknowledged, nor take itself for a founder.
     """
 
     group: GroupId

@@ -63,8 +63,9 @@ And without being asked:
 12. If ``RaftConfig.quiet_ticks`` is set, step ``Wake`` when the node of the leader, or to a leader
     that of any member, is found gone, and when a link to one of them is new: a quiet group counts
     no silence of its own. A quiet core needs no ticks; all else it is told as ever.
-13. Whoever drops a member's log and state keeps its term and vote, as long as the group may ever
-    take in a member of the same id again: it starts with these, or might vote twice in one term.
+13. Whoever drops a member's log and state keeps its term and vote, and where its log ended, as long
+    as the group may ever take in a member of the same id again. It starts with these
+    (``Restored``), or might vote twice in one term, or for somebody who lacks what it acknowledged.
 """
 
 from flowactor.raft.config import RaftConfig, Restored
