@@ -297,6 +297,8 @@ class StateStore:
         if self._discarded:
             return
         if isinstance(outcome, BaseException):
+            if isinstance(outcome, StorageFull):
+                self._put_back()
             self._failed(outcome)
             return
         self._full = False
@@ -321,14 +323,16 @@ class StateStore:
         elif outcome:
             self._durable_index = index
 
+    def _put_back(self) -> None:
+        """The rows taken wait again. What came meanwhile is newer."""
+        for table, rows in self._flushing.items():
+            self._waiting[table] = rows | self._waiting[table]
+            self._flushing[table] = {}
+        self._done_next = self._done_now + self._done_next
+        self._done_now = []
+
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, StorageFull):
-            # What came meanwhile is newer than what failed.
-            for table, rows in self._flushing.items():
-                self._waiting[table] = rows | self._waiting[table]
-                self._flushing[table] = {}
-            self._done_next = self._done_now + self._done_next
-            self._done_now = []
             if not self._full:
                 self._full = True
                 self._on_failure(error)

@@ -145,6 +145,33 @@ def test_rows_under_way_do_not_cover_newer_ones(faulty):
     again.close()
 
 
+def test_a_checkpoint_without_space_leaves_the_flush_under_way_alone(faulty):
+    """The rows of that flush stay where it takes them from: an index that is written without its
+    rows is another state after a crash than before.
+    """
+    device, disk = faulty
+    worker, told = StallingWorker(), []
+    store = StateStore(disk, ONE, TABLES, worker, on_failure=told.append)
+    store.write([run_row("a", number, data=bytes(3000)) for number in range(50)], 1)
+    store.flush()
+    worker.run_job()
+    worker.deliver()
+    store.checkpoint()
+    store.write([run_row("b", 1)], 2)
+    store.flush()
+    device.full = "state-1.db"
+    worker.run_job()
+    worker.deliver()
+    assert len(told) == 1
+    device.full = ""
+    worker.run_job()
+    worker.deliver()
+    assert store.applied_index == 2
+    assert store.select("SELECT run FROM runs WHERE run = 'b'") == [("b",)]
+    assert store.scan("runs", "b") == [("b", 1, "open", b"x")]
+    store.close()
+
+
 def test_flush_of_nothing_is_done_at_once(store):
     """Whoever flushes a clean store is answered without a transaction."""
     done = []
