@@ -8,9 +8,11 @@ import trio
 from attrs import Factory, define
 
 import flowactor as fa
-from flowactor.errors import StorageCorrupt, StoragePoisoned
+from flowactor.cluster.router import FIRST_GROUP
+from flowactor.errors import StorageCorrupt, StorageFull, StoragePoisoned
 from flowactor.observability.events import StorageFailed
-from flowactor.storage import DirectoryDisk
+from flowactor.storage import DirectoryDisk, LogStore
+from flowactor.storage.file_names import state_file
 from flowactor.storage.workers import InlineWorker
 from tests.cluster.harness import OUTSIDE, InlineDisk, cluster
 from tests.storage.faulty_vfs import faulty_vfs
@@ -229,3 +231,30 @@ async def test_damaged_log_is_refused(tmp_path, autojump_clock):
         assert isinstance(c.members[1].failure, StorageCorrupt)
         assert "log.db" in str(c.members[1].failure)
         await recorded_once(c, 3, run)
+
+
+async def test_a_replica_that_cannot_be_dropped_keeps_its_state(
+    tmp_path, autojump_clock, monkeypatch
+):
+    """As long as a full disk keeps the log of a replica that is closed, its state stays: a node
+    that crashed in between would find a log that begins above an empty state.
+    """
+    async with cluster(tmp_path, APP) as c:
+        drop, space = LogStore.drop, trio.Event()
+
+        def drops(store: LogStore, group: int) -> None:
+            if not space.is_set():
+                raise StorageFull("no space left on the device")
+            drop(store, group)
+
+        monkeypatch.setattr(LogStore, "drop", drops)
+        hosting, state = c.node(1)._hosting, c.members[1].data / state_file(FIRST_GROUP, 0)
+        assert state.exists()
+        hosting.close(FIRST_GROUP)
+        await trio.sleep(3)
+        assert c.seen(StorageFailed, 1)
+        assert FIRST_GROUP not in hosting.groups
+        assert state.exists()
+        space.set()
+        await c.until(lambda: FIRST_GROUP in hosting.groups, "it is a member, and opens another")
+        assert not state.exists()

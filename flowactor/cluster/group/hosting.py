@@ -23,8 +23,9 @@ from flowactor.cluster.group.witness import Watch, Witness
 from flowactor.cluster.protocol.envelopes import GroupEnvelope
 from flowactor.cluster.vigil import relied_on
 from flowactor.codec.records import decode, encode, record
-from flowactor.errors import StorageError
+from flowactor.errors import StorageError, StorageFull
 from flowactor.identity import GroupId, NodeId
+from flowactor.limits import RESEND_SECONDS
 from flowactor.machine import ALL_SLOTS, Machine, MoveWentOn
 from flowactor.machine import TABLES as EXECUTION_TABLES
 from flowactor.management import MANAGEMENT_GROUP, Management, OpenReplica
@@ -351,14 +352,20 @@ class Hosting:
         if replica.witness is not None:
             replica.witness.closed()
         replica.states.stop()
-        dropped: Promise[object] = Promise()
-        self.writer.drop(replica.group.group, lambda outcome: _tell(dropped, outcome))
-        outcome = await dropped.wait()
-        if isinstance(outcome, StorageError):
-            self._ground.failed(outcome)
+        while isinstance(error := await self._forget(replica.group.group), StorageError):
+            self._ground.failed(error)
+            if not isinstance(error, StorageFull):
+                return  # this node ends; the next life of it finds log and state as they are
+            await trio.sleep(RESEND_SECONDS)
         replica.states.current.discard(lambda _: None)
         self._left.add(replica.group.group)
         self._opening.discard(replica.group.group)
+
+    async def _forget(self, group: GroupId) -> object:
+        """Drop the log of a group; what came of it."""
+        dropped: Promise[object] = Promise()
+        self.writer.drop(group, lambda outcome: _tell(dropped, outcome))
+        return await dropped.wait()
 
     def hand_over_rows(self) -> None:
         """After a clean end of all tasks: what is applied may reach the disk."""
