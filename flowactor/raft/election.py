@@ -114,8 +114,7 @@ def _is_up_to_date(state: State, vote: Vote) -> bool:
     """True if the candidate's log holds all that this node may have helped to commit (5.4.1), also
     with a log that it deleted: members that lag may still take it for a voter of that time.
     """
-    mine = (state.log.last_term, state.log.last_index)
-    return (vote.last_term, vote.last_index) >= max(mine, state.deleted)
+    return (vote.last_term, vote.last_index) >= max(state.log.end, state.deleted)
 
 
 def on_vote_reply(state: State, sender: NodeId, reply: VoteReply) -> None:

@@ -45,6 +45,13 @@ class Log:
     def last_term(self) -> int:
         return self._entries[-1].term if self._entries else self.previous_term
 
+    @property
+    def end(self) -> tuple[int, int]:
+        """Term and index of the last entry: of two logs the one with the greater is the more
+        up-to-date (paper 5.4.1).
+        """
+        return self.last_term, self.last_index
+
     def term_at(self, index: int) -> int:
         """The term of the entry at ``index``, from ``previous_index`` to ``last_index``."""
         offset = index - self.first_index

@@ -66,8 +66,7 @@ def _is_news(state: State, sender: NodeId, message: Message) -> bool:
             quiet = message.quiet and message.term == state.term
             return state.quiet and not quiet and sender in state.membership.peers
         case Vote():
-            mine = (state.log.last_term, state.log.last_index)
-            ahead = (message.last_term, message.last_index) > mine
+            ahead = (message.last_term, message.last_index) > state.log.end
             return ahead or sender in state.membership.peers
         case _:
             return True

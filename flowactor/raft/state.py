@@ -79,7 +79,7 @@ class State:
     @property
     def has_what_it_had(self) -> bool:
         """Whether the log ends where one that was deleted here did, or later."""
-        return (self.log.last_term, self.log.last_index) >= self.deleted
+        return self.log.end >= self.deleted
 
     @property
     def disk_stalled(self) -> bool:

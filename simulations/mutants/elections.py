@@ -92,8 +92,8 @@ ELECTIONS: Final = (
         (
             Edit(
                 ELECTION,
-                "return (vote.last_term, vote.last_index) >= max(mine, state.deleted)",
-                "return vote.last_index >= mine[1]",
+                "return (vote.last_term, vote.last_index) >= max(state.log.end, state.deleted)",
+                "return vote.last_index >= state.log.last_index",
             ),
         ),
     ),

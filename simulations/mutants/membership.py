@@ -295,8 +295,8 @@ MEMBERSHIP: Final = (
         (
             Edit(
                 ELECTION,
-                ">= max(mine, state.deleted)\n",
-                ">= mine\n",
+                ">= max(state.log.end, state.deleted)\n",
+                ">= state.log.end\n",
             ),
         ),
         test=f"{OF_COMEBACKS}::test_who_dropped_its_log_votes_as_if_it_had_it",

@@ -158,7 +158,7 @@ class Cluster:
         and open another one.
         """
         member, log = self.members[node], self.state(node).log
-        member.deleted = max(member.deleted, (log.last_term, log.last_index))
+        member.deleted = max(member.deleted, log.end)
         promised = member.disk.hard_state
         self.crash(node, applied=0)
         self.checker.lost(node)
